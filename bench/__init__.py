@@ -1,0 +1,1 @@
+"""What is fast on purpose, measured beside what one would run instead. `make bench`"""

@@ -1,0 +1,1 @@
+"""How the built-in teaching model is made and measured."""

@@ -1,0 +1,269 @@
+"""The same verbs without a browser: python -m core ask, runs, score, references, export, import.
+
+With --json the last line on standard output is one JSON record; everything else goes to standard
+error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from core import runs as planning
+from core import scores
+from core.catalogue import ModelSpec
+from core.demonstrations import CHOICES, EVIDENCE
+from core.errors import PluriscopeError
+from core.export import csv_bytes, parquet_bytes, run_json, run_table
+from core.importers import IMPORTERS, import_into, importer
+from core.jobs import Jobs
+from core.metrics import METRICS
+from core.settings import home
+from core.store import Store
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parser().parse_args(argv)
+    try:
+        jobs = Jobs(Store(home(), holder="a command of python -m core"), only_own=True)
+    except PluriscopeError as error:
+        return _sorry(error)
+    try:
+        result, words = arguments.run(jobs, arguments)
+    except PluriscopeError as error:
+        return _sorry(error)
+    except KeyboardInterrupt:
+        print("Stopped. What was answered is saved.", file=sys.stderr)
+        return 130
+    finally:
+        jobs.close()
+        jobs.store.close()
+    print(words, file=sys.stderr if arguments.json else sys.stdout)
+    if arguments.json:
+        print(json.dumps(result, ensure_ascii=False))
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="python -m core",
+        description="Ask a model survey questions as people of different countries, and score it.",
+    )
+    verbs = top.add_subparsers(required=True, metavar="ask|runs|score|references|export|import")
+
+    ask = _verb(verbs, "ask", _ask, "ask a model the items of a survey")
+    ask.add_argument("--model", default="builtin", help="builtin, a folder, or a hub id")
+    ask.add_argument("--revision", help="commit or tag of a hub model")
+    ask.add_argument("--precision", default="auto", help="auto, nf4, int8, bf16 or fp32")
+    ask.add_argument("--adapter", help="folder of a LoRA adapter")
+    ask.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="let this model run the code it brings; off by default",
+    )
+    ask.add_argument("--countries", default="study", help="study (18), all, or USA,KEN,…")
+    ask.add_argument("--methods", default="plain,country", help="joined by commas")
+    ask.add_argument("--items", default="core", help="core, all, a topic, or Q1,Q57,…")
+    ask.add_argument(
+        "--orders", default="both", help="option orders: given, both, reversed, cyclic"
+    )
+    ask.add_argument("--answering", default="probabilities", help="probabilities or written")
+    ask.add_argument("--samples", type=int, default=1, help="written answers for each question")
+    ask.add_argument("--temperature", type=float, default=0.6)
+    ask.add_argument("--top-p", type=float, default=0.9)
+    ask.add_argument("--seed", type=int, default=42)
+    ask.add_argument("--examples", type=int, default=5, help="answered questions to show, 0 to 20")
+    ask.add_argument("--example-choice", default="similar", choices=CHOICES)
+    ask.add_argument("--example-evidence", default="commonest", choices=EVIDENCE)
+    ask.add_argument(
+        "--other-batteries",
+        action="store_true",
+        help="show no example from the battery of the question asked",
+    )
+    ask.add_argument("--prompts", default="pluriscope", help="prompt set: a name or a file")
+    ask.add_argument("--survey", default="wvs7", help="id of a survey in the store")
+    ask.add_argument("--name", default="", help="what to call the run")
+    ask.add_argument("--resume", metavar="JOB", help="go on with a stopped job instead")
+
+    _verb(verbs, "runs", _runs, "list the runs in the store")
+
+    score = _verb(verbs, "score", _score, "score a run against people's answers")
+    score.add_argument("--run", dest="run_id", required=True, metavar="ID", help="a run, or all")
+    score.add_argument("--metric", default="emd", choices=METRICS, help="default: emd")
+    score.add_argument("--topic", default="", help="only the items of one topic")
+
+    refs = _verb(verbs, "references", _references, "what one gets without a model")
+    refs.add_argument("--survey", default="wvs7", help="id of a survey in the store")
+    refs.add_argument("--metric", default="emd", choices=METRICS)
+
+    bring = _verb(verbs, "import", _import, "bring in a survey, or answers recorded elsewhere")
+    bring.add_argument("kind", choices=IMPORTERS, help="what kind of file it is")
+    bring.add_argument("path", type=Path, help="a file, a zip, or a folder")
+    bring.add_argument(
+        "--accept-good-rows",
+        action="store_true",
+        help="for a table with mistakes: import the rows that are right",
+    )
+
+    export = _verb(verbs, "export", _export, "write a run to a file")
+    export.add_argument("--run", dest="run_id", required=True, metavar="ID")
+    export.add_argument("--to", type=Path, required=True, help="a .json, .csv or .parquet file")
+    return top
+
+
+def _verb(verbs, name: str, run, words: str) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=words, description=words.capitalize() + ".")
+    verb.add_argument("--json", action="store_true", help="last line of output: one JSON record")
+    verb.set_defaults(run=run)
+    return verb
+
+
+def _ask(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
+    if a.resume:
+        jobs.resume(a.resume)
+        job_id = a.resume
+    else:
+        plan = planning.plan_survey(
+            jobs.store,
+            ModelSpec(a.model, a.revision, a.precision, a.adapter, a.trust_remote_code),
+            methods=[method.strip() for method in a.methods.split(",") if method.strip()],
+            cultures=a.countries,
+            items=a.items,
+            orders=a.orders,
+            answering=a.answering,
+            samples=a.samples,
+            temperature=a.temperature,
+            top_p=a.top_p,
+            seed=a.seed,
+            examples=a.examples,
+            example_choice=a.example_choice,
+            example_evidence=a.example_evidence,
+            other_batteries=a.other_batteries,
+            prompt_set=a.prompts,
+            survey_id=a.survey,
+            name=a.name,
+        )
+        job_id = planning.start(jobs, plan, first=True)
+    job = _watch(jobs, job_id)
+    if job["state"] == "failed":
+        raise PluriscopeError(job["error"])
+    store = jobs.store
+    made = [store.run(run_id) for run_id in job["runs"]]
+    result = {
+        "job": job_id,
+        "state": job["state"],
+        "runs": [
+            {"id": run.id, "method": run.method, "answers": store.cells_answered(run.no)}
+            for run in made
+        ],
+    }
+    return result, "\n".join(f"{run.id}  {run.name}: {run.state}" for run in made)
+
+
+def _watch(jobs: Jobs, job_id: str) -> dict:
+    pace = 0.2 if sys.stderr.isatty() else 10  # seconds between lines where nobody is watching
+    with tqdm(unit=" answers", file=sys.stderr, mininterval=pace, dynamic_ncols=True) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        try:
+            job = jobs.wait(job_id, lambda live: show(live.done, live.total))
+        except KeyboardInterrupt:
+            jobs.stop(job_id)
+            jobs.wait(job_id)
+            raise
+        show(job["done"], job["total"])
+    return job
+
+
+def _runs(jobs: Jobs, _: argparse.Namespace) -> tuple[list, str]:
+    found = [
+        {
+            "id": run.id,
+            "group": run.group,
+            "name": run.name,
+            "method": run.method,
+            "model": run.model,
+            "state": run.state,
+            "answers": run.answered,
+            "planned": run.planned,
+            "created": run.created.isoformat(timespec="seconds"),
+        }
+        for run in jobs.store.runs(kind=None)
+    ]
+    lines = [
+        f"{r['id']}  {r['state']:<11} {r['answers']:>6}/{r['planned']}  {r['name']}" for r in found
+    ]
+    return found, "\n".join(lines) or "No runs yet. Start one with: python -m core ask"
+
+
+def _score(jobs: Jobs, a: argparse.Namespace) -> tuple[dict | list, str]:
+    store = jobs.store
+    if a.run_id != "all":
+        record = scores.record(store, a.run_id, a.metric, a.topic)
+        return record, _score_words(record)
+    records = [
+        scores.record(store, run.id, a.metric, a.topic)
+        for run in store.runs(kind="survey")
+        if run.answered
+    ]
+    return records, "\n".join(map(_score_words, records)) or "No runs with answers yet."
+
+
+def _score_words(record: dict) -> str:
+    mean = record["mean"]
+    return (
+        f"{record['run']}  {record['metric']}: {mean['value']:.2f} "
+        f"({mean['low']:.2f} to {mean['high']:.2f}); floor {record['floor']:.2f}, "
+        f"ceiling {record['ceiling']:.2f}, {len(record['countries'])} countries"
+    )
+
+
+def _references(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
+    found = scores.reference_means(jobs.store, a.survey, a.metric)
+    result = {"survey": a.survey, "metric": a.metric, **found}
+    return result, "\n".join(f"{value:7.2f}  {name}" for name, value in found.items())
+
+
+def _import(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
+    module = importer(a.kind)
+    if a.accept_good_rows and a.kind != "table":
+        raise PluriscopeError("--accept-good-rows is for tables: python -m core import table …")
+    options = module.Options(accept_good_rows=True) if a.accept_good_rows else module.Options()
+    imported = module.read(a.path, options)
+    result = import_into(jobs.store, imported, source=a.path.name)
+    words = [
+        f"{result['survey']}: {result['items']} questions, {len(result['countries'])} countries"
+        + ("" if result["new"] else " (this version was there already)"),
+        *(f"{run['id']}  {run['method']}" for run in result["runs"]),
+        *(f"left out: {count:,} {reason}" for reason, count in result["dropped"].items()),
+        *result["notes"],
+    ]
+    return result, "\n".join(words)
+
+
+def _export(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
+    suffix = a.to.suffix.lower()
+    if suffix == ".json":
+        a.to.write_text(run_json(jobs.store, a.run_id), encoding="utf-8")
+    elif suffix in (".csv", ".parquet"):
+        table = run_table(jobs.store, a.run_id)
+        a.to.write_bytes((csv_bytes if suffix == ".csv" else parquet_bytes)(table))
+    else:
+        raise PluriscopeError("Give a file that ends in .json, .csv or .parquet.")
+    return {"run": a.run_id, "file": str(a.to)}, f"Wrote {a.to}."
+
+
+def _sorry(error: PluriscopeError) -> int:
+    print(str(error), file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

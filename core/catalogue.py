@@ -1,0 +1,616 @@
+"""Which models there are, where they lie, and whether one fits this machine. Never loads torch.
+
+Three kinds are kept apart: the built-in model, models on this machine, models to download.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from core.errors import ModelError
+
+MODELS = Path(__file__).resolve().parent.parent / "data" / "models"
+BUILTIN = MODELS / "builtin"
+BUILTIN_NAME = "Built-in model"
+
+PRECISIONS: dict[str, str] = {
+    "nf4": "4-bit (NF4)",
+    "int8": "8-bit",
+    "bf16": "16-bit (bf16)",
+    "fp32": "32-bit",
+}
+GIB = 1024**3
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Which model to load and how.
+
+    source: "builtin", a folder, or a Hugging Face id ("owner/name"). revision: branch, tag or
+    commit of a hub model. precision: "auto", "nf4", "int8", "bf16" or "fp32". adapter: folder of a
+    LoRA adapter to put on top. trust_remote_code: run Python that comes with the model; only with
+    the user's consent for this very model.
+    """
+
+    source: str
+    revision: str | None = None
+    precision: str = "auto"
+    adapter: str | None = None
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("auto", *PRECISIONS):
+            raise ModelError(
+                f"Unknown precision {self.precision!r}: auto, {', '.join(PRECISIONS)}."
+            )
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(record: Mapping) -> ModelSpec:
+        return ModelSpec(**{k: record[k] for k in ModelSpec.__dataclass_fields__ if k in record})
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model that can be picked.
+
+    kind: "builtin", "here" or "download". source goes into ModelSpec.source. parameters and
+    size_bytes are None where unknown; size_bytes is what lies on disk or would be downloaded.
+    problem: why it cannot be used, in a sentence; "" where it can. path: its folder, if here.
+    """
+
+    kind: str
+    source: str
+    name: str
+    family: str = ""
+    parameters: int | None = None
+    size_bytes: int | None = None
+    licence: str = ""
+    gated: bool = False
+    languages: str = ""
+    note: str = ""
+    path: Path | None = None
+    problem: str = ""
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class AdapterEntry:
+    """A LoRA adapter on this machine. base is what it says it was tuned on."""
+
+    path: Path
+    name: str
+    base: str
+    base_revision: str | None
+    size_bytes: int
+
+
+class Weights(NamedTuple):
+    """What config.json and the headers of the safetensors files tell.
+
+    linear: parameters in matrices that 4-bit and 8-bit shrink; other: all others (embeddings,
+    norms, output head). stored_bytes: size of the weight files. quantised: how the files are
+    quantised already ("bitsandbytes", "gptq", …), "" if they are not.
+    """
+
+    linear: int
+    other: int
+    stored_bytes: int
+    quantised: str
+    config: Mapping
+
+    @property
+    def parameters(self) -> int:
+        return self.linear + self.other
+
+
+class Fit(NamedTuple):
+    """Does a model fit? needed_bytes by precision, working memory included (empty if its size is
+    unknown). precision is the one the spec comes to. sentence is for people."""
+
+    needed_bytes: dict[str, int]
+    free_bytes: int
+    device: str
+    precision: str
+    fits: bool
+    sentence: str
+
+
+# -- what there is ---------------------------------------------------------------------------------
+
+
+def builtin() -> Entry:
+    """The model that comes with Pluriscope."""
+    entry = _entry_of_folder(BUILTIN, "builtin", "builtin", BUILTIN_NAME)
+    return replace(
+        entry,
+        family="Llama",
+        languages="English",
+        note="A small teaching model. Its answers are no evidence about language models.",
+    )
+
+
+def on_this_machine(home: Path) -> list[Entry]:
+    """Models in `home`/models and in the Hugging Face caches, by name.
+
+    A folder with a config.json is listed even where it cannot be used: `problem` says why.
+    """
+    entries = []
+    folder = home / "models"
+    if folder.is_dir():
+        for config in sorted(folder.glob("*/config.json")):
+            path = config.parent
+            entries.append(_entry_of_folder(path, "here", str(path), path.name))
+    for cache in hub_caches(home):
+        entries += _cached(cache)
+    unique = {(entry.source, entry.revision): entry for entry in reversed(entries)}
+    return sorted(unique.values(), key=lambda entry: entry.name.casefold())
+
+
+def to_download() -> list[Entry]:
+    """The curated list of open chat models, smallest first. Any other hub id works as well."""
+    return list(_download_list())
+
+
+@lru_cache(maxsize=1)
+def _download_list() -> tuple[Entry, ...]:
+    records = json.loads((MODELS / "catalogue.json").read_text(encoding="utf-8"))["models"]
+    fields = ("source", "name", "family", "parameters", "size_bytes", "licence", "gated")
+    entries = [
+        Entry("download", **{k: r[k] for k in fields}, languages=r["languages"], note=r["note"])
+        for r in records
+    ]
+    return tuple(sorted(entries, key=lambda entry: entry.parameters))
+
+
+def adapters(home: Path) -> list[AdapterEntry]:
+    """Adapters in `home`/adapters (any depth), newest first."""
+    found = []
+    for config in (home / "adapters").glob("**/adapter_config.json"):
+        weights = config.parent / "adapter_model.safetensors"
+        if not weights.is_file():
+            continue
+        try:
+            record = json.loads(config.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        entry = AdapterEntry(
+            path=config.parent,
+            name=config.parent.name,
+            base=record.get("base_model_name_or_path") or "",
+            base_revision=record.get("revision"),
+            size_bytes=weights.stat().st_size,
+        )
+        found.append((weights.stat().st_mtime, entry))
+    return [entry for _, entry in sorted(found, key=lambda pair: -pair[0])]
+
+
+def can_delete(entry: Entry, home: Path) -> bool:
+    """True for a model that lies in Pluriscope's own models folder."""
+    return entry.path is not None and _kept_in(entry.path, home / "models") is not None
+
+
+def delete(entry: Entry, home: Path) -> None:
+    """Remove a model's files from `home`/models. Models that lie elsewhere are left alone."""
+    folder = _kept_in(entry.path, home / "models") if entry.path else None
+    if folder is None:
+        raise ModelError(f"{entry.name} lies outside Pluriscope's models folder; it stays.")
+    shutil.rmtree(folder)
+
+
+def delete_adapter(adapter: AdapterEntry, home: Path) -> None:
+    """Remove an adapter's folder from `home`/adapters."""
+    folder, shelf = adapter.path.resolve(), (home / "adapters").resolve()
+    if shelf not in folder.parents:
+        raise ModelError(f"{adapter.name} lies outside Pluriscope's adapters folder; it stays.")
+    shutil.rmtree(folder)
+
+
+def _kept_in(path: Path, shelf: Path) -> Path | None:
+    """What to remove for a model at `path`: of a hub cache, the whole repository."""
+    if path.is_symlink():
+        return None  # a link to somebody else's files
+    path, shelf = path.resolve(), shelf.resolve()
+    if shelf not in path.parents:
+        return None
+    parts = path.relative_to(shelf).parts
+    return shelf / parts[0] / parts[1] if parts[0] == "hub" and len(parts) > 1 else path
+
+
+def describe(spec: ModelSpec) -> str:
+    """A model's short name for people: "Built-in model", "Qwen2.5 0.5B Instruct + my-adapter"."""
+    if spec.source == "builtin":
+        name = BUILTIN_NAME
+    else:
+        known = {entry.source: entry.name for entry in _download_list()}
+        name = known.get(spec.source) or Path(spec.source).name
+    return f"{name} + {Path(spec.adapter).name}" if spec.adapter else name
+
+
+# -- where a model lies ----------------------------------------------------------------------------
+
+
+def data_home() -> Path:
+    """PLURISCOPE_HOME, or data/local: downloads go to its models/hub."""
+    return Path(os.environ.get("PLURISCOPE_HOME") or MODELS.parent / "local").expanduser().resolve()
+
+
+def hub_caches(home: Path) -> list[Path]:
+    """Hugging Face caches to look in: our own, then the user's."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return [home / "models" / "hub", Path(HF_HUB_CACHE)]
+
+
+def find(spec: ModelSpec) -> Path | None:
+    """The folder of a spec's model if all of it is on this machine, None if it is to be downloaded.
+
+    Raises ModelError where the source is neither a folder nor a hub id, or its files are unusable.
+    """
+    if spec.source == "builtin":
+        check(BUILTIN)
+        return BUILTIN
+    path = Path(spec.source).expanduser()
+    if path.is_dir():
+        check(path)
+        return path
+    if path.is_file():
+        raise ModelError(
+            f"{spec.source} is a file. Give the folder that holds config.json and the weights."
+        )
+    if spec.source.startswith(("/", "./", "../", "~", "\\")) or not HUB_ID.fullmatch(spec.source):
+        raise ModelError(
+            f"There is no folder {spec.source}. Give the full path of a model's folder, or a "
+            "Hugging Face id such as Qwen/Qwen2.5-0.5B-Instruct."
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    for cache in hub_caches(data_home()):
+        try:
+            folder = snapshot_download(
+                spec.source, revision=spec.revision, cache_dir=cache, local_files_only=True
+            )
+        except (LocalEntryNotFoundError, FileNotFoundError):
+            continue
+        if not problem(Path(folder)):
+            return Path(folder)
+    return None
+
+
+def check(folder: Path) -> None:
+    """Raise ModelError if transformers could not load this folder's safetensors."""
+    sentence = problem(folder)
+    if sentence:
+        raise ModelError(sentence)
+
+
+def problem(folder: Path) -> str:
+    """Why a folder cannot be loaded as a model, in a sentence; "" if nothing speaks against it.
+
+    Reads config.json and the headers of the weight files only.
+    """
+    if not folder.is_dir():
+        return f"There is no folder {folder}."
+    if not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            return (
+                f"{folder.name} is an adapter, not a model. Choose its base model and put the "
+                "adapter on top."
+            )
+        return f"{folder} is not a model: it has no config.json."
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return f"The file config.json in {folder} cannot be read. Download the model again."
+    if not isinstance(config, dict) or "model_type" not in config:
+        return f"The config.json in {folder} names no model type, so it cannot be loaded."
+    try:
+        files = weight_files(folder)
+        for file in files:
+            read_header(file)
+    except ModelError as error:
+        return str(error)
+    if not files:
+        if any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
+            return (
+                f"{folder.name} has its weights only as pickle files (.bin), which can run code "
+                "when opened. Pluriscope loads safetensors only: look for a version of the model "
+                "with .safetensors files."
+            )
+        if any(folder.glob("*.gguf")):
+            return f"{folder.name} holds GGUF files. Pluriscope needs the safetensors version."
+        return f"{folder.name} has a config.json but no .safetensors weights."
+    if not any((folder / n).is_file() for n in ("tokenizer.json", "tokenizer_config.json")):
+        return f"{folder.name} has no tokenizer files, so it cannot read text."
+    return ""
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model. Raises ModelError if its index names absent ones."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        single = folder / "model.safetensors"
+        return [single] if single.is_file() else sorted(folder.glob("model*.safetensors"))
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"The list of weight files in {folder.name} cannot be read. Download the model again."
+        ) from error
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise ModelError(
+            f"{folder.name} is not complete: {len(missing)} of {len(names)} weight files are "
+            f"missing ({missing[0]}). Download the model again."
+        )
+    return [folder / name for name in names]
+
+
+def read_header(file: Path) -> dict[str, dict]:
+    """The tensors of a safetensors file: name -> {"dtype", "shape"}. Checks the file's length.
+
+    Layout: 8 bytes little-endian header length, a JSON header, then the data.
+    """
+    broken = ModelError(
+        f"The weight file {file.name} in {file.parent.name} is damaged or was not downloaded to "
+        "the end. Delete it and download the model again."
+    )
+    size = file.stat().st_size
+    with open(file, "rb") as stream:
+        start = stream.read(8)
+        if len(start) < 8:
+            raise broken
+        (length,) = struct.unpack("<Q", start)
+        if length > min(size - 8, 100_000_000):
+            raise broken
+        try:
+            header = json.loads(stream.read(length))
+        except ValueError:
+            raise broken from None
+    header.pop("__metadata__", None)
+    end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+    if 8 + length + end != size:
+        raise broken
+    return header
+
+
+def weights(folder: Path) -> Weights:
+    """Count a model's parameters from its files, without reading the weights."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    linear = other = stored = 0
+    for file in weight_files(folder):
+        stored += file.stat().st_size
+        for name, tensor in read_header(file).items():
+            count = 1
+            for side in tensor["shape"]:
+                count *= side
+            if len(tensor["shape"]) == 2 and not re.search(r"embed|lm_head|wte|wpe|norm", name):
+                linear += count
+            else:
+                other += count
+    quantised = (config.get("quantization_config") or {}).get("quant_method", "")
+    return Weights(linear, other, stored, quantised, config)
+
+
+def _entry_of_folder(path: Path, kind: str, source: str, name: str) -> Entry:
+    trouble = problem(path)
+    if trouble:
+        return Entry(kind, source, name, path=path, problem=trouble)
+    facts = weights(path)
+    return Entry(
+        kind=kind,
+        source=source,
+        name=name,
+        family=_family(facts.config),
+        parameters=facts.parameters,
+        size_bytes=facts.stored_bytes,
+        path=path,
+        note=_note(path, facts),
+    )
+
+
+def _family(config: Mapping) -> str:
+    kind = str(config.get("model_type", ""))
+    return re.sub(r"(?<=[a-z])(?=\d)", " ", kind.replace("_text", "").replace("_", " ")).title()
+
+
+def _note(path: Path, facts: Weights) -> str:
+    if facts.quantised:
+        return f"Already quantised ({facts.quantised}); it is loaded as it is."
+    if not has_chat_template(path):
+        return "No chat template: it cannot be asked. Look for its instruct or chat version."
+    return ""
+
+
+def has_chat_template(folder: Path) -> bool:
+    if any((folder / name).is_file() for name in ("chat_template.jinja", "chat_template.json")):
+        return True
+    try:
+        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(config.get("chat_template"))
+
+
+def _cached(cache: Path) -> list[Entry]:
+    """Complete language models with safetensors in a Hugging Face cache, one per repository."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repos = scan_cache_dir(cache).repos
+    except (CacheNotFound, ValueError):
+        return []
+    known = {entry.source: entry for entry in _download_list()}
+    entries = []
+    for repo in repos:
+        if repo.repo_type != "model":
+            continue
+        # The one "main" points at, or else the newest: a bare id then loads the same commit.
+        revisions = sorted(repo.revisions, key=lambda r: ("main" in r.refs, r.last_modified))
+        for revision in reversed(revisions):
+            path = Path(revision.snapshot_path)
+            if problem(path) or not _is_language_model(path):
+                continue
+            facts = weights(path)
+            listed = known.get(repo.repo_id)
+            name = listed.name if listed else repo.repo_id.split("/")[-1]
+            entry = _entry_of_folder(path, "here", repo.repo_id, name)
+            entries.append(
+                replace(
+                    entry,
+                    family=listed.family if listed else entry.family,
+                    licence=listed.licence if listed else "",
+                    languages=listed.languages if listed else "",
+                    size_bytes=facts.stored_bytes,
+                    revision=None if "main" in revision.refs else revision.commit_hash,
+                )
+            )
+            break
+    return entries
+
+
+def _is_language_model(folder: Path) -> bool:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    names = " ".join(config.get("architectures") or [])
+    return "CausalLM" in names or "ConditionalGeneration" in names
+
+
+# -- does it fit? ----------------------------------------------------------------------------------
+
+
+def resolve_precision(spec: ModelSpec) -> str:
+    """What "auto" means: 4-bit NF4, and full precision for the built-in model, which is tiny."""
+    if spec.precision != "auto":
+        return spec.precision
+    return "fp32" if spec.source == "builtin" else "nf4"
+
+
+# Bytes per parameter. NF4 with double quantisation: 4 bits, an 8-bit scale for each 64, and a
+# 32-bit scale for each 256 of those = 0.5 + 1/64 + 4/(64*256) (arXiv 2305.14314, section 3).
+_LINEAR_BYTES = {"nf4": 0.5159, "int8": 1.0, "bf16": 2.0, "fp32": 4.0}
+_OTHER_BYTES = {"nf4": 2.0, "int8": 2.0, "bf16": 2.0, "fp32": 4.0}
+_PROCESS_BYTES = 700 * 1024**2  # python, torch and transformers before any weight (measured)
+
+
+def fit(spec: ModelSpec, *, tokens: int = 2048, batch: int = 1, held_bytes: int = 0) -> Fit:
+    """Would this model fit into the free memory of this machine? Loads nothing.
+
+    tokens, batch: longest prompt and how many are worked on at once (for the working memory).
+    held_bytes: memory of a model held now, which is let go before the next is loaded.
+    """
+    device, free = free_memory()
+    free += held_bytes
+    precision = resolve_precision(spec)
+    sizes = _sizes(spec)
+    name = describe(spec)
+    where = "on the graphics card" if device == "cuda" else "in memory"
+    if sizes is None:
+        return Fit(
+            {},
+            free,
+            device,
+            precision,
+            True,
+            f"The size of {name} is not known before it is downloaded. "
+            f"{words(free)} are free {where}.",
+        )
+    linear, other, config = sizes
+    working = _working_bytes(config, tokens, batch) + (0 if device == "cuda" else _PROCESS_BYTES)
+    needed = {
+        p: int(linear * _LINEAR_BYTES[p] + other * _OTHER_BYTES[p] + working) for p in PRECISIONS
+    }
+    fits = needed[precision] <= free
+    need = f"{name} needs about {words(needed[precision])} in {PRECISIONS[precision]}"
+    if fits:
+        return Fit(
+            needed, free, device, precision, True, f"{need}; {words(free)} are free {where}."
+        )
+    smaller = [p for p in PRECISIONS if needed[p] <= free]
+    advice = (
+        f"{PRECISIONS[smaller[-1]]} would fit ({words(needed[smaller[-1]])})."
+        if smaller
+        else "Choose a smaller model, or close other programs."
+    )
+    sentence = f"{need}, but only {words(free)} are free {where}. {advice}"
+    return Fit(needed, free, device, precision, False, sentence)
+
+
+def _sizes(spec: ModelSpec) -> tuple[int, int, Mapping] | None:
+    """(parameters in matrices, other parameters, config) from files here or the curated list."""
+    try:
+        folder = find(spec)
+    except ModelError:
+        return None
+    if folder is not None:
+        facts = weights(folder)
+        if facts.quantised:  # it is loaded as stored: count its bytes as 8-bit parameters
+            return 0, facts.stored_bytes // 2, facts.config
+        return facts.linear, facts.other, facts.config
+    records = json.loads((MODELS / "catalogue.json").read_text(encoding="utf-8"))["models"]
+    for record in records:
+        if record["source"] == spec.source:
+            other = record["embedding_parameters"]
+            return record["parameters"] - other, other, {}
+    return None
+
+
+def _working_bytes(config: Mapping, tokens: int, batch: int) -> int:
+    """Keys, values and activations while answering, for 16-bit numbers; generous."""
+    text = config.get("text_config", config)
+    layers = text.get("num_hidden_layers", 32)
+    hidden = text.get("hidden_size", 4096)
+    heads = text.get("num_attention_heads", 32) or 1
+    head = text.get("head_dim") or hidden // heads
+    kv = 2 * layers * (text.get("num_key_value_heads") or heads) * head * 2
+    wide = text.get("intermediate_size") or 4 * hidden
+    activations = (8 * hidden + 3 * wide) * 4
+    vocabulary = text.get("vocab_size", 128_000) * 64 * 4
+    return tokens * batch * kv + min(tokens * batch, 4096) * activations + vocabulary
+
+
+def free_memory() -> tuple[str, int]:
+    """("cuda" or "cpu", bytes free there). A card is asked through nvidia-smi, not torch."""
+    cards = _free_on_cards()
+    if cards:
+        return "cuda", max(cards)
+    import psutil
+
+    return "cpu", psutil.virtual_memory().available
+
+
+def _free_on_cards() -> list[int]:
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "" or not shutil.which("nvidia-smi"):
+        return []
+    try:
+        answer = subprocess.run(
+            ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [int(line) * 1024**2 for line in answer.split() if line.isdigit()]
+
+
+def words(size: float) -> str:
+    """Bytes for people: 640 MB, 5.3 GB (1 GB = 1024³ bytes)."""
+    if size < GIB:
+        return f"{max(1, round(size / 1024**2))} MB"
+    return f"{size / GIB:.1f} GB" if size < 100 * GIB else f"{size / GIB:.0f} GB"

@@ -1,0 +1,17 @@
+"""Errors whose text may be shown to a user as it stands."""
+
+
+class PluriscopeError(Exception):
+    """Something went wrong that the user can mend; the message says how."""
+
+
+class StoreBusy(PluriscopeError):
+    """Another process holds the store."""
+
+
+class ModelError(PluriscopeError):
+    """A model could not be found, loaded or run."""
+
+
+class ImportRefused(PluriscopeError):
+    """A file was not imported; the message says what is wrong with it."""

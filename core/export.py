@@ -1,0 +1,334 @@
+"""Take a run out of the store: all of it as JSON, its aggregates as a table, and its provenance.
+
+Files made for spreadsheets are safe to open: a text that would be read as a formula is quoted.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from core.catalogue import PRECISIONS, describe, resolve_precision
+from core.prompts import METHODS
+from core.settings import AskSettings
+from core.store import Run, Store
+from core.survey import Item, Survey
+
+FORMAT = "pluriscope-run/1"
+ORDER_WORDS = {
+    "given": "options as given",
+    "reversed": "options reversed",
+    "both": "options as given and reversed, averaged",
+    "cyclic": "options in every shifted order, averaged",
+}
+# Read by spreadsheets as the start of a formula (OWASP, "CSV injection").
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Fact(NamedTuple):
+    """One line of where a number comes from. `term` is what the field calls it, "" if the same."""
+
+    name: str
+    value: str
+    term: str = ""
+
+
+# -- where a number comes from ---------------------------------------------------------------------
+
+
+def provenance(store: Store, run: Run) -> list[Fact]:
+    """Where the numbers of a run come from, as lines for people."""
+    settings = AskSettings.from_json(run.settings)
+    survey = store.survey(settings.survey, settings.survey_version)
+    facts = run.facts
+    spec = settings.model
+    precision = facts.get("precision") or resolve_precision(spec)
+    lines = [
+        Fact("Model", model_words(run)),
+        Fact("Model version", _short(facts.get("revision") or spec.revision), "revision"),
+        Fact("Precision", PRECISIONS.get(precision, precision)),
+        Fact("Adapter", _adapter_words(settings, facts)),
+        Fact("Asked", METHODS[settings.method].name, "method"),
+        Fact("Wording", f"{settings.prompt_set}, {settings.language}", "prompt set"),
+        Fact("Fingerprint of the wording", settings.prompt_sha256[:16], "SHA-256"),
+        Fact("Answers", _answering_words(settings)),
+        Fact("Seed", str(settings.seed)),
+        Fact("Questions", _items_words(settings, survey)),
+    ]
+    lines.append(Fact("Countries", _country_words(settings, survey)))
+    if not settings.own_item:
+        lines.append(Fact("People", _people_words(settings, survey), "respondents"))
+        lines.append(Fact("Survey", f"{survey.name}, version {survey.version}"))
+    lines += [
+        Fact("Answered", f"{run.answered:,} of {run.planned:,} planned answers"),
+        Fact("Date", when_words(run.created)),
+        Fact("Pluriscope", f"version {settings.code_version}", "code version"),
+        Fact("Run", run.id),
+    ]
+    return lines
+
+
+def provenance_text(store: Store, run: Run) -> str:
+    """The same as plain text, to paste beside a figure."""
+    lines = [f"{fact.name}: {fact.value}" for fact in provenance(store, run)]
+    survey = store.survey(run.settings["survey"], run.settings["survey_version"])
+    if survey.citation and not run.settings.get("own_item"):
+        lines.append(f"Citation of the survey: {survey.citation}")
+    return "\n".join(lines)
+
+
+def model_words(run: Run) -> str:
+    """A run's model for people; the built-in one is always called a teaching model."""
+    spec = AskSettings.from_json(run.settings).model
+    name = describe(spec)
+    if spec.source == "builtin":
+        return f"{name} (a teaching model, no evidence about language models)"
+    return name if name == spec.source else f"{name} ({spec.source})"
+
+
+def when_words(moment: datetime) -> str:
+    return f"{moment:%-d %B %Y, %H:%M} UTC"
+
+
+def _short(revision: str | None) -> str:
+    """A commit or a fingerprint, as much of it as tells it from any other."""
+    if not revision:
+        return "not recorded"
+    return revision[:23] if len(revision) > 40 else revision
+
+
+def _adapter_words(settings: AskSettings, facts: dict) -> str:
+    if not settings.model.adapter:
+        return "none"
+    sha256 = facts.get("adapter_sha256")
+    return settings.model.adapter + (f", SHA-256 {sha256[:16]}" if sha256 else "")
+
+
+def _answering_words(settings: AskSettings) -> str:
+    if settings.answering == "probabilities":
+        return f"exact probability of each option; {ORDER_WORDS[settings.orders]}"
+    how = "1 answer" if settings.samples == 1 else f"{settings.samples} answers"
+    return (
+        f"written, {how} to each question, "
+        f"temperature {settings.temperature:g}, top-p {settings.top_p:g}"
+    )
+
+
+def _items_words(settings: AskSettings, survey: Survey) -> str:
+    if settings.own_item:
+        return "a question of your own, not in any survey"
+    count = len(settings.items)
+    if settings.item_set == "core":
+        return f"the core set, {count}"
+    if settings.item_set == "all":
+        return f"all {count}"
+    if count == 1:
+        return f"{survey.item(settings.items[0]).label} ({settings.items[0]})"
+    return f"{settings.item_set}, {count}" if settings.item_set else str(count)
+
+
+def _country_words(settings: AskSettings, survey: Survey) -> str:
+    names = [survey.culture(iso3).name for iso3 in settings.cultures]
+    if not names:
+        return "none" if settings.own_item else f"all {len(survey.cultures)} of the survey"
+    return ", ".join(names) if len(names) <= 6 else f"{len(names)}"
+
+
+def _people_words(settings: AskSettings, survey: Survey) -> str:
+    wanted = settings.cultures or tuple(c.iso3 for c in survey.cultures)
+    cells = [
+        survey.shares[iso3, item]
+        for iso3 in wanted
+        for item in settings.items
+        if (iso3, item) in survey.shares
+    ]
+    if not cells:
+        return "no human answers to these questions"
+    counts = [cell.n_valid for cell in cells]
+    bases = sorted({cell.basis for cell in cells})
+    span = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,}–{max(counts):,}"
+    return f"{span} in each country, {' and '.join(bases)}"
+
+
+# -- the files -------------------------------------------------------------------------------------
+
+
+def run_json(store: Store, run_id: str) -> str:
+    """A whole run as JSON: what it was asked with, the wording, the questions, every answer.
+
+    Holds no answers of people. Distributions are in the order of each question's option codes.
+    """
+    run = store.run(run_id)
+    settings = AskSettings.from_json(run.settings)
+    survey = store.survey(settings.survey, settings.survey_version)
+    record = {
+        "format": FORMAT,
+        "id": run.id,
+        "group": run.group,
+        "kind": run.kind,
+        "name": run.name,
+        "state": run.state,
+        "planned": run.planned,
+        "answered": run.answered,
+        "created": run.created.isoformat(),
+        "finished": run.finished.isoformat() if run.finished else None,
+        "settings": run.settings,
+        "facts": run.facts,
+        "wording": store.prompt_texts(settings.prompt_sha256),
+        "survey": {
+            "id": survey.id,
+            "version": survey.version,
+            "name": survey.name,
+            "citation": survey.citation,
+        },
+        "items": [_item_record(item) for item in settings.asked_items(survey)],
+        "answers": [_answer_record(row) for row in store.answers(run.no).to_dict("records")],
+    }
+    return json.dumps(record, ensure_ascii=False, indent=1)
+
+
+def run_table(store: Store, run_id: str) -> pd.DataFrame:
+    """Aggregates of a run, one row for each option of each question in each country.
+
+    The model's distribution (averaged over option orders; for written answers, shares of those
+    that could be read) beside people's. A run asked plainly is set beside each of its countries.
+
+    Columns: run, model, revision, precision, adapter_sha256, method, answering, option_orders,
+    prompt_set, prompt_sha256, seed, survey, survey_version, code_version, answered_as (country
+    code or ""), country, item, topic, label, code, option, model_share, people_share, people_n,
+    people_basis, answers, refused, unreadable.
+    """
+    run = store.run(run_id)
+    settings = AskSettings.from_json(run.settings)
+    survey = store.survey(settings.survey, settings.survey_version)
+    items = {item.id: item for item in settings.asked_items(survey)}
+    compared = _compared_with(settings, survey)
+    rows = []
+    for (iso3, item_id), answers in store.answers(run.no).groupby(["iso3", "item"], sort=False):
+        item = items[item_id]
+        shares = model_shares(item, answers)
+        states = answers["state"].value_counts()
+        for country in [iso3] if iso3 else compared:
+            people = survey.shares.get((country, item_id))
+            for index, option in enumerate(item.options):
+                rows.append(
+                    {
+                        "answered_as": iso3,
+                        "country": country,
+                        "item": item_id,
+                        "topic": item.topic,
+                        "label": item.label,
+                        "code": option.code,
+                        "option": option.label,
+                        "model_share": shares[index],
+                        "people_share": people.values[index] if people else np.nan,
+                        "people_n": people.n_valid if people else 0,
+                        "people_basis": people.basis if people else "",
+                        "answers": len(answers),
+                        "refused": int(states.get("refused", 0)),
+                        "unreadable": int(states.get("unparseable", 0)),
+                    }
+                )
+    table = pd.DataFrame(rows, columns=_ROW_COLUMNS)
+    for position, (name, value) in enumerate(_run_columns(run, settings).items()):
+        table.insert(position, name, value)
+    return table
+
+
+_ROW_COLUMNS = [
+    *("answered_as", "country", "item", "topic", "label", "code", "option"),
+    *("model_share", "people_share", "people_n", "people_basis"),
+    *("answers", "refused", "unreadable"),
+]
+
+
+def csv_bytes(table: pd.DataFrame) -> bytes:
+    """A table as CSV (UTF-8). Texts that a spreadsheet would run as a formula get a leading '."""
+    safe = table.copy()
+    for name in safe.select_dtypes(exclude="number"):
+        safe[name] = safe[name].map(_not_a_formula)
+    return safe.to_csv(index=False, lineterminator="\n").encode("utf-8")
+
+
+def parquet_bytes(table: pd.DataFrame) -> bytes:
+    """A table as Parquet."""
+    stream = io.BytesIO()
+    table.to_parquet(stream, index=False)
+    return stream.getvalue()
+
+
+def _not_a_formula(value: object) -> object:
+    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
+        return "'" + value
+    return value
+
+
+def _run_columns(run: Run, settings: AskSettings) -> dict[str, object]:
+    return {
+        "run": run.id,
+        "model": settings.model.source,
+        "revision": run.facts.get("revision") or settings.model.revision or "",
+        "precision": run.facts.get("precision") or resolve_precision(settings.model),
+        "adapter_sha256": run.facts.get("adapter_sha256") or "",
+        "method": settings.method,
+        "answering": settings.answering,
+        "option_orders": settings.orders,
+        "prompt_set": settings.prompt_set,
+        "prompt_sha256": settings.prompt_sha256,
+        "seed": settings.seed,
+        "survey": settings.survey,
+        "survey_version": settings.survey_version,
+        "code_version": settings.code_version,
+    }
+
+
+def model_shares(item: Item, answers: pd.DataFrame) -> np.ndarray:
+    """float64[K]: mean of the distributions, or shares of the written answers that were read."""
+    distributions = [probs for probs in answers["probs"] if probs is not None and len(probs)]
+    if distributions:
+        return np.mean(distributions, axis=0)
+    read = answers.loc[answers["state"] == "answered", "chosen"]
+    if read.empty:
+        return np.full(len(item.options), np.nan)
+    return np.array([(read == code).mean() for code in item.codes])
+
+
+def _compared_with(settings: AskSettings, survey: Survey) -> list[str]:
+    """The countries that answers given as nobody in particular are set beside."""
+    if settings.own_item:
+        return [""]
+    return list(settings.cultures) or [culture.iso3 for culture in survey.cultures]
+
+
+def _item_record(item: Item) -> dict:
+    return {
+        "id": item.id,
+        "topic": item.topic,
+        "label": item.label,
+        "question": item.question,
+        "scale": item.scale,
+        "options": {str(option.code): option.label for option in item.options},
+        "off_scale": list(item.off_scale),
+    }
+
+
+def _answer_record(row: dict) -> dict:
+    """An answer in plain JSON values; what is not there is left out."""
+    record = {"asked_as": row["iso3"], "item": row["item"], "number": int(row["number"])}
+    if row["probs"] is not None and len(row["probs"]):
+        record["probabilities"] = [round(float(p), 6) for p in row["probs"]]
+    if not pd.isna(row["mass"]):
+        record["mass"] = round(float(row["mass"]), 6)
+    record["chosen"] = None if pd.isna(row["chosen"]) else int(row["chosen"])
+    record |= {"state": row["state"], "rule": row["rule"]}
+    if isinstance(row["text"], str):
+        record["text"] = row["text"]
+    if not pd.isna(row["seconds"]):
+        record["seconds"] = round(float(row["seconds"]), 3)
+    record["answered_at"] = row["answered_at"].isoformat()
+    return record

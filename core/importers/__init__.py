@@ -1,0 +1,152 @@
+"""Bring in other surveys and answers recorded elsewhere: check, preview, read, then import.
+
+Each importer has check(path) -> Check, preview(path, n) -> table, and read(path, options) ->
+Imported. Only import_into() writes to the store.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+
+from core.errors import ImportRefused
+from core.importers import culturespa, globalopinionqa, table, wvs
+from core.importers.imported import Check, Imported, RecordedRun
+from core.store import Run, Store
+
+__all__ = [
+    "IMPORTERS",
+    "Check",
+    "Imported",
+    "RecordedRun",
+    "import_into",
+    "importer",
+    "recognise",
+    "table_of",
+]
+
+IMPORTERS: dict[str, ModuleType] = {
+    "wvs": wvs,
+    "globalopinionqa": globalopinionqa,
+    "culturespa": culturespa,
+    "table": table,
+}
+NAMES = {
+    "wvs": "World Values Survey, wave 7 (respondents)",
+    "globalopinionqa": "GlobalOpinionQA",
+    "culturespa": "CultureSPA's files",
+    "table": "Your own table of questions and shares",
+}
+
+
+def importer(kind: str) -> ModuleType:
+    """The importer of a kind; raises ImportRefused for an unknown one."""
+    try:
+        return IMPORTERS[kind]
+    except KeyError:
+        raise ImportRefused(
+            f"There is no importer {kind!r}. There are {', '.join(IMPORTERS)}."
+        ) from None
+
+
+def recognise(path: str | Path) -> Check:
+    """The check of the importer that can read a file; where none can, of the one it looks like."""
+    order = ("culturespa",) if Path(path).expanduser().is_dir() else tuple(IMPORTERS)
+    checks = [importer(kind).check(path) for kind in order]
+    for found in checks:
+        if found.can_import:
+            return found
+    return checks[-1]
+
+
+def import_into(store: Store, imported: Imported, source: str = "") -> dict:
+    """Put a survey and its runs in the store: all of it or nothing.
+
+    A run that an earlier import brought in is not brought in again; its id is given.
+
+    Returns {"survey", "version", "new" (False where this version was there already), "items",
+    "countries": {ISO3: {"respondents", "items"}}, "runs": [{"id", "method", "countries"}],
+    "dropped", "notes"}.
+    """
+    survey = imported.survey
+    folder = _tables_folder(store, survey.id, survey.version)
+    made = []
+    with tempfile.TemporaryDirectory(dir=store.home, prefix=".import-") as unfinished:
+        for name, frame in imported.tables.items():
+            frame.to_parquet(Path(unfinished) / f"{name}.parquet", index=False)
+        with store.transaction():
+            new = store.add_survey(survey, source=source)
+            if imported.prompts:
+                p = imported.prompts
+                store.add_prompt_set(p.sha256, p.id, p.name, p.language, dict(p.texts))
+            group = None
+            for recorded in imported.runs:
+                run = _there_already(store, recorded)
+                if run is None:
+                    run = store.add_run(
+                        recorded.settings,
+                        planned=len(recorded.answers),
+                        name=recorded.name,
+                        group=group,
+                        kind="imported",
+                        facts=recorded.facts,
+                    )
+                    store.add_answers(run.no, recorded.answers)
+                    store.update_run(run.id, state="done")
+                group = group or run.group
+                made.append(
+                    {
+                        "id": run.id,
+                        "method": run.method,
+                        "countries": list(recorded.settings["cultures"]),
+                    }
+                )
+            if imported.tables:
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copytree(unfinished, folder)
+    items_of: dict[str, int] = {}
+    for iso3, _ in survey.shares:
+        items_of[iso3] = items_of.get(iso3, 0) + 1
+    return {
+        "survey": survey.id,
+        "version": survey.version,
+        "new": new,
+        "items": len(survey.items),
+        "countries": {
+            culture.iso3: {"respondents": culture.n, "items": items_of.get(culture.iso3, 0)}
+            for culture in survey.cultures
+        },
+        "runs": made,
+        "dropped": dict(imported.dropped),
+        "notes": list(imported.notes),
+    }
+
+
+def _there_already(store: Store, recorded: RecordedRun) -> Run | None:
+    """The run of an earlier import of the same answers."""
+    settings = json.loads(json.dumps(recorded.settings))
+    content = recorded.facts.get("content")
+    for run in store.runs(kind="imported") if content else ():
+        same = run.facts.get("content") == content and run.settings == settings
+        if same and run.state == "done":
+            return run
+    return None
+
+
+def table_of(store: Store, survey_id: str, version: str, name: str) -> pd.DataFrame | None:
+    """A further table of an imported survey ("groups", "effective", …), None where there is none.
+
+    An importer's read() says which tables there are and their columns.
+    """
+    path = _tables_folder(store, survey_id, version) / f"{name}.parquet"
+    return pd.read_parquet(path) if name.isidentifier() and path.is_file() else None
+
+
+def _tables_folder(store: Store, survey_id: str, version: str) -> Path:
+    return store.home / "surveys" / f"{survey_id}-{version}"

@@ -1,0 +1,522 @@
+"""One worker, one ordered queue. Jobs live outside any browser and survive a restart.
+
+States: queued → loading → running → (stopping) → done, stopped, failed; and interrupted, for what
+was under way when the app itself ended. Answers are saved as they come, so Stop keeps them and
+Resume asks only what is unasked. The model lives in another process (core.worker); this module
+starts it, sends it one job at a time, and writes what it reports to the store.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from core import scores
+from core.errors import PluriscopeError
+from core.prompts import PromptSet
+from core.settings import AskSettings
+from core.store import Answer, Run, Store
+from core.survey import load_bundled, save_snapshot
+
+ROOT = Path(__file__).resolve().parent.parent
+WAITING, ACTIVE = ("queued",), ("loading", "running", "stopping")
+UNFINISHED = (*WAITING, *ACTIVE)
+RESUMABLE = ("stopped", "failed", "interrupted")
+log = logging.getLogger("pluriscope.jobs")
+
+
+@dataclass
+class Live:
+    """What is known of the job at work, as of now. Counts are answers."""
+
+    job: str
+    state: str = "loading"
+    phase: str = "starting"
+    done: int = 0
+    total: int = 0
+    began: float = field(default_factory=time.monotonic)
+    first: float | None = None  # when answering began
+    asked: int = 0  # answers made since then
+    texts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.began
+
+    @property
+    def rate(self) -> float | None:
+        """Answers a second, once there are some."""
+        if not self.asked or self.first is None:
+            return None
+        return self.asked / max(time.monotonic() - self.first, 1e-3)
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds to go, or None while unknown."""
+        return (self.total - self.done) / self.rate if self.rate else None
+
+
+class Jobs:
+    """The queue and its one worker. One for each process that owns a store.
+
+    only_own: leave what others queued in line, as a command should.
+    """
+
+    def __init__(self, store: Store, *, only_own: bool = False):
+        self.store = store
+        self._own: set[str] | None = set() if only_own else None
+        self.model: dict | None = None  # what the worker holds
+        self._lock = threading.RLock()
+        self._wake = threading.Condition(self._lock)
+        self._live: Live | None = None
+        self._discard: set[str] = set()
+        self._process: subprocess.Popen | None = None
+        self._events: queue.SimpleQueue = queue.SimpleQueue()
+        self._warm = self._unload = self._closing = False
+        self._thread: threading.Thread | None = None
+        self._mark_interrupted()
+
+    # -- asking for things -----------------------------------------------------------------------
+
+    def start(
+        self,
+        settings: Sequence[AskSettings],
+        prompts: PromptSet,
+        *,
+        title: str,
+        names: Sequence[str],
+        kind: str = "survey",
+        side_by_side: bool = False,
+        first: bool = False,
+    ) -> str:
+        """Queue one asking: a run for each of `settings`. Gives the job's id.
+
+        The same asking that is still under way is not queued twice; its id comes back.
+        """
+        frozen = [one.to_json() for one in settings]
+        fingerprint = {"ask": frozen, "side_by_side": side_by_side, "kind": kind}
+        with self._lock:
+            for job in self.store.jobs(UNFINISHED):
+                if job["settings"] == json.loads(json.dumps(fingerprint)):
+                    return job["id"]
+            self.store.add_prompt_set(
+                prompts.sha256, prompts.id, prompts.name, prompts.language, dict(prompts.texts)
+            )
+            runs: list[Run] = []
+            for one, record, name in zip(settings, frozen, names, strict=True):
+                survey = self.store.survey(one.survey, one.survey_version)
+                runs.append(
+                    self.store.add_run(
+                        record,
+                        planned=len(one.keys(survey)),
+                        name=name,
+                        group=runs[0].group if runs else None,
+                        kind=kind,
+                    )
+                )
+            job_id = self.store.add_job(
+                "ask", title, fingerprint, [run.id for run in runs], first=first
+            )
+            self._claim(job_id)
+        self._ensure_thread()
+        return job_id
+
+    def _claim(self, job_id: str) -> None:
+        if self._own is not None:
+            self._own.add(job_id)
+
+    def stop(self, job_id: str) -> None:
+        """Stop after the batch in hand and keep what was answered. A queued job leaves the line."""
+        with self._lock:
+            job = self.store.job(job_id)
+            if job["state"] == "queued":
+                self._finish(job, "stopped")
+            elif self._live and self._live.job == job_id:
+                self._live.state = "stopping"
+                self.store.update_job(job_id, state="stopping")
+                self._send({"do": "stop", "job": job_id})
+
+    def discard(self, job_id: str) -> None:
+        """Stop, and put what was answered in the bin."""
+        with self._lock:
+            job = self.store.job(job_id)
+            if job["state"] in ACTIVE:
+                self._discard.add(job_id)
+                self.stop(job_id)
+                return
+            if job["state"] == "queued":
+                self._finish(job, "stopped")
+        self.store.delete_runs(job["runs"])
+
+    def resume(self, job_id: str) -> None:
+        """Go on where a stopped, failed or interrupted job left off: only the unasked is asked."""
+        with self._lock:
+            job = self.store.job(job_id)
+            if job["state"] not in RESUMABLE:
+                return
+            self.store.restore_runs(job["runs"])
+            for run_id in job["runs"]:
+                self.store.update_run(run_id, state="queued")
+            ahead = [other["position"] for other in self.store.jobs(WAITING)]
+            self.store.update_job(
+                job_id,
+                state="queued",
+                position=min(ahead, default=0.0) - 1,
+                error=None,
+                details=None,
+                finished=None,
+            )
+            self._claim(job_id)
+        self._ensure_thread()
+
+    def move(self, job_id: str, up: bool) -> None:
+        """Change places with the queued job before (up) or after."""
+        with self._lock:
+            line = self.store.jobs(WAITING)
+            place = next((i for i, job in enumerate(line) if job["id"] == job_id), None)
+            if place is None:
+                return
+            other = place - 1 if up else place + 1
+            if 0 <= other < len(line):
+                a, b = line[place], line[other]
+                self.store.update_job(a["id"], position=b["position"])
+                self.store.update_job(b["id"], position=a["position"])
+
+    def remove(self, job_id: str) -> None:
+        """Take a job that is not under way out of the history. Its runs stay."""
+        with self._lock:
+            if self.store.job(job_id)["state"] in ACTIVE:
+                raise PluriscopeError("Stop the job first, then remove it.")
+            self.store.delete_job(job_id)
+
+    def unload(self) -> None:
+        """Let go of the model once the worker is free."""
+        with self._lock:
+            self._unload = True
+            self._wake.notify_all()
+
+    def serve(self) -> None:
+        """Begin with what is queued from before, and start the worker process ahead of need."""
+        with self._lock:
+            self._warm = True
+        self._ensure_thread()
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def live(self, job_id: str | None = None) -> Live | None:
+        """The job at work, or None (also where it is not `job_id`)."""
+        live = self._live
+        return live if live and job_id in (None, live.job) else None
+
+    def busy(self) -> bool:
+        return self._live is not None or bool(self.store.jobs(UNFINISHED, limit=1))
+
+    def log_path(self) -> Path:
+        """What the worker process printed: warnings of libraries, crashes."""
+        return self.store.home / "worker.log"
+
+    def wait(
+        self, job_id: str, on_progress: Callable[[Live], None] | None = None, poll: float = 0.1
+    ) -> dict:
+        """Block until a job has ended; gives its record."""
+        while True:
+            job = self.store.job(job_id)
+            if job["state"] not in UNFINISHED:
+                return job
+            live = self.live(job_id)
+            if live and on_progress:
+                on_progress(live)
+            time.sleep(poll)
+
+    def close(self) -> None:
+        """End the worker process. A job at work becomes interrupted."""
+        with self._lock:
+            self._closing = True
+            self._wake.notify_all()
+            process = self._process
+        if process:
+            process.kill()
+            process.wait()
+        if self._thread:
+            self._thread.join(timeout=10)
+        self._mark_interrupted()
+
+    # -- the worker's thread -----------------------------------------------------------------------
+
+    def _ensure_thread(self) -> None:
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._serve, daemon=True, name="jobs")
+                self._thread.start()
+            self._wake.notify_all()
+
+    def _serve(self) -> None:
+        while not self._closing:
+            with self._lock:
+                job = self._next()
+                if job is None:
+                    if self._unload:
+                        self._unload = False
+                        self._send({"do": "unload"})
+                    elif self._warm:
+                        self._warm = False
+                        self._ensure_process(warm=True)
+                    else:
+                        self._wake.wait(timeout=1)
+                    self._drain()
+                    continue
+                self._live = Live(job["id"])
+                self.store.update_job(job["id"], state="loading", started=_now(), phase="starting")
+            try:
+                self._execute(job)
+            except Exception:  # whatever went wrong with one job, the queue goes on
+                log.exception("job %s", job["id"])
+                if not self._closing:
+                    self._fail(
+                        job,
+                        "Pluriscope itself stumbled over this job. What was answered is saved; "
+                        "Resume carries on.",
+                        traceback.format_exc(),
+                    )
+            else:
+                self._score(job)
+            finally:
+                with self._lock:
+                    self._live = None
+
+    def _score(self, job: dict) -> None:
+        """Have the headline scores ready before anybody opens the map."""
+        runs = [self.store.run(run_id) for run_id in job["runs"]]
+        runs = [run for run in runs if run.kind == "survey" and run.answered and not run.deleted]
+        if self._closing or not runs:
+            return
+        try:
+            for run in runs:
+                for metric in (scores.HEADLINE, "paper"):
+                    scores.table(self.store, run, metric)
+            for other in runs[1:]:
+                scores.change(self.store, runs[0], other)
+        except Exception:  # a page that needs the score will show why it cannot be had
+            log.exception("scores of job %s", job["id"])
+
+    def _next(self) -> dict | None:
+        line = self.store.jobs(WAITING)
+        return next((job for job in line if self._own is None or job["id"] in self._own), None)
+
+    def _execute(self, job: dict) -> None:
+        live = self._live
+        runs = [self.store.run(run_id) for run_id in job["runs"]]
+        by_id = {run.id: run for run in runs}
+        live.total = sum(run.planned for run in runs)
+        live.done = sum(run.answered for run in runs)
+        self.store.update_job(job["id"], done=live.done, total=live.total)
+        for run in runs:
+            self.store.update_run(run.id, state="running")
+        self._ensure_process()
+        self._send(
+            {
+                "do": "ask",
+                "job": job["id"],
+                "survey_file": self._survey_file(runs[0]),
+                "runs": [self._order(run, job["settings"]["side_by_side"]) for run in runs],
+            }
+        )
+        if live.state == "stopping":  # asked to before the process was there to hear it
+            self._send({"do": "stop", "job": job["id"]})
+        saved = time.monotonic()
+        while True:
+            event = self._events.get()
+            kind = event["event"]
+            if kind == "ended":
+                self._died(job, event["code"])
+                return
+            if kind == "model":
+                self.model = event["held"]
+                continue
+            if event.get("job") != job["id"]:
+                continue
+            if kind == "phase":
+                self._set_phase(live, event["phase"])
+            elif kind == "facts":
+                for run in runs:  # all runs of a job share the model that was loaded
+                    self.store.update_run(run.id, facts=event["facts"])
+            elif kind == "text":
+                live.texts = event["texts"]
+            elif kind == "answers":
+                answers = [
+                    Answer(**{**row, "probs": tuple(row["probs"])}) for row in event["answers"]
+                ]
+                landed = self.store.add_answers(by_id[event["run"]].no, answers)
+                live.done += landed
+                live.asked += landed
+                if time.monotonic() - saved > 2:
+                    saved = time.monotonic()
+                    self.store.update_job(job["id"], done=live.done, rate=live.rate)
+            elif kind == "failed":
+                self._fail(job, event["error"], event["details"])
+                return
+            elif kind in ("done", "stopped"):
+                self.store.update_job(job["id"], done=live.done, rate=live.rate)
+                self._finish(job, kind)
+                return
+
+    def _order(self, run: Run, side_by_side: bool) -> dict:
+        settings = AskSettings.from_json(run.settings)
+        texts = self.store.prompt_texts(settings.prompt_sha256)
+        if texts is None:
+            raise PluriscopeError(f"The wording that run {run.name!r} was asked with is missing.")
+        return {
+            "id": run.id,
+            "settings": run.settings,
+            "side_by_side": side_by_side and settings.answering == "written",
+            "answered": sorted(self.store.answered(run.no)),
+            "prompts": {
+                "id": settings.prompt_set,
+                "name": settings.prompt_set,
+                "language": settings.language,
+                "texts": texts,
+            },
+        }
+
+    def _survey_file(self, run: Run) -> str | None:
+        """A file the worker reads the survey from; None for the bundled one."""
+        survey_id, version = run.settings["survey"], run.settings["survey_version"]
+        survey = self.store.survey(survey_id, version)
+        bundled = load_bundled()
+        if (bundled.id, bundled.version) == (survey_id, version):
+            return None
+        path = self.store.home / "surveys" / f"{survey_id}-{version}.json"
+        if not path.exists():
+            save_snapshot(survey, path)
+        return str(path)
+
+    def _set_phase(self, live: Live, phase: str) -> None:
+        live.phase = phase
+        with self._lock:
+            if live.state != "stopping":
+                live.state = "loading" if phase == "loading" else "running"
+                self.store.update_job(live.job, state=live.state, phase=phase)
+        if phase == "answering" and live.first is None:
+            live.first = time.monotonic()
+
+    def _finish(self, job: dict, state: str) -> None:
+        for run_id in job["runs"]:
+            run = self.store.run(run_id)
+            self.store.update_run(run_id, state="done" if run.answered >= run.planned else state)
+        self.store.update_job(job["id"], state=state, finished=_now())
+        if job["id"] in self._discard:
+            self._discard.discard(job["id"])
+            self.store.delete_runs(job["runs"])
+
+    def _fail(self, job: dict, error: str, details: str) -> None:
+        self.store.update_job(job["id"], error=error, details=details)
+        self._finish(job, "failed")
+
+    def _died(self, job: dict, code: int) -> None:
+        self._process = None
+        self.model = None
+        if self._closing:
+            return
+        if code in (-9, 137):
+            error = (
+                "The model's process was ended by the system, most likely because memory ran out. "
+                "Choose a smaller model or a lower precision (4-bit needs the least), then Resume. "
+                "What was answered is saved."
+            )
+        else:
+            error = (
+                f"The model's process ended unexpectedly (code {code}). What was answered is "
+                "saved; Resume starts the process anew and carries on."
+            )
+        self._fail(job, error, self._tail_of_log())
+
+    def _tail_of_log(self, characters: int = 4000) -> str:
+        try:
+            return self.log_path().read_text(encoding="utf-8", errors="replace")[-characters:]
+        except FileNotFoundError:
+            return ""
+
+    # -- the worker's process ----------------------------------------------------------------------
+
+    def _ensure_process(self, warm: bool = False) -> None:
+        """Start the process if there is none. Only ever called on the worker's thread: the kernel
+        ends the process with the thread that started it (see core.worker)."""
+        if self._process and self._process.poll() is None:
+            return
+        with open(self.log_path(), "w", encoding="utf-8") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "core.worker", *(["--warm"] if warm else [])],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                encoding="utf-8",
+                env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
+            )
+        self._events = queue.SimpleQueue()
+        threading.Thread(
+            target=_listen, args=(self._process, self._events), daemon=True, name="worker events"
+        ).start()
+
+    def _send(self, command: dict) -> None:
+        with self._lock:
+            if self._process and self._process.poll() is None:
+                try:
+                    self._process.stdin.write(json.dumps(command, ensure_ascii=False) + "\n")
+                    self._process.stdin.flush()
+                except BrokenPipeError:
+                    log.warning("the worker process is gone; its end is being reported")
+
+    def _drain(self) -> None:
+        """Between jobs: take note of what the worker says of its model."""
+        while not self._events.empty():
+            event = self._events.get()
+            if event["event"] == "model":
+                self.model = event["held"]
+            elif event["event"] == "ended":
+                self._process, self.model = None, None
+
+    def _mark_interrupted(self) -> None:
+        """What was under way when the app last ended can be resumed."""
+        for job in self.store.jobs(ACTIVE):
+            self.store.update_job(job["id"], state="interrupted", finished=_now())
+            for run_id in job["runs"]:
+                if self.store.run(run_id).state == "running":
+                    self.store.update_run(run_id, state="interrupted")
+
+
+def _listen(process: subprocess.Popen, events: queue.SimpleQueue) -> None:
+    for line in process.stdout:
+        try:
+            events.put(json.loads(line))
+        except json.JSONDecodeError:  # a line cut off by a crash
+            log.warning("unreadable event: %.200s", line)
+    events.put({"event": "ended", "code": process.wait()})
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+_open: dict[Path, Jobs] = {}
+_opening = threading.Lock()
+
+
+def open_jobs(home: Path) -> Jobs:
+    """The app's store and queue of a folder, opened once in this process whoever asks."""
+    with _opening:
+        if home not in _open:
+            _open[home] = Jobs(Store(home, holder="the Pluriscope app"))
+        return _open[home]

@@ -1,0 +1,307 @@
+"""Turn an item, a culture and a method into the exact messages a model sees.
+
+The one renderer for asking, for examples in the prompt and for training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from core.errors import PluriscopeError
+from core.survey import DATA, Culture, Item
+
+PROMPTS = DATA / "prompts"
+
+
+class Method(NamedTuple):
+    """How a model is asked. `system` and `user` name texts of a prompt set."""
+
+    name: str
+    system: str
+    user: str
+    needs_culture: bool
+    uses_human_answers: str  # "" where none
+
+
+METHODS: dict[str, Method] = {
+    "plain": Method("Asked plainly", "plain_system", "question_user", False, ""),
+    "country": Method("As a person from …", "country_system", "question_user", True, ""),
+    "cross_culture": Method(
+        "Cross-culture thinking",
+        "cross_culture_system",
+        "question_user",
+        True,
+        "which countries are near and far, from the survey",
+    ),
+    "examples": Method(
+        "Self-alignment examples",
+        "plain_system",
+        "examples_user",
+        True,
+        "the country's answers to other items",
+    ),
+    "country_examples": Method(
+        "As a person from …, with examples",
+        "country_system",
+        "examples_user",
+        True,
+        "the country's answers to other items",
+    ),
+    "cross_culture_examples": Method(
+        "Cross-culture thinking, with examples",
+        "cross_culture_system",
+        "examples_user",
+        True,
+        "near and far countries and the country's answers to other items",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """The texts a model is asked with. Changing a word makes another sha256."""
+
+    id: str
+    name: str
+    language: str
+    texts: Mapping[str, str]
+    source: str = ""
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(
+            json.dumps(dict(self.texts), sort_keys=True, ensure_ascii=False).encode()
+        ).hexdigest()
+
+
+class Rendered(NamedTuple):
+    """A prompt and what its labels stand for.
+
+    messages: chat messages, {"role", "content"}. labels: what the model may write, as shown.
+    codes: the canonical code each label stands for, same order.
+    """
+
+    messages: tuple[dict[str, str], ...]
+    labels: tuple[str, ...]
+    codes: tuple[int, ...]
+
+
+class Example(NamedTuple):
+    """An answered item to show in the prompt: one answer, or the shares of all (in code order)."""
+
+    item: Item
+    code: int
+    shares: tuple[float, ...] = ()
+
+
+class Neighbours(NamedTuple):
+    """The countries most and least like one, for cross-culture thinking. Three of each."""
+
+    near: tuple[Culture, ...]
+    far: tuple[Culture, ...]
+
+
+def load_prompt_set(name_or_path: str | Path = "pluriscope") -> PromptSet:
+    """A prompt set by name (data/prompts/NAME.json) or by path.
+
+    A file in the layout of the CultureSPA study ("system", "user") is read as well.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".json":
+        path = PROMPTS / f"{path.name}.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(sorted(p.stem for p in PROMPTS.glob("*.json")))
+        raise PluriscopeError(f"There is no prompt set {path.stem!r}. Known: {known}.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise PluriscopeError(f"{path.name} is not a prompt set: {error}") from None
+    if "texts" not in record and "system" in record:
+        return _culturespa_set(record)
+    missing = {"plain_system", "question_user", "option"} - set(record.get("texts", ()))
+    if missing:
+        raise PluriscopeError(f"{path.name} lacks the texts {', '.join(sorted(missing))}.")
+    return PromptSet(
+        record["id"],
+        record["name"],
+        record.get("language", "en"),
+        record["texts"],
+        record.get("source", ""),
+    )
+
+
+def option_orders(item: Item, orders: str) -> list[tuple[int, ...]]:
+    """The orders in which options are shown, as tuples of indices into item.options.
+
+    orders: "given", "both" (given and reversed), "reversed", or "cyclic" (all K shifts).
+    """
+    given = tuple(range(len(item.options)))
+    if orders == "given":
+        return [given]
+    if orders == "reversed":
+        return [given[::-1]]
+    if orders == "both":
+        return [given, given[::-1]]
+    if orders == "cyclic":
+        return [given[shift:] + given[:shift] for shift in given]
+    raise PluriscopeError(f"Unknown option order {orders!r}: given, reversed, both or cyclic.")
+
+
+def is_numeric(item: Item) -> bool:
+    """True for scales whose middle answers are bare numbers, such as 1 to 10.
+
+    There the number is the answer, so a changed order moves the lines and keeps the numbers. On
+    other items the options are numbered anew in the order shown.
+    """
+    return sum(option.label == str(option.code) for option in item.options) >= 2
+
+
+def show_options(
+    item: Item, prompts: PromptSet, order: Sequence[int] | None = None
+) -> tuple[str, tuple[str, ...], tuple[int, ...]]:
+    """The block of options as a model sees it, with its labels and the code of each."""
+    order = tuple(order) if order is not None else tuple(range(len(item.options)))
+    shown = [item.options[index] for index in order]
+    codes = tuple(option.code for option in shown)
+    numeric = is_numeric(item)
+    labels = tuple(str(code) for code in (codes if numeric else sorted(codes)))
+    texts = prompts.texts
+    line = texts.get("numeric_option", texts["option"]) if numeric else texts["option"]
+    lines = [
+        _fill(line, label=label, text=option.label)
+        for label, option in zip(labels, shown, strict=True)
+    ]
+    return texts.get("option_separator", "\n").join(lines), labels, codes
+
+
+def render(
+    item: Item,
+    prompts: PromptSet,
+    method: str = "plain",
+    culture: Culture | None = None,
+    *,
+    order: Sequence[int] | None = None,
+    explain: bool = False,
+    neighbours: Neighbours | None = None,
+    examples: Sequence[Example] = (),
+) -> Rendered:
+    """The messages that ask one item by one method.
+
+    order: indices into item.options, as option_orders gives them. explain: ask for the number
+    and one or two sentences. neighbours and examples serve the methods that show them.
+    """
+    try:
+        how = METHODS[method]
+    except KeyError:
+        raise PluriscopeError(f"Unknown method {method!r}: {', '.join(METHODS)}.") from None
+    if how.needs_culture and culture is None:
+        raise PluriscopeError(f"The method {how.name!r} needs a country.")
+    texts = prompts.texts
+    names = _culture_names(culture if how.needs_culture else None, neighbours)
+    block, labels, codes = show_options(item, prompts, order)
+    shown = [
+        {"role": "system", "content": _fill(_text(prompts, how.system), **names)},
+        {
+            "role": "user",
+            "content": _fill(
+                _text(prompts, "explain_user" if explain else how.user),
+                question=item.question,
+                options=block,
+                examples=texts.get("example_separator", "\n\n").join(
+                    _example(example, prompts) for example in examples
+                ),
+            ),
+        },
+    ]
+    return Rendered(tuple(shown), labels, codes)
+
+
+def _text(prompts: PromptSet, key: str) -> str:
+    try:
+        return prompts.texts[key]
+    except KeyError:
+        raise PluriscopeError(
+            f"The prompt set {prompts.name!r} has no text for this way of asking ({key})."
+        ) from None
+
+
+def _example(example: Example, prompts: PromptSet) -> str:
+    item, texts = example.item, prompts.texts
+    block, _, _ = show_options(item, prompts)
+    if example.shares:
+        answer = "; ".join(
+            f"{_answer(item, code, texts)}: {share:.0%}"
+            for code, share in zip(item.codes, example.shares, strict=True)
+        )
+    else:
+        answer = _answer(item, example.code, texts)
+    return _fill(texts["example"], question=item.question, options=block, answer=answer)
+
+
+def _answer(item: Item, code: int, texts: Mapping[str, str]) -> str:
+    numeric = is_numeric(item) and "numeric_answer" in texts
+    line = texts["numeric_answer"] if numeric else texts.get("answer", "{label}. {text}")
+    return _fill(line, label=str(code), text=item.option(code).label)
+
+
+def _culture_names(culture: Culture | None, neighbours: Neighbours | None) -> dict[str, str]:
+    if culture is None:
+        return {}
+    names = {"country": culture.name, "demonym": culture.demonym, "article": culture.article}
+    if neighbours:
+        for kind, cultures in zip(("near", "far"), neighbours, strict=True):
+            for number, other in enumerate(cultures, 1):
+                names[f"{kind}{number}"] = other.name
+                names[f"{kind}{number}_demonym"] = other.demonym
+    return names
+
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+def _fill(template: str, /, **values: str) -> str:
+    """Replace {name} by its value, once; other braces stay, and values are never filled again."""
+    return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), template)
+
+
+def _culturespa_set(record: dict) -> PromptSet:
+    """The CultureSPA study's prompts: positional braces become named ones (method.md A3)."""
+    system, user = record["system"], record["user"]
+
+    def named(text: str, *names: str) -> str:
+        parts = text.split("{}")
+        if len(parts) != len(names) + 1:
+            raise PluriscopeError("This CultureSPA prompt file has an unexpected number of blanks.")
+        return "".join(
+            part + (f"{{{name}}}" if name else "")
+            for part, name in zip(parts, (*names, ""), strict=True)
+        )
+
+    near_far = [f"{kind}{i}_demonym" for kind in ("near", "far") for i in (1, 2, 3)]
+    texts = {
+        "option": "{label}.{text}",
+        "option_separator": " ",
+        "answer": "{label}.{text}",
+        "example_separator": "\n",
+        "plain_system": system["en"],
+        "country_system": named(system["en_culture_aware"], "article", "demonym"),
+        "cross_culture_system": named(
+            system["en_cross_culture_thinking"],
+            "article",
+            "demonym",
+            "demonym",
+            *near_far[:3],
+            "demonym",
+            *near_far[3:],
+        ),
+        "question_user": named(user["en"], "question", "options"),
+        "examples_user": named(user["en_self_alignment"], "examples", "question", "options"),
+        "example": named(user["example"], "question", "options", "answer"),
+    }
+    return PromptSet("culturespa", "CultureSPA study", "en", texts, "arXiv 2410.12971")

@@ -1,0 +1,263 @@
+"""One question, asked side by side: what is held of it, to lay out and to copy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from core import export, metrics, words
+from core.catalogue import describe
+from core.errors import PluriscopeError
+from core.prompts import METHODS, Rendered, option_orders
+from core.settings import AskSettings
+from core.store import Answer, Run, Store
+from core.survey import Item, Survey
+from core.views import prompt_of
+
+
+class Side(NamedTuple):
+    """One column: nobody in particular (iso3 ""), or a person from a country.
+
+    shares: float64[K], the exact distribution over the options (NaN while there is none). people:
+    float64[K] (NaN where they were not asked), n_people how many. written: the answer as it was
+    written and read, None while there is none. scored_by, written_by: the runs it comes from.
+    """
+
+    iso3: str
+    name: str
+    method: str
+    shares: np.ndarray
+    people: np.ndarray
+    n_people: int
+    written: Answer | None
+    scored_by: Run | None
+    written_by: Run | None
+
+
+class Question(NamedTuple):
+    """A question and its sides, the plain one first. settings: those of the first run."""
+
+    group: str
+    item: Item
+    settings: AskSettings
+    runs: tuple[Run, ...]
+    sides: tuple[Side, ...]
+
+    @property
+    def countries(self) -> list[str]:
+        return [side.iso3 for side in self.sides if side.iso3]
+
+    @property
+    def method(self) -> str:
+        """How the countries were asked ("country" where none was)."""
+        return next((side.method for side in self.sides if side.iso3), "country")
+
+    @property
+    def answered(self) -> int:
+        return sum(run.answered for run in self.runs)
+
+
+def load(store: Store, group: str) -> Question:
+    """What was asked under this id. Raises PluriscopeError where it is not there (any more)."""
+    runs = sorted(store.runs(kind="question", group=group), key=lambda run: run.no)
+    if not runs:
+        raise PluriscopeError(
+            "The answer this link points to is not here. It may have been deleted, or asked on "
+            "another machine."
+        )
+    settings = AskSettings.from_json(runs[0].settings)
+    survey = store.survey(settings.survey, settings.survey_version)
+    item = settings.asked_items(survey)[0]
+    by_side: dict[tuple[str, str], dict[str, Run]] = {}
+    for run in runs:
+        one = AskSettings.from_json(run.settings)
+        for iso3 in one.personas():
+            by_side.setdefault((iso3, run.method), {})[one.answering] = run
+    sides = [
+        _side(store, survey, item, iso3, method, made) for (iso3, method), made in by_side.items()
+    ]
+    return Question(group, item, settings, tuple(runs), tuple(sides))
+
+
+def answered(store: Store, group: str) -> int:
+    """How many answers a question holds by now."""
+    return sum(run.answered for run in store.runs(kind="question", group=group))
+
+
+def preview(survey: Survey, item: Item, countries: Sequence[str], method: str) -> list[Side]:
+    """The sides a question will have, before it is asked: people's answers only."""
+    return [
+        _blank(survey, item, iso3, how)
+        for iso3, how in [("", "plain"), *((iso3, method) for iso3 in countries)]
+    ]
+
+
+def _blank(survey: Survey, item: Item, iso3: str, method: str) -> Side:
+    people = survey.shares.get((iso3, item.id))
+    nothing = np.full(len(item.options), np.nan)
+    return Side(
+        iso3,
+        survey.culture(iso3).name if iso3 else METHODS[method].name,
+        method,
+        nothing,
+        people.values if people else nothing,
+        people.n_valid if people else 0,
+        None,
+        None,
+        None,
+    )
+
+
+def _side(
+    store: Store, survey: Survey, item: Item, iso3: str, method: str, made: dict[str, Run]
+) -> Side:
+    blank = _blank(survey, item, iso3, method)
+    scored, written = made.get("probabilities"), made.get("written")
+    shares, text = blank.shares, None
+    if scored:
+        answers = store.answers(scored.no, item=item.id, iso3=iso3)
+        if len(answers):
+            shares = export.model_shares(item, answers)
+    if written:
+        answers = store.answers(written.no, item=item.id, iso3=iso3)
+        if len(answers):
+            text = _answer(answers.iloc[0])
+    return blank._replace(shares=shares, written=text, scored_by=scored, written_by=written)
+
+
+def _answer(row: pd.Series) -> Answer:
+    return Answer(
+        row["iso3"],
+        row["item"],
+        int(row["number"]),
+        (),
+        None,
+        None if pd.isna(row["chosen"]) else int(row["chosen"]),
+        row["state"],
+        row["rule"],
+        row["text"],
+        None if pd.isna(row["seconds"]) else float(row["seconds"]),
+    )
+
+
+# -- what the page says ----------------------------------------------------------------------------
+
+
+def table(item: Item, side: Side, sides: Sequence[Side]) -> pd.DataFrame:
+    """One row an option: label, people, plain and the side's own method (see figures.answer_bars).
+
+    Columns that hold nothing are there all the same: nothing moves when they fill, and the options
+    of all sides stay level.
+    """
+    plain = plain_side(sides)
+    columns: dict[str, object] = {"label": [option.label for option in item.options]}
+    if not np.isnan(side.people).all():
+        columns["people"] = side.people
+    if plain is not None:
+        columns["plain"] = plain.shares
+    if side is not plain:
+        columns[side.method] = side.shares
+    elif len(sides) > 1:
+        columns[sides[-1].method] = np.nan
+    return pd.DataFrame(columns)
+
+
+def numbers(item: Item, sides: Sequence[Side]) -> pd.DataFrame:
+    """All sides in one table, in per cent: an option a row, people and the model by country."""
+    table: dict[str, object] = {"Answer": [option.label for option in item.options]}
+    for side in sides:
+        where = words.country(side.name)
+        if not np.isnan(side.people).all():
+            table[f"People in {where}"] = side.people
+        table[f"As a person from {where}" if side.iso3 else side.name] = side.shares
+    shares = pd.DataFrame(table)
+    return shares.assign(**{name: (100 * shares[name]).round(1) for name in shares.columns[1:]})
+
+
+def plain_side(sides: Sequence[Side]) -> Side | None:
+    """The side asked as nobody in particular."""
+    return next((side for side in sides if not side.iso3), None)
+
+
+def verdict(item: Item, side: Side, sides: Sequence[Side]) -> str:
+    """One line on a side: where naming the country moved it; "" while nothing can be said."""
+    if np.isnan(side.shares).any():
+        return ""
+    plain = plain_side(sides)
+    if side.iso3:
+        if np.isnan(side.people).all() or plain is None or np.isnan(plain.shares).any():
+            return ""
+        said = words.verdict(item, side.people, plain.shares, side.shares, side.name)
+        return f"{words.capital(said)}."
+    asked = [other for other in sides if other.iso3 and not np.isnan(other.people).any()]
+    if len(asked) < 2:
+        return ""
+    kind = "emd" if item.is_ordered else "tv"
+    near = min(asked, key=lambda o: metrics.item_distance(item, o.people, side.shares, kind))
+    return f"Of these countries, nearest to people in {words.country(near.name)}."
+
+
+def how(asked: Question) -> str:
+    """How it was asked, and how long the writing took."""
+    settings = asked.settings
+    parts = [describe(settings.model), f"seed {settings.seed}"]
+    times = [side.written.seconds for side in asked.sides if side.written and side.written.seconds]
+    if times:
+        parts.append(f"{sum(times):.1f} seconds of writing, all sides together")
+    return " · ".join([*parts, export.when_words(asked.runs[0].created)])
+
+
+def reading(item: Item, answer: Answer) -> str:
+    """How a written answer was read: the option, and the rule that decided."""
+    if answer.state == "refused":
+        return f"Read as a refusal: {answer.rule}."
+    if answer.chosen is None:
+        return f"Cannot be read: {answer.rule}."
+    return f"Read as “{item.option(answer.chosen).label}”: {answer.rule}."
+
+
+def prompts(store: Store, item: Item, side: Side) -> dict[str, Rendered]:
+    """The exact prompts behind a side, by what they are for."""
+    found = {}
+    if side.written_by:
+        found["For the written answer"] = prompt_of(store, side.written_by, item, side.iso3)
+    if side.scored_by:
+        orders = option_orders(item, side.scored_by.settings["orders"])
+        for number in range(len(orders)):
+            name = f"For the probabilities, order {number + 1} of {len(orders)}"
+            found[name] = prompt_of(store, side.scored_by, item, side.iso3, number)
+    return found
+
+
+def prompt_text(prompt: Rendered) -> str:
+    """Messages as one text: who speaks, then what is said."""
+    return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in prompt.messages)
+
+
+def as_text(store: Store, asked: Question) -> str:
+    """Question, answers and where they come from, to paste into a message."""
+    item = asked.item
+    lines = [item.question, *(f"  {option.code}. {option.label}" for option in item.options), ""]
+    for side in asked.sides:
+        head = f"As a person from {words.country(side.name)}" if side.iso3 else side.name
+        lines.append(f"{head}: {_spread(item, side.shares)}")
+        if side.iso3 and not np.isnan(side.people).all():
+            lines.append(f"  People there: {_spread(item, side.people)}")
+        if side.written:
+            text = " ".join((side.written.text or "").split())
+            lines.append(f"  It wrote: “{text}” {reading(item, side.written)}")
+    lines += ["", f"Model: {describe(asked.settings.model)}", f"Seed: {asked.settings.seed}"]
+    lines += [f"Asked on {export.when_words(asked.runs[0].created)}", f"Id: {asked.group}"]
+    return "\n".join(lines)
+
+
+def _spread(item: Item, shares: np.ndarray) -> str:
+    if np.isnan(shares).any():
+        return "no answer yet"
+    return ", ".join(
+        f"{option.label} {words.percent(float(share))}"
+        for option, share in zip(item.options, shares, strict=True)
+    )

@@ -1,0 +1,258 @@
+"""Ask a model and yield its answers as they come. Read this file first.
+
+ask() takes what a run is still to answer, renders each prompt, has it scored or written, and
+yields Answers in canonical code order. Reading a written answer (parse) lives here too.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.demonstrations import choose_examples, neighbours
+from core.prompts import PromptSet, Rendered, option_orders, render
+from core.settings import AskSettings
+from core.store import Answer
+from core.survey import Item, Survey
+
+if TYPE_CHECKING:  # torch stays out of whoever only plans or parses
+    from core.models import Loaded
+
+Key = tuple[str, str, int]
+
+
+class Planned(NamedTuple):
+    """One prompt to send: which answer it makes, the item, and the rendered messages."""
+
+    key: Key
+    item: Item
+    prompt: Rendered
+
+
+def plan(
+    settings: AskSettings, survey: Survey, prompts: PromptSet, answered: Iterable[Key] = ()
+) -> Iterator[Planned]:
+    """The prompts a run has still to send, in order; `answered` are left out."""
+    done = set(answered)
+    items = {item.id: item for item in settings.asked_items(survey)}
+    for key in settings.keys(survey):
+        if key not in done:
+            iso3, item_id, number = key
+            item = items[item_id]
+            yield Planned(key, item, prompt_for(settings, survey, prompts, item, iso3, number))
+
+
+def prompt_for(
+    settings: AskSettings, survey: Survey, prompts: PromptSet, item: Item, iso3: str, number: int
+) -> Rendered:
+    """The exact prompt behind one answer of a run."""
+    written = settings.answering == "written"
+    order = option_orders(item, "given" if written else settings.orders)[0 if written else number]
+    near_far, examples = None, []
+    if settings.method.startswith("cross_culture"):
+        near_far = neighbours(survey, iso3)
+    if settings.method.endswith("examples"):
+        examples = choose_examples(
+            survey,
+            item,
+            iso3,
+            count=settings.examples,
+            choice=settings.example_choice,
+            evidence=settings.example_evidence,
+            other_batteries=settings.other_batteries,
+            seed=settings.seed,
+        )
+    return render(
+        item,
+        prompts,
+        settings.method,
+        survey.culture(iso3) if iso3 else None,
+        order=order,
+        explain=written and settings.explain,
+        neighbours=near_far,
+        examples=examples,
+    )
+
+
+def ask(
+    loaded: Loaded,
+    settings: AskSettings,
+    planned: Sequence[Planned],
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    on_text: Callable[[list[str]], None] | None = None,
+) -> Iterator[list[Answer]]:
+    """Answers in small batches as they are made. Ends early, between batches, once stop() is true.
+
+    on_text gets the texts so far of the batch being written.
+    """
+    if settings.answering == "written":
+        yield from _written(loaded, settings, planned, stop, on_text)
+    else:
+        yield from _scored(loaded, planned, stop)
+
+
+def _scored(
+    loaded: Loaded, planned: Sequence[Planned], stop: Callable[[], bool]
+) -> Iterator[list[Answer]]:
+    from core.scoring import Request, score
+
+    requests = [Request(p.prompt.messages, p.prompt.labels) for p in planned]
+    batch: list[Answer] = []
+    saved = time.monotonic()
+    for index, scored in score(loaded, requests, stop=stop):
+        item, prompt = planned[index].item, planned[index].prompt
+        by_code = dict(zip(prompt.codes, scored.probs.tolist(), strict=True))
+        probs = tuple(by_code[code] for code in item.codes)
+        batch.append(
+            Answer(
+                *planned[index].key,
+                probs=probs,
+                mass=scored.mass,
+                chosen=item.codes[max(range(len(probs)), key=probs.__getitem__)],
+                state="answered",
+                rule=scored.rule,
+                text=None,
+                seconds=None,
+            )
+        )
+        if len(batch) >= 512 or time.monotonic() - saved > 1:
+            yield batch
+            batch, saved = [], time.monotonic()
+    if batch:
+        yield batch
+
+
+WRITTEN_SIDE_BY_SIDE = 16
+
+
+def _written(
+    loaded: Loaded,
+    settings: AskSettings,
+    planned: Sequence[Planned],
+    stop: Callable[[], bool],
+    on_text: Callable[[list[str]], None] | None,
+) -> Iterator[list[Answer]]:
+    from core.generation import generate
+
+    for start in range(0, len(planned), WRITTEN_SIDE_BY_SIDE):
+        if stop():
+            return
+        group = planned[start : start + WRITTEN_SIDE_BY_SIDE]
+        began = time.monotonic()
+        written = generate(
+            loaded,
+            [p.prompt.messages for p in group],
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            max_new_tokens=settings.max_new_tokens if settings.explain else 24,
+            # The same seed on every side; sample number n of an item is drawn with seed + n.
+            seeds=[settings.seed + p.key[2] for p in group],
+            on_text=on_text,
+            stop=stop,
+        )
+        if stop():  # cut short: what was being written is unasked, not answered
+            return
+        seconds = (time.monotonic() - began) / len(group)
+        yield [read_written(p, w.text, seconds) for p, w in zip(group, written, strict=True)]
+
+
+def read_written(planned: Planned, text: str, seconds: float | None = None) -> Answer:
+    """A written text as an Answer: parsed, refused or unparseable."""
+    parsed = parse(text, planned.item, planned.prompt)
+    return Answer(
+        *planned.key,
+        probs=(),
+        mass=None,
+        chosen=parsed.code,
+        state=parsed.state,
+        rule=parsed.rule,
+        text=text,
+        seconds=seconds,
+    )
+
+
+# -- reading a written answer ----------------------------------------------------------------------
+
+
+class Parsed(NamedTuple):
+    """code: canonical code or None. state: answered, refused, unparseable. rule: what decided."""
+
+    code: int | None
+    state: str
+    rule: str
+
+
+# A number that could be a label: not part of a word, a decimal, a phone number, a date or a
+# percentage. "1-800-273-8255" and "2019" are never an answer.
+_NUMBER = re.compile(r"(?<![\w.,/:+-])-?\d+(?![\w/:%-]|[.,]\d)")
+_PHONE = re.compile(r"\+?\d[\d\s().–-]*(?:[-–\s(][\dA-Z]{2,}){1,}[\dA-Z]", re.ASCII)
+_STATED = re.compile(
+    r"\b(?:answer|option|choice|choose|chose|select|pick|number|response|rating)\b"
+    r"(?:\s+(?:is|would be|be|to be|number|option|as|with|:))*\s*[:=]?\s*"
+    r"[\"'“*(\[]*(\d+)(?!\d|[-–.,]\d)",
+    re.IGNORECASE,
+)
+_REFUSAL = re.compile(
+    r"\b(?:i\s*(?:'|’)?\s*(?:am|m)\s+(?:sorry|unable|not able)|i\s+apologi[sz]e|sorry,"
+    r"|i\s+(?:can\s*not|can(?:'|’)t|cannot|won(?:'|’)t|will not|do not|don(?:'|’)t)\s+"
+    r"(?:answer|provide|choose|respond|help|assist|fulfil|fulfill|engage|express|have (?:a )?"
+    r"(?:personal )?(?:opinion|belief|view|value)|take (?:a )?(?:side|position))"
+    r"|as an ai\b|as a language model|i(?:'|’)?m just an ai|suicide prevention|hotline"
+    r"|prefer not to (?:say|answer)|decline to answer)",
+    re.IGNORECASE,
+)
+
+
+def parse(text: str, item: Item, prompt: Rendered) -> Parsed:
+    """Which option a written answer chose, and the rule that decided.
+
+    In this order: the whole text is a label ("3", "3.", "(3)"), begins with one ("3. Agree",
+    "3\\nBecause …"), states one ("my answer is 3"), refuses, is or begins with an option's
+    words, or holds exactly one number that is a label. Digits of any script count (٣, ३, ๓).
+    """
+    by_label = dict(zip(prompt.labels, prompt.codes, strict=True))
+    plain = _ascii_digits(text).strip()
+    if not plain:
+        return Parsed(None, "unparseable", "nothing was written")
+
+    whole = re.fullmatch(r"[\"'“*(\[#]*(\d+)[\"'”*)\].:#]*", plain)
+    if whole:
+        return _label(whole[1], by_label, "the whole text is a number")
+    first = re.match(r"[\"'“*(\[#]*(\d+)[\"'”*)\]]*(?=\s*(?:[.:)–—]|-\s|\n|$)|\s+[^\W\d])", plain)
+    if first and first[1] in by_label and not _PHONE.match(plain):
+        return Parsed(by_label[first[1]], "answered", "the text begins with a label")
+    stated = _STATED.findall(plain)
+    if stated and stated[-1] in by_label and len(set(stated)) == 1:
+        return Parsed(by_label[stated[0]], "answered", "the text states a label")
+    if _REFUSAL.search(plain):
+        return Parsed(None, "refused", "the text declines to answer")
+    words = plain.casefold().strip(" .\"'“”*")
+    for option in sorted(item.options, key=lambda o: -len(o.label)):
+        label = option.label.casefold()
+        if len(label) > 2 and re.match(rf"{re.escape(label)}(?!\w)", words):
+            return Parsed(option.code, "answered", "the text begins with an option's words")
+    numbers = {n for n in _NUMBER.findall(_PHONE.sub(" ", plain))}
+    found = numbers & by_label.keys()
+    if len(found) == 1 and len(numbers) == 1:
+        return Parsed(by_label[found.pop()], "answered", "the text holds one number, a label")
+    if len(found) > 1:
+        return Parsed(None, "unparseable", "the text holds several labels")
+    return Parsed(None, "unparseable", "the text holds no label")
+
+
+def _label(label: str, by_label: dict[str, int], rule: str) -> Parsed:
+    label = str(int(label))
+    if label in by_label:
+        return Parsed(by_label[label], "answered", rule)
+    return Parsed(None, "unparseable", f"{label} is not one of the options")
+
+
+def _ascii_digits(text: str) -> str:
+    """Decimal digits of every script as 0-9."""
+    return "".join(
+        str(unicodedata.decimal(char)) if char.isdecimal() and char > "9" else char for char in text
+    )

@@ -1,0 +1,321 @@
+"""Plan a run before it starts: which prompts, how long, how much memory; then start it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from core.catalogue import Fit, ModelSpec, describe, fit
+from core.errors import PluriscopeError
+from core.jobs import Jobs
+from core.prompts import METHODS, PromptSet, load_prompt_set
+from core.settings import AskSettings
+from core.store import BUNDLED_SURVEY, Run, Store
+from core.survey import Culture, Survey
+
+
+class Plan(NamedTuple):
+    """One asking: a run for each method. `names` and `title` are for people."""
+
+    settings: tuple[AskSettings, ...]
+    names: tuple[str, ...]
+    title: str
+    prompts: PromptSet
+    kind: str
+    side_by_side: bool
+
+
+class Estimate(NamedTuple):
+    """prompts: how many. seconds: how long, or None where nothing is known yet; basis: of what
+    the time is guessed. fit: memory needed against what is free."""
+
+    prompts: int
+    seconds: float | None
+    basis: str
+    fit: Fit
+
+
+def plan_survey(
+    store: Store,
+    model: ModelSpec,
+    *,
+    methods: Sequence[str] = ("plain", "country"),
+    cultures: str | Sequence[str] = "study",
+    items: str | Sequence[str] = "core",
+    orders: str = "both",
+    answering: str = "probabilities",
+    samples: int = 1,
+    temperature: float = 0.6,
+    top_p: float = 0.9,
+    seed: int = 42,
+    examples: int = 5,
+    example_choice: str = "similar",
+    example_evidence: str = "commonest",
+    other_batteries: bool = False,
+    prompt_set: str = "pluriscope",
+    survey_id: str = BUNDLED_SURVEY,
+    name: str = "",
+) -> Plan:
+    """Runs over a set of items: one per method, all started together.
+
+    cultures: "study" (the 18 of the CultureSPA study), "all", or country codes. items: "core",
+    "all", a topic, or item ids. Raises PluriscopeError on anything unknown.
+    """
+    survey = store.survey(survey_id)
+    prompts = load_prompt_set(prompt_set)
+    chosen = survey.select(items)
+    countries = choose_cultures(survey, cultures)
+    if not methods:
+        raise PluriscopeError("Choose at least one way of asking.")
+    item_set = items if isinstance(items, str) and items in ("core", "all", *survey.topics) else ""
+    settings, names = [], []
+    for method in dict.fromkeys(methods):
+        one = AskSettings(
+            model=model,
+            method=method,
+            cultures=tuple(c.iso3 for c in countries),
+            items=tuple(item.id for item in chosen),
+            item_set=item_set,
+            survey=survey.id,
+            survey_version=survey.version,
+            prompt_set=prompts.id,
+            prompt_sha256=prompts.sha256,
+            language=prompts.language,
+            orders=orders,
+            answering=answering,
+            samples=samples,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+            examples=examples,
+            example_choice=example_choice,
+            example_evidence=example_evidence,
+            other_batteries=other_batteries,
+        )
+        settings.append(one)
+        names.append(name or run_name(one, survey))
+    what = _set_words(item_set, len(chosen))
+    title = name or f"{describe(model)}: {what}, {_country_words(survey, countries)}"
+    return Plan(tuple(settings), tuple(names), title, prompts, "survey", False)
+
+
+def plan_question(
+    store: Store,
+    model: ModelSpec,
+    *,
+    cultures: Sequence[str],
+    item: str | None = None,
+    own: dict | None = None,
+    method: str = "country",
+    plain: bool = True,
+    orders: str = "both",
+    temperature: float = 0.6,
+    top_p: float = 0.9,
+    seed: int = 42,
+    prompt_set: str = "pluriscope",
+    survey_id: str = BUNDLED_SURVEY,
+) -> Plan:
+    """One question asked plainly and as people of up to six countries, side by side.
+
+    Gives the exact option probabilities, and written answers with a sentence of explanation, all
+    sides in one batch with the same seed. own: {"question", "options"} instead of an item.
+    """
+    survey = store.survey(survey_id)
+    prompts = load_prompt_set(prompt_set)
+    countries = choose_cultures(survey, cultures) if cultures else ()
+    if len(countries) > 6:
+        raise PluriscopeError("Choose up to six countries; more do not fit side by side.")
+    if not countries and not plain:
+        raise PluriscopeError("Choose at least one country.")
+    methods = [*(["plain"] if plain else []), *([method] if countries else [])]
+    asked = "own" if own else survey.item(item or "").id
+    settings, names = [], []
+    for answering in ("probabilities", "written"):
+        for one in methods:
+            settings.append(
+                AskSettings(
+                    model=model,
+                    method=one,
+                    cultures=tuple(c.iso3 for c in countries),
+                    items=(asked,),
+                    item_set="",
+                    survey=survey.id,
+                    survey_version=survey.version,
+                    prompt_set=prompts.id,
+                    prompt_sha256=prompts.sha256,
+                    language=prompts.language,
+                    orders=orders,
+                    answering=answering,
+                    explain=answering == "written",
+                    temperature=temperature,
+                    top_p=top_p,
+                    seed=seed,
+                    own_item=own,
+                )
+            )
+            names.append(f"{METHODS[one].name}, {answering}")
+    title = f"“{own['question'] if own else survey.item(asked).label}”"
+    return Plan(tuple(settings), tuple(names), title, prompts, "question", True)
+
+
+def start(jobs: Jobs, plan: Plan, *, first: bool = False) -> str:
+    """Queue a plan; gives the job's id. One question goes to the head of the line."""
+    return jobs.start(
+        plan.settings,
+        plan.prompts,
+        title=plan.title,
+        names=plan.names,
+        kind=plan.kind,
+        side_by_side=plan.side_by_side,
+        first=first or plan.kind == "question",
+    )
+
+
+def again(store: Store, run: Run, seed: int | None = None) -> Plan:
+    """The asking a run belongs to, planned anew with the same settings (and another seed)."""
+    group = sorted(store.runs(kind=None, group=run.group), key=lambda one: one.no)
+    settings = [AskSettings.from_json(one.settings) for one in group]
+    texts = store.prompt_texts(settings[0].prompt_sha256)
+    if texts is None:
+        raise PluriscopeError("The wording this run was asked with is no longer in the store.")
+    prompts = PromptSet(settings[0].prompt_set, settings[0].prompt_set, settings[0].language, texts)
+    return Plan(
+        tuple(one.with_seed(seed) if seed is not None else one for one in settings),
+        tuple(one.name for one in group),
+        group[0].name,
+        prompts,
+        run.kind,
+        run.kind == "question",
+    )
+
+
+class Asking(NamedTuple):
+    """Runs that were started together, in the order they are asked, and their job.
+
+    job is None for what was imported.
+    """
+
+    group: str
+    name: str
+    runs: tuple[Run, ...]
+    job: dict | None
+
+    @property
+    def state(self) -> str:
+        return self.job["state"] if self.job else self.runs[0].state
+
+    @property
+    def answered(self) -> int:
+        return sum(run.answered for run in self.runs)
+
+    @property
+    def planned(self) -> int:
+        return sum(run.planned for run in self.runs)
+
+
+def askings(store: Store, *, kind: str | None = "survey") -> list[Asking]:
+    """What was asked, newest first; what lies in the bin is left out. kind None takes all."""
+    jobs = {run_id: job for job in store.jobs(limit=5000) for run_id in job["runs"]}
+    groups: dict[str, list[Run]] = {}
+    for run in store.runs(kind=kind):
+        groups.setdefault(run.group, []).append(run)
+    result = []
+    for group, members in groups.items():
+        members.sort(key=lambda run: run.no)
+        job = jobs.get(members[0].id)
+        name = job["title"] if job else members[0].name
+        result.append(Asking(group, name, tuple(members), job))
+    return result
+
+
+def job_of(store: Store, run: Run) -> dict | None:
+    """The job that asked a run; None for what was imported, or left the history."""
+    return next((job for job in store.jobs(limit=5000) if run.id in job["runs"]), None)
+
+
+def rename(store: Store, asking: Asking, name: str) -> None:
+    """Give an asking another name; its runs are told apart by how they were asked."""
+    name = " ".join(name.split())[:200]
+    if not name:
+        raise PluriscopeError("Give the run a name.")
+    if asking.job:
+        store.update_job(asking.job["id"], title=name)
+    for run in asking.runs:
+        how = METHODS[run.method].name.lower()
+        store.update_run(run.id, name=f"{name} · {how}" if len(asking.runs) > 1 else name)
+
+
+def estimate(store: Store, plan: Plan) -> Estimate:
+    """Prompts, time and memory of a plan. Time comes from earlier jobs of the same kind."""
+    survey = store.survey(plan.settings[0].survey, plan.settings[0].survey_version)
+    prompts = sum(len(one.keys(survey)) for one in plan.settings)
+    first = plan.settings[0]
+    rate = None
+    for job in store.jobs(["done", "stopped"]):
+        asked = job["settings"].get("ask") or [{}]
+        same = asked[0].get("model") == first.model.to_json()
+        same = same and asked[0].get("answering") == first.answering
+        # A single question spends its time on writing, and says nothing of a survey's pace.
+        if same and job["rate"] and job["settings"].get("kind") == plan.kind:
+            rate = job["rate"]
+            break
+    return Estimate(
+        prompts,
+        prompts / rate if rate else None,
+        "from the last time this model was asked"
+        if rate
+        else "known once the first answers are in",
+        fit(first.model),
+    )
+
+
+def ensure_demo(jobs: Jobs) -> str | None:
+    """On an empty store, have the built-in model asked the core set; gives the job's id if so.
+
+    Done once: a store whose demo was deleted stays as its owner left it.
+    """
+    marker = jobs.store.home / "demo-made"
+    if marker.exists():
+        return None
+    if not jobs.store.runs(kind="survey") and not jobs.store.jobs():
+        job = start(jobs, plan_survey(jobs.store, ModelSpec("builtin")))
+    else:
+        job = None
+    Path(marker).write_text("The ready-made run was started once.\n", encoding="utf-8")
+    return job
+
+
+def choose_cultures(survey: Survey, cultures: str | Sequence[str]) -> tuple[Culture, ...]:
+    """Countries by "study", "all", codes, or codes joined by commas; survey order, each once."""
+    if cultures == "all":
+        return survey.cultures
+    if cultures == "study":
+        return tuple(c for c in survey.cultures if c.in_culturespa) or survey.cultures
+    if isinstance(cultures, str):
+        cultures = [code.strip().upper() for code in cultures.split(",") if code.strip()]
+    wanted = {survey.culture(code).iso3 for code in cultures}
+    return tuple(c for c in survey.cultures if c.iso3 in wanted)
+
+
+def run_name(settings: AskSettings, survey: Survey) -> str:
+    """A name for people: model, how it was asked, what."""
+    parts = [describe(settings.model), METHODS[settings.method].name.lower()]
+    parts.append(_set_words(settings.item_set, len(settings.items)))
+    if settings.cultures:
+        parts.append(_country_words(survey, [survey.culture(c) for c in settings.cultures]))
+    return " · ".join(parts)
+
+
+def _set_words(item_set: str, count: int) -> str:
+    if item_set == "core":
+        return "core set"
+    if item_set == "all":
+        return f"all {count} questions"
+    return item_set or ("1 question" if count == 1 else f"{count} questions")
+
+
+def _country_words(survey: Survey, countries: Sequence[Culture]) -> str:
+    if len(countries) <= 3:
+        return ", ".join(c.name for c in countries)
+    return f"{len(countries)} countries"

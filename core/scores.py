@@ -1,0 +1,264 @@
+"""Score a run: stored answers on one side, people's shares on the other.
+
+The one place where scores are computed. Pages, command line and exports all read from here, and
+what was computed is kept in the store for exactly the answers it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from core import metrics
+from core.errors import PluriscopeError
+from core.metrics import HEADLINE, Panel
+from core.prompts import METHODS
+from core.settings import AskSettings
+from core.store import Run, Store
+from core.survey import Item, Survey
+
+# Part of the key of kept scores: a change to how scores are computed changes this word.
+VERSION = "1"
+
+
+def survey_of(store: Store, run: Run) -> Survey:
+    return store.survey(run.settings["survey"], run.settings["survey_version"])
+
+
+def countries_of(run: Run, survey: Survey) -> tuple[str, ...]:
+    """The countries a run is scored against: those it was asked for, or all of the survey."""
+    return tuple(run.settings["cultures"]) or tuple(c.iso3 for c in survey.cultures)
+
+
+def panel(
+    store: Store,
+    run: Run,
+    *,
+    topic: str = "",
+    countries: Sequence[str] | None = None,
+) -> Panel:
+    """People's answers and a run's, side by side.
+
+    Option orders and samples are averaged in canonical code order. A plain run answers once and
+    is compared with every country. countries: which to compare with; the run's own by default.
+    """
+    survey = survey_of(store, run)
+    items = AskSettings.from_json(run.settings).asked_items(survey)
+    if topic:
+        items = tuple(item for item in items if item.topic == topic)
+        if not items:
+            raise PluriscopeError(f"This run asked nothing on {topic!r}.")
+    countries = tuple(countries or countries_of(run, survey))
+    people = metrics.human_panel(survey, items, countries)
+    personas = countries if METHODS[run.method].needs_culture else ("",)
+    sides = _model_side(store, run, items, personas, people.human.shape[2])
+    shape = people.human.shape[:2]
+    model, chosen, refused, unparsed = (
+        np.broadcast_to(side, (*shape, *side.shape[2:])) for side in sides
+    )
+    return Panel(items, countries, people.human, people.n_valid, model, chosen, refused, unparsed)
+
+
+# -- scores, computed once and kept ------------------------------------------------------
+
+UNDER_WAY = {"queued", "running"}  # such a run will have more answers soon; nothing is kept
+COLUMNS = ["iso3", "value", "low", "high", "floor", "ceiling", "others", "items"]
+
+
+def table(store: Store, run: Run, metric: str = HEADLINE, topic: str = "") -> pd.DataFrame:
+    """A run's scores: one row a country, and the mean of the countries in the row iso3 = "".
+
+    Columns: iso3, value, low, high, floor, ceiling, others, items (scores, 100 is a perfect
+    match; items: how many counted). Kept in the store until the run has more answers.
+    """
+    known = metrics.metric(metric)
+    kept = store.kept_scores(run.no, known.name, topic, run.answered, VERSION)
+    if not kept.empty:
+        return kept
+    sides = panel(store, run, topic=topic)
+    everyone = metrics.human_panel(survey_of(store, run), sides.items)
+    found = metrics.score(sides, known, pool=everyone)
+    items = max((country.items for country in found.countries.values()), default=0)
+    mean = found.mean
+    rows = [("", *mean, found.floor, found.ceiling, found.others, items)]
+    rows += [(iso3, *country) for iso3, country in found.countries.items()]
+    result = pd.DataFrame(rows, columns=COLUMNS)
+    if run.state not in UNDER_WAY:
+        store.keep_scores(run.no, known.name, topic, run.answered, VERSION, result)
+    return result
+
+
+def so_far(store: Store, run: Run, metric: str = HEADLINE) -> float:
+    """The mean over countries of what a run holds by now, quickly: no interval, nothing kept.
+
+    NaN while there is nothing to score.
+    """
+    by_country = metrics.values(panel(store, run), metric)
+    known = by_country[np.isfinite(by_country)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def record(store: Store, run_id: str, metric: str = HEADLINE, topic: str = "") -> dict:
+    """A run's scores as one JSON record, NaN as null (see python -m core score)."""
+    run = store.run(run_id)
+    if not run.answered:
+        raise PluriscopeError(f"The run {run_id} holds no answers yet.")
+    rows = table(store, run, metric, topic).astype(object)
+    rows = rows.where(rows.notna(), None).to_dict("records")
+    mean = rows[0]
+    return {
+        "run": run.id,
+        "method": run.method,
+        "metric": metrics.metric(metric).name,
+        "mean": {key: mean[key] for key in ("value", "low", "high")},
+        "floor": mean["floor"],
+        "ceiling": mean["ceiling"],
+        "others": mean["others"],
+        "countries": {
+            row["iso3"]: {key: row[key] for key in COLUMNS[1:]}
+            for row in rows[1:]
+            if row["value"] is not None
+        },
+    }
+
+
+def closeness(store: Store, run: Run, metric: str = HEADLINE, topic: str = "") -> pd.DataFrame:
+    """What the map draws: every country of the survey with its score, or why there is none.
+
+    Columns: those of table(), name, region, state ("scored", "not_asked"). The mean is left out;
+    countries that were not surveyed have no row.
+    """
+    scored = table(store, run, metric, topic)
+    result = _names(survey_of(store, run)).merge(scored, on="iso3", how="left")
+    result["state"] = np.where(result["value"].notna(), "scored", "not_asked")
+    return result
+
+
+def change(
+    store: Store, a: Run, b: Run, metric: str = HEADLINE, topic: str = ""
+) -> tuple[pd.DataFrame, metrics.Difference]:
+    """From run a to run b on the countries and items both have: per country, and the mean.
+
+    Columns: iso3, name, region, value (points, + is closer), low, high, p, clear (the 95%
+    interval excludes zero), state ("scored", "not_asked").
+    """
+    known = metrics.metric(metric).name
+    key = a.no, b.no, known, topic, a.answered + b.answered, VERSION
+    found = store.kept_changes(*key)
+    if found.empty:
+        compared = _compare(store, a, b, known, topic)
+        rows = [("", *compared.mean)]
+        rows += [(iso3, *difference) for iso3, difference in compared.countries.items()]
+        found = pd.DataFrame(rows, columns=["iso3", "value", "low", "high", "p", "clear"])
+        if not {a.state, b.state} & UNDER_WAY:
+            store.keep_changes(*key, found)
+    mean = metrics.Difference(*found[found.iso3 == ""].iloc[0, 1:])
+    result = _names(survey_of(store, a)).merge(found, on="iso3", how="left")
+    result["state"] = np.where(result["value"].notna(), "scored", "not_asked")
+    result["clear"] = result["clear"].eq(True)
+    return result, mean
+
+
+def reference_means(store: Store, survey_id: str, metric: str = HEADLINE) -> dict[str, float]:
+    """What one gets without a model on all items of a survey: name of the line -> mean score."""
+    people = metrics.human_panel(store.survey(survey_id))
+    found = metrics.references(people, metric)
+    return {name: float(line.mean) for name, line in found.items()}
+
+
+def _compare(store: Store, a: Run, b: Run, metric: str, topic: str) -> metrics.Comparison:
+    one, other = (survey_of(store, run) for run in (a, b))
+    if (one.id, one.version) != (other.id, other.version):
+        raise PluriscopeError("These two runs were asked different surveys; choose two of one.")
+    theirs = set(countries_of(b, other))
+    both = [iso3 for iso3 in countries_of(a, one) if iso3 in theirs]
+    if not both:
+        raise PluriscopeError("These two runs have no country in common.")
+    before, after = (panel(store, run, topic=topic, countries=both) for run in (a, b))
+    shared = {item.id for item in before.items} & {item.id for item in after.items}
+    if not shared:
+        raise PluriscopeError("These two runs have no question in common.")
+    return metrics.compare(before.only(shared), after.only(shared), metric)
+
+
+def _names(survey: Survey) -> pd.DataFrame:
+    return pd.DataFrame(
+        [(c.iso3, c.name, c.region) for c in survey.cultures], columns=["iso3", "name", "region"]
+    )
+
+
+# -- from stored answers to arrays ------------------------------------------------------
+
+
+def _model_side(
+    store: Store, run: Run, items: Sequence[Item], personas: Sequence[str], width: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """A run's answers as arrays: distribution [P, I, K], chosen index, shares refused, unparsed."""
+    table = store.answer_table(run.no)
+    place = {item.id: index for index, item in enumerate(items)}
+    who = {iso3: index for index, iso3 in enumerate(personas)}
+    p = np.array([who.get(iso3, -1) for iso3 in table["iso3"].to_pylist()], dtype=int)
+    i = np.array([place.get(item, -1) for item in table["item"].to_pylist()], dtype=int)
+    keep = (p >= 0) & (i >= 0)
+    p, i = p[keep], i[keep]
+    cells = len(personas) * len(items)
+    cell = p * len(items) + i
+
+    state = np.array(table["state"].to_pylist(), dtype=object)[keep]
+    chosen_codes = np.array(
+        [-1 if code is None else code for code in table["chosen"].to_pylist()], dtype=int
+    )[keep]
+    probs = table["probs"].combine_chunks()
+    lengths = np.diff(probs.offsets.to_numpy())
+    flat = probs.values.to_numpy(zero_copy_only=False)
+    starts = probs.offsets.to_numpy()[:-1][keep]
+    lengths = lengths[keep]
+
+    sums = np.zeros((cells, width))
+    counted = np.zeros(cells)
+    answered = state == "answered"
+    scored = answered & (lengths > 0)
+    for option in range(width):  # a handful of passes over whole columns
+        has = scored & (lengths > option)
+        np.add.at(sums[:, option], cell[has], flat[starts[has] + option])
+    np.add.at(counted, cell[scored], 1)
+
+    written = answered & (lengths == 0)
+    if written.any():
+        index_of = [{code: k for k, code in enumerate(item.codes)} for item in items]
+        option = np.array(
+            [
+                index_of[j].get(code, -1)
+                for j, code in zip(i[written], chosen_codes[written], strict=True)
+            ]
+        )
+        legal = option >= 0
+        np.add.at(sums, (cell[written][legal], option[legal]), 1)
+        np.add.at(counted, cell[written][legal], 1)
+
+    asked = np.zeros(cells)
+    np.add.at(asked, cell, 1)
+    lost = {}
+    for name in ("refused", "unparseable"):
+        lost[name] = np.zeros(cells)
+        np.add.at(lost[name], cell[state == name], 1)
+        lost[name] = np.divide(lost[name], asked, out=np.zeros(cells), where=asked > 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        model = sums / counted[:, None]  # no answer: 0/0 = NaN
+    # An exact tie falls to the lowest code; rounding keeps float noise from deciding.
+    chosen = np.where(counted > 0, np.argmax(np.round(np.nan_to_num(model), 6), axis=1), -1)
+    # An imported answer may be a refusal out of which its own rule read a code: it is the choice
+    # that the study's score counts, and no part of the distribution.
+    for index in np.flatnonzero((state == "refused") & (chosen_codes >= 0)):
+        codes = items[i[index]].codes
+        if chosen[cell[index]] < 0 and chosen_codes[index] in codes:
+            chosen[cell[index]] = codes.index(chosen_codes[index])
+    shape = (len(personas), len(items))
+    return (
+        model.reshape(*shape, width),
+        chosen.reshape(shape),
+        lost["refused"].reshape(shape),
+        lost["unparseable"].reshape(shape),
+    )

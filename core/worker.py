@@ -1,0 +1,240 @@
+"""The process that holds the model: it reads commands, works, and reports. `python -m core.worker`
+
+Commands come as JSON lines on standard input, events leave as JSON lines on standard output. The
+app never imports torch and never holds a model; if this process dies (out of memory, a crash in
+native code), the app goes on, says so, and what was answered is already saved. This process ends
+when its input closes, so it never outlives the app.
+
+Commands: {"do": "ask", "job", "runs": [...], "survey_file"}, {"do": "stop", "job"},
+{"do": "unload"}. Events carry the job they belong to: phase, facts, answers, text, done, stopped,
+failed; "model" says what is held now.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from core.catalogue import ModelSpec
+from core.errors import PluriscopeError
+from core.prompts import PromptSet
+from core.responses import Planned, ask, plan
+from core.settings import AskSettings
+from core.survey import Survey, load_bundled, load_snapshot
+
+
+class Channel:
+    """Where events go: one JSON line each."""
+
+    def __init__(self, stream):
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def send(self, event: str, **fields: Any) -> None:
+        line = json.dumps({"event": event, **fields}, ensure_ascii=False, allow_nan=False)
+        with self._lock:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+
+class Worker:
+    def __init__(self, channel: Channel):
+        self.channel = channel
+        self.stopped: set[str] = set()
+        self._shelf = None
+
+    @property
+    def shelf(self):
+        if self._shelf is None:
+            from core.models import Shelf
+
+            self._shelf = Shelf()
+        return self._shelf
+
+    def stop_asked(self, job: str) -> Callable[[], bool]:
+        return lambda: job in self.stopped
+
+    def ask(self, command: dict) -> None:
+        """Answer what is unanswered of a job's runs, one run after another."""
+        job = command["job"]
+        survey = _survey(command.get("survey_file"))
+        runs = [(run, AskSettings.from_json(run["settings"])) for run in command["runs"]]
+        for run, settings in runs:
+            if job in self.stopped:
+                return
+            if run.get("side_by_side"):
+                continue
+            planned = _plan(run, settings, survey)
+            if planned:
+                loaded = self._load(job, run["id"], settings.model)
+                self._answer(job, loaded, settings, [(run, planned)])
+        together = [(run, s) for run, s in runs if run.get("side_by_side")]
+        if together and job not in self.stopped:
+            run, settings = together[0]
+            loaded = self._load(job, run["id"], settings.model)
+            self._answer(
+                job, loaded, settings, [(r, _plan(r, s, survey)) for r, s in together]
+            )  # one batch, same seed on every side
+
+    def _answer(
+        self, job: str, loaded, settings: AskSettings, runs: list[tuple[dict, list[Planned]]]
+    ) -> None:
+        flat = [(run, planned) for run, plans in runs for planned in plans]
+        if not flat:
+            return
+        run_of = {}
+        for run, planned in flat:
+            run_of.setdefault(planned.key, []).append(run)
+        names = [f"{run['id']}/{planned.key[0]}" for run, planned in flat]
+        self.channel.send("phase", job=job, phase="answering")
+
+        def on_text(texts: list[str]) -> None:
+            self.channel.send("text", job=job, texts=dict(zip(names, texts, strict=False)))
+
+        for answers in ask(
+            loaded,
+            settings,
+            [planned for _, planned in flat],
+            stop=self.stop_asked(job),
+            on_text=on_text if settings.answering == "written" else None,
+        ):
+            rows: dict[str, list] = {}
+            for answer in answers:
+                run = run_of[answer.key()].pop(0)
+                rows.setdefault(run["id"], []).append(asdict(answer))
+            for run_id, batch in rows.items():
+                self.channel.send("answers", job=job, run=run_id, answers=batch)
+
+    def _load(self, job: str, run_id: str, spec: ModelSpec):
+        self.channel.send("phase", job=job, phase="loading")
+        began = time.monotonic()
+        loaded = self.shelf.get(spec)
+        facts = {
+            "model_name": loaded.name,
+            "revision": loaded.revision,
+            "precision": loaded.precision,
+            "device": str(loaded.device),
+            "memory_bytes": loaded.memory_bytes,
+            "adapter_sha256": loaded.adapter_sha256,
+            "load_seconds": round(time.monotonic() - began, 2),
+        }
+        self.channel.send("facts", job=job, run=run_id, facts=facts)
+        self.say_model()
+        return loaded
+
+    def say_model(self) -> None:
+        held = self.shelf.current
+        self.channel.send(
+            "model",
+            held=None
+            if held is None
+            else {
+                "spec": held.spec.to_json(),
+                "name": held.name,
+                "precision": held.precision,
+                "memory_bytes": held.memory_bytes,
+                "device": str(held.device),
+            },
+        )
+
+    def unload(self) -> None:
+        self.shelf.unload()
+        self.say_model()
+
+    def run(self, command: dict) -> None:
+        """Do one command; whatever happens, the app hears how it ended."""
+        job = command.get("job")
+        try:
+            if command["do"] == "ask":
+                self.ask(command)
+            elif command["do"] == "unload":
+                self.unload()
+                return
+            self.channel.send("stopped" if job in self.stopped else "done", job=job)
+        except PluriscopeError as error:
+            self.channel.send("failed", job=job, error=str(error), details=traceback.format_exc())
+            self.say_model()
+        except MemoryError:
+            self.shelf.unload()
+            self.channel.send(
+                "failed", job=job, error=OUT_OF_MEMORY, details=traceback.format_exc()
+            )
+            self.say_model()
+        except Exception as error:  # the one broad catch: the app must hear of anything
+            message = (
+                OUT_OF_MEMORY
+                if "out of memory" in str(error).lower()
+                else (
+                    "Something unexpected went wrong while the model was at work "
+                    f"({type(error).__name__}). What was answered is saved; Resume carries on."
+                )
+            )
+            self.channel.send("failed", job=job, error=message, details=traceback.format_exc())
+        finally:
+            self.stopped.discard(job)
+
+
+OUT_OF_MEMORY = (
+    "There was not enough memory to go on. Choose a smaller model or a lower precision "
+    "(4-bit needs the least), or close other programs. What was answered is saved."
+)
+
+
+def _survey(snapshot: str | None) -> Survey:
+    return load_snapshot(Path(snapshot)) if snapshot else load_bundled()
+
+
+def _plan(run: dict, settings: AskSettings, survey: Survey) -> list[Planned]:
+    prompts = PromptSet(**run["prompts"])
+    return list(plan(settings, survey, prompts, {tuple(key) for key in run["answered"]}))
+
+
+def _die_with_parent() -> None:
+    """On Linux, have the kernel end this process when the app ends, kill -9 included."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def main() -> None:
+    _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the app, which tells us to stop
+    os.nice(5)  # pages first
+    # Libraries print; keep the event stream clean by giving them standard error instead.
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    worker = Worker(Channel(events))
+    commands: queue.SimpleQueue = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            command = json.loads(line)
+            if command["do"] == "stop":
+                worker.stopped.add(command["job"])
+            else:
+                commands.put(command)
+        os._exit(0)  # the app is gone; nothing here is worth keeping
+
+    threading.Thread(target=listen, daemon=True).start()
+    worker.channel.send("ready", pid=os.getpid())
+    if "--warm" in sys.argv:
+        import core.generation
+        import core.models
+        import core.scoring  # noqa: F401  the first job need not wait for torch
+    while True:
+        worker.run(commands.get())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,374 @@
+"""Ask one question and see the answers side by side: plainly, and as people of countries.
+
+The address names the question (?item=), the countries (?people=) and, once asked, the stored
+answer (?ask=), which opens exactly as it was.
+"""
+
+from __future__ import annotations
+
+import random
+
+import streamlit as st
+
+import ui
+from core import figures, question, runs, words
+from core.errors import PluriscopeError
+from core.jobs import RESUMABLE, UNFINISHED
+from core.prompts import METHODS
+from core.settings import own_item
+
+MOST = 6
+FIRST = ("DEU", "JPN", "KEN")
+ASKED_AS = {METHODS[method].name: method for method in ("country", "cross_culture")}
+DECODING = ("temperature", "top_p", "seed")
+EVERY_TOPIC = "All topics"
+
+queue, store = ui.jobs(), ui.store()
+survey = store.survey()
+names = {culture.iso3: culture.name for culture in survey.cultures}
+
+
+# -- choosing --------------------------------------------------------------------------------------
+
+
+def reopen(asked: question.Question) -> None:
+    """Set the page to a stored answer, once, when its link is opened."""
+    if st.session_state.get("ask_open") == asked.group:
+        return
+    st.session_state["ask_open"] = asked.group
+    ui.link_many_to("ask", "people", [code for code in asked.countries if code in names])
+    st.session_state["ask_as"] = METHODS[asked.method].name
+    settings = asked.settings
+    ui.set_picker(settings.model)
+    ui.set_orders("ask", settings.orders)
+    for name in DECODING:
+        st.session_state[f"ask_{name}"] = getattr(settings, name)
+    if settings.prompt_set in ui.wordings():
+        st.session_state["ask_wording"] = settings.prompt_set
+    own = settings.own_item
+    st.session_state["ask_own"] = bool(own)
+    if own:
+        st.session_state["ask_own_question"] = own["question"]
+        st.session_state["ask_own_options"] = "\n".join(own["options"])
+    else:
+        st.session_state["ask_topic"] = EVERY_TOPIC
+        ui.link_to("ask", "item", asked.item.id)
+
+
+def still_chosen(asked: question.Question) -> bool:
+    """True while the page is set to just what was asked; else it offers to ask what is set."""
+    settings = asked.settings
+    return (
+        (asked.item, asked.countries) == (item, countries)
+        and (not countries or asked.method == as_who)
+        and (model is None or ui.same_model(model, settings.model))
+        and settings.orders == details["orders"]
+        and all(getattr(settings, name) == details[name] for name in DECODING)
+        and (settings.prompt_set == details["prompt_set"] or details["prompt_set"][-5:] == ".json")
+    )
+
+
+def another(topic: str) -> None:
+    """Pick a question by chance."""
+    among = survey.items if topic == EVERY_TOPIC else survey.select(topic)
+    ui.link_to("ask", "item", random.choice(among).id)
+
+
+def pick_item():
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        topic = st.selectbox(
+            "Topic",
+            [EVERY_TOPIC, *survey.topics],
+            key="ask_topic",
+            persist_state="session",
+            width=260,
+        )
+        among = survey.items if topic == EVERY_TOPIC else survey.select(topic)
+        item_id = ui.linked(
+            "Question",
+            {item.id: f"{item.label} ({item.id})" for item in among},
+            name="item",
+            page="ask",
+            default=among[0].id,
+        )
+        st.button(
+            "Random", icon=":material/shuffle:", key="ask_random", on_click=another, args=(topic,),
+            help="Another question, by chance",
+        )  # fmt: skip
+    return survey.item(item_id), None
+
+
+def pick_sides() -> tuple[list[str], str, str]:
+    """Countries in the survey's order, the method, and the words for the blank."""
+    picked = ui.linked_many(
+        "Countries",
+        names,
+        name="people",
+        page="ask",
+        default=[code for code in FIRST if code in names],
+        max_selections=MOST,
+        placeholder="Up to six countries",
+    )
+    as_who = st.radio(
+        "The model answers",
+        list(ASKED_AS),
+        key="ask_as",
+        bind="query-params",
+        captions=[
+            "It is told to be an ordinary person of the country.",
+            "The same, and told to think of countries near and far. This shows the model which "
+            "those are, from the survey.",
+        ],
+    )
+    codes = [culture.iso3 for culture in survey.cultures if culture.iso3 in picked]
+    where = words.listed([words.country(names[code]) for code in codes], most=3)
+    said = f"plainly and as people from {where}" if codes else "plainly"
+    return codes, ASKED_AS[as_who], said
+
+
+def write_item():
+    """A question of the user's own; (None, None) until it can be asked."""
+    left, right = st.columns(2)
+    text = left.text_area(
+        "Your question", key="ask_own_question", max_chars=1000, height=120,
+        placeholder="How important is it to you to …?",
+    )  # fmt: skip
+    lines = right.text_area(
+        "Its options, one on each line", key="ask_own_options", max_chars=3000, height=120,
+        placeholder="Very important\nRather important\nNot important",
+    )  # fmt: skip
+    own = {"question": text, "options": [line for line in lines.splitlines() if line.strip()]}
+    try:
+        return own_item(own["question"], own["options"]), own
+    except PluriscopeError as error:
+        st.caption(f":material/info: {ui.plain(str(error))}")
+        return None, None
+
+
+def how_exactly() -> dict:
+    for name, value in {"temperature": 0.6, "top_p": 0.9, "seed": 42}.items():
+        st.session_state.setdefault(f"ask_{name}", value)
+    settings = {
+        "orders": ui.pick_orders("ask"),
+        "temperature": st.slider("Temperature", 0.0, 2.0, step=0.05, key="ask_temperature"),
+        "top_p": st.slider("Top-p", 0.05, 1.0, step=0.05, key="ask_top_p"),
+        "seed": int(st.number_input("Seed", 0, 2**31 - 1, key="ask_seed")),
+        "prompt_set": ui.pick_wording("ask"),
+    }
+    st.caption("Every side has the same seed, so that chance does not tell them apart.")
+    return settings
+
+
+# -- the columns -----------------------------------------------------------------------------------
+
+
+def columns(item, sides, *, done: bool = False) -> list:
+    """Every side beside the others. Gives the boxes for what each side writes."""
+    tables = [question.table(item, side, sides) for side in sides]
+    top, level = figures.answer_top(tables), max(map(_lines, tables))
+    boxes = []
+    # The same height on every side and at every moment, so that bars stay level.
+    tall = "content" if ui.is_narrow() else 148
+    with st.grid(min(len(sides), 4), min_column_width=230, gap=("medium", "medium")) as grid:
+        for side, table in zip(sides, tables, strict=True):
+            with grid.cell(), st.container(gap="small"):
+                with st.container(gap=None):
+                    st.subheader(ui.plain(side.name), anchor=False)
+                    st.caption(who(side))
+                boxes.append(st.container(height=tall, border=False, autoscroll=not done, gap=None))
+                bars(side, table, top, level)
+                if verdict := question.verdict(item, side, sides):
+                    st.markdown(f"**{ui.plain(verdict)}**")
+                if side.written:
+                    st.caption(ui.plain(question.reading(item, side.written)))
+                if done:
+                    exact_prompt(item, side)
+    return boxes
+
+
+def bars(side: question.Side, table, top: float, level: int) -> None:
+    """People's and the model's answers. level: lines of legend to make room for on every side."""
+    names_itself = not side.iso3
+    drawn = figures.answer_bars(
+        table,
+        country=side.name if side.iso3 else "",
+        width=30,
+        top=top,
+        legend=not names_itself,
+        dark=ui.is_dark(),
+    )
+    lines = 0 if names_itself else _lines(table)
+    with st.container(gap=None):
+        if lines < level and not ui.is_narrow():
+            st.space(17 * (level - lines) + (10 if names_itself else 0))
+        ui.figure(drawn, f"ask_bars_{side.iso3}")
+
+
+def _lines(table) -> int:
+    """Lines of legend above a country's bars: one for each column but the labels."""
+    return len(table.columns) - 1
+
+
+def who(side: question.Side) -> str:
+    if not side.iso3:
+        return "As nobody in particular"
+    if side.n_people:
+        return f"{words.count(side.n_people, 'person', 'people')} answered there"
+    return "No answers of people to set beside it"
+
+
+def write(sides, boxes, texts: dict[str, str]) -> None:
+    """Fill the boxes: what is stored, or what is being written now."""
+    for side, box in zip(sides, boxes, strict=True):
+        with box:
+            if side.written:
+                ui.quotation(side.written.text or "")
+            elif side.written_by and (text := texts.get(f"{side.written_by.id}/{side.iso3}")):
+                ui.quotation(text)
+            else:
+                st.caption("Its answer will stand here.")
+
+
+def exact_prompt(item, side: question.Side) -> None:
+    with st.popover("Exact prompt", icon=":material/notes:", type="tertiary",
+                    key=f"ask_prompt_{side.iso3}"):  # fmt: skip
+        for name, prompt in question.prompts(store, item, side).items():
+            st.caption(name)
+            st.code(question.prompt_text(prompt), language=None, wrap_lines=True)
+
+
+# -- before, while and after it is asked -----------------------------------------------------------
+
+
+def before() -> None:
+    problem = "" if model else ui.picker_problem()
+    fit = ui.model_fit(model) if model else None
+    if fit and not fit.fits:
+        problem = fit.sentence
+    with st.container(horizontal=True, vertical_alignment="center"):
+        clicked = st.button(
+            "Ask", type="primary", key="ask_button", disabled=bool(problem), width=110
+        )
+        if problem:
+            st.caption(f":material/info: {ui.plain(problem)}")
+        elif own:
+            st.caption("A question of your own has no answers of people to set beside it.")
+        elif model.source == "builtin":
+            st.caption(f":material/school: {ui.TEACHING}")
+    if clicked:
+        plan = runs.plan_question(
+            store, model, cultures=countries, item=None if own else item.id, own=own,
+            method=as_who, **details,
+        )  # fmt: skip
+        show(runs.start(queue, plan))
+        st.rerun()
+    write(sides, columns(item, sides), {})
+
+
+def under_way(asked: question.Question, job_id: str) -> None:
+    """While the answers come. Only the texts are drawn again and again; bars when they change."""
+    controls = st.container(horizontal=True, vertical_alignment="center")
+    boxes = columns(asked.item, asked.sides)
+
+    def tick() -> None:
+        job, live = store.job(job_id), queue.live(job_id)
+        if job["state"] not in UNFINISHED or question.answered(store, asked.group) > asked.answered:
+            st.rerun()
+        with controls:
+            st.button("Stop", key="ask_stop", icon=":material/stop:", on_click=queue.stop,
+                      args=(job_id,), disabled=job["state"] == "stopping", width=110)  # fmt: skip
+            st.caption(ui.plain(progress(live)))
+        write(asked.sides, boxes, live.texts if live else {})
+
+    st.fragment(tick, run_every=0.33)()
+
+
+def progress(live) -> str:
+    if live is None:
+        ahead = queue.live()
+        return f"Next in line. Before it: {ui.live_words(ahead)}" if ahead else "Next in line"
+    if live.phase != "answering":
+        return ui.live_words(live)
+    doing = "Writing" if live.texts else "Weighing the options"
+    return f"{doing}, {ui.clock(live.elapsed)}"
+
+
+def after(asked: question.Question, job: dict | None) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Ask again with another seed", key="ask_again", icon=":material/refresh:",
+            on_click=ask_again, args=(asked,),
+        )  # fmt: skip
+        st.caption(ui.plain(question.how(asked)))
+    if job:
+        if job["state"] in RESUMABLE:
+            st.button("Resume", key="ask_resume", on_click=queue.resume, args=(job["id"],))
+        ui.job_trouble(job, key="ask_trouble")
+    write(asked.sides, columns(asked.item, asked.sides, done=True), {})
+    with st.expander("The numbers, in per cent", type="compact"):
+        st.dataframe(question.numbers(asked.item, asked.sides), hide_index=True, height="content")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        ui.provenance(*asked.runs, key="ask_from")
+        with st.popover("Copy", icon=":material/content_copy:", type="tertiary", key="ask_copy"):
+            st.code(question.as_text(store, asked), language=None, wrap_lines=True)
+        ui.share("ask", ask=asked.group)
+    ui.teaching_note(*asked.runs)
+    st.caption(words.CAUTION)
+
+
+def ask_again(asked: question.Question) -> None:
+    show(runs.start(queue, runs.again(store, asked.runs[0], seed=asked.settings.seed + 1)))
+    del st.session_state["ask_open"]  # so that the page is set to the new seed
+
+
+def show(job_id: str) -> None:
+    """Put what a job asks into the address; the page then shows it."""
+    group = store.run(store.job(job_id)["runs"][0]).group
+    st.query_params["ask"] = st.session_state["ask_open"] = group
+
+
+# -- the page --------------------------------------------------------------------------------------
+
+st.title("Ask one question, side by side")
+st.write(
+    "What a model answers when it is asked plainly and as a person from a country, beside what "
+    "people there said."
+)
+
+asked = None
+if group := st.query_params.get("ask"):
+    try:
+        asked = question.load(store, group)
+        reopen(asked)
+    except PluriscopeError as error:
+        st.caption(f":material/link_off: {ui.plain(str(error))} Ask anew below.")
+
+with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+    st.subheader("Ask", anchor=False, width="content")
+    model_blank = ui.blank("ask_model", "the built-in model")
+    places_blank = ui.blank("ask_places", "plainly")
+    more_blank = st.popover("Exactly how", key="ask_more", type="tertiary")
+    own_one = st.toggle("My own question", key="ask_own")
+with model_blank:
+    model = ui.model_picker()
+with places_blank:
+    countries, as_who, places_said = pick_sides()
+with more_blank:
+    details = how_exactly()
+ui.fill(ask_model=ui.model_words(ui.picked_model()), ask_places=places_said)
+
+item, own = write_item() if own_one else pick_item()
+if item is None:
+    st.stop()
+
+st.header(ui.plain(item.question), anchor=False)
+sides = question.preview(survey, item, countries, as_who)
+if asked and not still_chosen(asked):
+    asked = None
+job = runs.job_of(store, asked.runs[0]) if asked else None
+if not asked:
+    before()
+elif job and job["state"] in UNFINISHED:
+    under_way(asked, job["id"])
+else:
+    after(asked, job)

@@ -1,0 +1,161 @@
+"""One country: how close each way of asking comes to its people, where, and whom they resemble.
+
+The address holds run, country and measure.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+import ui
+from core import figures, views, words
+from core.metrics import METRICS
+
+ROWS = 6
+
+
+def step(by: int) -> None:
+    at = countries.index(iso3)
+    ui.link_to("country", "country", countries[(at + by) % len(countries)])
+
+
+def open_item(key: str, items: list[str]) -> None:
+    row = st.session_state[key].row
+    st.switch_page(
+        "pages/items.py", query_params={"run": asking.group, "country": iso3, "item": items[row]}
+    )
+
+
+def question_list(title: str, rows, key: str) -> None:
+    """A short table of questions; a row leads to the question's page."""
+    st.markdown(f"##### {title}")
+    st.dataframe(
+        rows[["label", "value", *(["change"] if rows["change"].notna().any() else [])]],
+        hide_index=True,
+        height="content",
+        placeholder="",
+        column_config={
+            "label": st.column_config.ButtonColumn(
+                "Question",
+                width="medium",
+                type="tertiary",
+                alignment="left",
+                key=key,
+                on_click=open_item,
+                args=(key, rows["item"].tolist()),
+            ),
+            "value": st.column_config.NumberColumn("Score", format="%.0f", width=70),
+            "change": st.column_config.NumberColumn(
+                "Change", format="%+.0f", width=75, help="Points, from plainly asked"
+            ),
+        },
+        alt=f"{title}: {words.listed(rows['label'].tolist())}",
+    )
+
+
+store = ui.store()
+known = views.askings(store)
+if not known:
+    st.title("How close does a model come to people in one country?")
+    ui.no_results("country")
+    st.stop()
+
+head = st.container(gap="small")
+where, which, measured = st.columns([3, 5, 3])
+with which:
+    asking = ui.pick_asking("country", known)
+names = views.country_names(store, asking)
+countries = sorted(names, key=names.get)
+with where:
+    iso3 = ui.linked(
+        "Country",
+        {code: names[code] for code in countries},
+        name="country",
+        page="country",
+        default=views.asked_countries(store, asking)[0],
+        read=str.upper,
+    )
+with measured:
+    measure = ui.pick_measure("country")
+
+with head, st.spinner("Comparing with people …"):
+    finding = views.country_finding(store, asking, iso3, measure)
+by_method = views.by_method(asking)
+with head:
+    ui.unknown_in_address("country", {*names, *(code.lower() for code in names)}, "country")
+    with st.container(
+        horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
+    ):
+        st.caption(ui.plain(views.country_kicker(store, asking, iso3)), width="content")
+        with st.container(horizontal=True, width="content"):
+            st.button("Previous", key="country_back", type="tertiary", on_click=step, args=(-1,))
+            st.button("Next", key="country_on", type="tertiary", on_click=step, args=(1,))
+    st.title(ui.plain(finding.headline))
+    st.markdown(ui.plain(finding.paragraph), width=ui.READING)
+    ui.teaching_note(*asking.runs)
+    ui.under_way_note(asking)
+
+scored = views.country_scores(store, asking, iso3, measure)
+if scored.empty:
+    st.page_link(
+        "pages/run.py",
+        label="Ask a model as people of this country",
+        icon=":material/play_circle:",
+        query_params={"places": "My own choice", "who": names[iso3]},
+    )
+    st.stop()
+
+label, dark = METRICS[measure].label, ui.is_dark()
+topics, method, before = ui.remembered(views.topic_table, asking, iso3, measure)
+left, right = st.columns([3, 2], gap="large")
+with left:
+    st.subheader("By way of asking")
+    methods = figures.method_bars(scored, metric=measure, label=label, dark=dark)
+    ui.figure(methods, "country_methods")
+    st.subheader("By topic")
+    by_topic = figures.topic_bars(
+        topics, metric=measure, label=label, kind=method, before_kind=before, dark=dark
+    )
+    ui.figure(by_topic, "country_topics")
+    with st.expander("As tables"):
+        ui.table(methods)
+        ui.table(by_topic)
+    st.caption(views.MEASURES[measure])
+
+with right:
+    st.subheader("By question")
+    items = ui.remembered(views.item_table, by_method[method], by_method.get(before), measure, iso3)
+    items = views.arranged(items.dropna(subset="value"))
+    question_list("Furthest from people", items.head(ROWS), "country_worst")
+    question_list("Closest to people", items[::-1].head(ROWS), "country_best")
+    st.page_link(
+        "pages/items.py",
+        label=f"All {len(items)} questions",
+        icon=":material/arrow_forward:",
+        query_params={"run": asking.group, "country": iso3},
+    )
+
+    st.subheader("Whose answers are alike")
+    near = ui.remembered(views.neighbours, by_method[method], iso3)
+    st.markdown(ui.plain(views.neighbour_words(near, names[iso3], method)))
+    st.markdown(f"##### People nearest to people in {ui.plain(words.country(names[iso3]))}")
+    ui.figure(
+        figures.nearest_bars(views.near_people(near), name=names[iso3], dark=dark),
+        "country_near_people",
+    )
+    st.markdown("##### People nearest to the model’s answers")
+    ui.figure(
+        figures.nearest_bars(views.near_model(near), name=names[iso3], dark=dark),
+        "country_near_model",
+    )
+
+with st.container(horizontal=True, vertical_alignment="center"):
+    st.page_link(
+        "pages/map.py",
+        label="Back to the map",
+        icon=":material/public:",
+        query_params={"run": asking.group},
+    )
+    ui.provenance(*by_method.values(), key="country_from")
+    ui.share("country", run=asking.group, country=iso3, measure=measure)
+st.caption(words.CAUTION)

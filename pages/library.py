@@ -1,0 +1,248 @@
+"""What is on this machine: models, adapters, runs, surveys, and the room they take."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+import ui
+from core import catalogue, runs, words
+from core.settings import home
+
+SHELVES = ("Runs", "Models", "Adapters", "Surveys", "Storage")
+A_PAGE = 12
+
+store = ui.store()
+
+
+def delete_button(of: str) -> bool:
+    return st.button("Delete", key=f"delete_{of}", type="tertiary", icon=":material/delete:")
+
+
+# -- runs ------------------------------------------------------------------------------------------
+
+
+def run_shelf() -> None:
+    ui.undo_bar()
+    every = runs.askings(store, kind=None)
+    if not every:
+        ui.empty(
+            "Nothing has been asked yet. A run asks a model many questions and keeps every answer.",
+            "pages/run.py",
+            "Start a run",
+        )
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        search = st.text_input(
+            "Search", key="find_run", placeholder="Search by name or model", type="search",
+            label_visibility="collapsed", live="300ms", bind="query-params",
+        )  # fmt: skip
+        single = st.toggle("Single questions too", key="singles", bind="query-params")
+    found = [
+        asking
+        for asking in every
+        if (single or asking.runs[0].kind != "question")
+        and search.casefold() in f"{asking.name} {asking.runs[0].model}".casefold()
+    ]
+    if not found:
+        st.caption("No run has these words in its name." if search else "No runs over a survey.")
+        return
+    pages = -(-len(found) // A_PAGE)
+    place = st.pagination(pages, key="run_page") if pages > 1 else 1
+    for asking in found[(place - 1) * A_PAGE : place * A_PAGE]:
+        ui.asking_row(asking)
+
+
+# -- models ----------------------------------------------------------------------------------------
+
+
+def model_shelf() -> None:
+    model_row(catalogue.builtin())
+    here = ui.models_here()
+    for entry in here:
+        model_row(entry)
+    if not here:
+        st.caption(
+            "No other model is on this machine yet. Choose one under “To download” when you ask; "
+            "it is kept here."
+        )
+
+
+def model_row(entry: catalogue.Entry) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        with st.container(gap=None):
+            st.markdown(ui.plain(entry.name))
+            st.caption(ui.entry_facts(entry))
+            if entry.problem or entry.note:
+                st.caption(ui.plain(entry.problem or entry.note))
+        mine = catalogue.can_delete(entry, home())
+        if mine and delete_button(f"{entry.source}_{entry.revision}"):
+            ask_to_delete_model(entry)
+
+
+def ask_to_delete_model(entry: catalogue.Entry) -> None:
+    ui.confirm(
+        f"Delete {entry.name}?",
+        f"Its files ({catalogue.words(entry.size_bytes or 0)}) are removed from this machine. "
+        "Runs that asked it stay. It can be downloaded again.",
+        "Delete",
+        delete_model,
+        entry,
+    )
+
+
+def delete_model(entry: catalogue.Entry) -> None:
+    catalogue.delete(entry, home())
+    ui.models_here.clear()
+    st.toast(f"{ui.plain(entry.name)} is deleted.")
+
+
+# -- adapters --------------------------------------------------------------------------------------
+
+
+def adapter_shelf() -> None:
+    known = catalogue.adapters(home())
+    if not known:
+        st.write("There are no adapters yet.")
+        st.caption(
+            "An adapter is a small set of trained weights (LoRA) that is put on top of a model. "
+            "Put the folder of one here, and it can be chosen with its model:"
+        )
+        st.code(str(home() / "adapters"), language=None, width="content")
+        return
+    for adapter in known:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            with st.container(gap=None):
+                st.markdown(ui.plain(adapter.name))
+                size = catalogue.words(adapter.size_bytes)
+                st.caption(ui.plain(f"Tuned on {adapter.base or 'an unnamed model'} · {size}"))
+            if delete_button(str(adapter.path)):
+                ask_to_delete_adapter(adapter)
+
+
+def ask_to_delete_adapter(adapter: catalogue.AdapterEntry) -> None:
+    ui.confirm(
+        f"Delete the adapter {adapter.name}?",
+        f"Its files ({catalogue.words(adapter.size_bytes)}) are removed for good. "
+        "Runs that asked with it stay.",
+        "Delete",
+        catalogue.delete_adapter,
+        adapter,
+        home(),
+    )
+
+
+# -- surveys ---------------------------------------------------------------------------------------
+
+
+def survey_shelf() -> None:
+    for survey in store.surveys().to_dict("records"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            with st.container(gap=None):
+                st.markdown(ui.plain(survey["name"]))
+                facts = [
+                    words.count(survey["items"], "question"),
+                    words.count(survey["countries"], "country", "countries"),
+                    f"asked in {words.count(survey['runs'], 'run')}",
+                    f"version {survey['version']}",
+                ]
+                st.caption(ui.plain(" · ".join(facts)))
+            if survey["source"] == "bundled":
+                st.caption("Comes with Pluriscope", width="content")
+            elif delete_button(f"{survey['id']}_{survey['version']}"):
+                ask_to_delete_survey(survey)
+        with st.expander("Citation, to copy", type="compact"):
+            st.code(survey["citation"] or "None was given.", language=None, wrap_lines=True)
+
+
+def ask_to_delete_survey(survey: dict) -> None:
+    ui.confirm(
+        f"Delete {survey['name']}?",
+        "It can no longer be asked. Runs that asked it keep their questions and scores; importing "
+        "the same file again brings it back.",
+        "Delete",
+        store.delete_survey,
+        survey["id"],
+        survey["version"],
+    )
+
+
+# -- storage ---------------------------------------------------------------------------------------
+
+KEPT = {
+    "store": "Surveys, runs and answers",
+    "models": "Downloaded models",
+    "adapters": "Adapters",
+    "exports": "Exports",
+    "other": "Other files",
+}
+
+
+def storage_shelf() -> None:
+    used = ui.storage(store.changes)
+    st.markdown(f"**{catalogue.words(sum(used.values()))}** in this folder:")
+    st.code(str(home()), language=None, width="content")
+    st.table(
+        {
+            "": [name for kind, name in KEPT.items() if used[kind]],
+            " ": [catalogue.words(used[kind]) for kind in KEPT if used[kind]],
+        },
+        hide_index=True,
+        hide_header=True,
+        border="horizontal",
+        width=420,
+        alt="Room taken on this machine by what it is for",
+    )
+    st.subheader("The bin", anchor=False)
+    binned = store.runs(kind=None, deleted=True)
+    if not binned:
+        st.caption("The bin is empty. Deleted runs lie here until it is emptied.")
+        return
+    answers = sum(run.answered for run in binned)
+    st.write(f"{words.capital(words.count(len(binned), 'run'))} with {answers:,} answers.")
+    with st.container(horizontal=True):
+        st.button(
+            "Take everything back",
+            key="restore",
+            on_click=store.restore_runs,
+            args=([run.id for run in binned],),
+        )
+        if st.button("Empty the bin", key="empty_bin", type="tertiary"):
+            ask_to_empty()
+    for run in binned[:20]:
+        st.caption(ui.plain(f"{run.name}, {run.answered:,} answers"))
+
+
+def ask_to_empty() -> None:
+    ui.confirm(
+        "Empty the bin?",
+        "The runs in it and their answers are removed for good. This cannot be undone.",
+        "Remove for good",
+        empty,
+    )
+
+
+def empty() -> None:
+    gone = store.empty_bin()
+    st.session_state.pop("deleted", None)
+    st.toast(f"{words.capital(words.count(gone, 'run'))} removed for good.")
+
+
+# -- the page --------------------------------------------------------------------------------------
+
+st.title("What is on this machine")
+shelf = st.segmented_control(
+    "Shelf",
+    SHELVES,
+    default=SHELVES[0],
+    required=True,
+    key="shelf",
+    bind="query-params",
+    label_visibility="collapsed",
+)
+{
+    "Runs": run_shelf,
+    "Models": model_shelf,
+    "Adapters": adapter_shelf,
+    "Surveys": survey_shelf,
+    "Storage": storage_shelf,
+}[shelf]()

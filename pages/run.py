@@ -1,0 +1,275 @@
+"""Ask a model many questions, in the background: a sentence with blanks, one button, what it does.
+
+State in the URL: what is asked of whom, and how. The work itself belongs to the queue; this page
+only asks it and looks.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+import ui
+from core import runs, words
+from core.errors import PluriscopeError
+from core.jobs import UNFINISHED
+from core.prompts import METHODS
+
+SETS = ("The core set", "One topic", "Every question", "My own choice")
+PLACES = ("The 18 of the CultureSPA study", "Every country", "My own choice")
+WAYS = {"plain": "Plainly", "country": "As a person from …", "cross_culture": "Cross-culture"}
+ANSWERING = {"Probabilities": "probabilities", "Written answers": "written"}
+
+queue, store = ui.jobs(), ui.store()
+survey = store.survey()
+names = {culture.iso3: culture.name for culture in survey.cultures}
+
+
+# -- the blanks ------------------------------------------------------------------------------------
+
+
+def which_items() -> tuple[str | list[str], str]:
+    """What runs.plan_survey takes, and the words for it."""
+    chosen = st.radio("Questions", SETS, key="set", bind="query-params")
+    if chosen == SETS[0]:
+        st.caption("Four questions on each of 13 topics; the best place to begin.")
+        return "core", f"the core set, {len(survey.core_ids)} questions"
+    if chosen == SETS[1]:
+        topic = st.selectbox("Topic", survey.topics, key="set_topic", bind="query-params")
+        return topic, f"{topic}, {words.count(len(survey.select(topic)), 'question')}"
+    if chosen == SETS[2]:
+        return "all", f"all {len(survey.items)} questions"
+    labels = {item.id: f"{item.label} ({item.id})" for item in survey.items}
+    picked = st.multiselect(
+        "Questions", labels, format_func=labels.get, key="run_items", persist_state="session",
+        placeholder="Search by word",
+    )  # fmt: skip
+    return picked, words.count(len(picked), "question") + " of my own choice"
+
+
+def which_countries() -> tuple[str | list[str], str]:
+    chosen = st.radio("Countries", PLACES, key="places", bind="query-params")
+    if chosen == PLACES[0]:
+        count = sum(culture.in_culturespa for culture in survey.cultures)
+        return "study", words.count(count, "country", "countries")
+    if chosen == PLACES[1]:
+        return "all", f"all {len(survey.cultures)} countries"
+    picked = st.multiselect(
+        "Countries", names, format_func=names.get, key="who", bind="query-params",
+        placeholder="Search by name",
+    )  # fmt: skip
+    if not picked:
+        return picked, "no country yet"
+    return picked, words.listed([names[code] for code in picked], most=3)
+
+
+def which_ways() -> tuple[list[str], str]:
+    chosen = st.pills(
+        "How the model is asked",
+        list(WAYS.values()),
+        selection_mode="multi",
+        default=[WAYS["plain"], WAYS["country"]],
+        key="ways",
+        bind="query-params",
+        help=(
+            "Plainly: as nobody in particular. As a person from …: as somebody who lives in the "
+            "country. Cross-culture: the same, told to think of countries near and far; this shows "
+            "the model which countries those are, from the survey."
+        ),
+    )
+    methods = [method for method, name in WAYS.items() if name in chosen]
+    if methods == ["plain"]:
+        return methods, "plainly, beside people"
+    said = {
+        "plain": "plainly",
+        "country": "as people",
+        "cross_culture": "as people who compare countries",
+    }
+    return methods, words.listed([said[method] for method in methods]) or "in no way yet, people"
+
+
+def how_exactly() -> dict:
+    """The settings most people leave alone."""
+    answering = st.segmented_control(
+        "Answers",
+        list(ANSWERING),
+        default="Probabilities",
+        required=True,
+        key="answers",
+        bind="query-params",
+        help=(
+            "Probabilities: how likely the model is to write each option, computed exactly. "
+            "Written answers: what it writes, sampled and then read."
+        ),
+    )
+    settings = {"answering": ANSWERING[answering]}
+    if answering == "Probabilities":
+        settings["orders"] = ui.pick_orders("run")
+    else:
+        left, right = st.columns(2)
+        settings["samples"] = int(
+            left.number_input("Answers to each question", 1, 50, 5, key="samples")
+        )
+        settings["seed"] = int(right.number_input("Seed", 0, 2**31 - 1, 42, key="run_seed"))
+        settings["temperature"] = left.slider("Temperature", 0.0, 2.0, 0.6, 0.05, key="run_t")
+        settings["top_p"] = right.slider("Top-p", 0.05, 1.0, 0.9, 0.05, key="run_top_p")
+    settings["prompt_set"] = ui.pick_wording("run")
+    settings["name"] = st.text_input(
+        "Name", key="run_name", placeholder="Made from the choices above", max_chars=200
+    ).strip()
+    return settings
+
+
+# -- what is under way, in line, and done ----------------------------------------------------------
+
+
+def now(was: str | None) -> None:
+    """The job at work and those in line. Reads only; draws itself again while there is work."""
+    live = queue.live()
+    if (live.job if live else None) != was:
+        st.rerun()  # another job began or the last one ended: the history has changed
+    waiting = store.jobs(("queued",))
+    if live:
+        at_work(store.job(live.job))
+    if waiting:
+        st.subheader("In line", anchor=False)
+        for place, job in enumerate(waiting):
+            in_line(job, first=place == 0, last=place == len(waiting) - 1)
+
+
+def at_work(job: dict) -> None:
+    st.subheader(ui.plain(job["title"]), anchor=False)
+    ui.job_progress(job)
+    so_far(job)
+    with st.container(horizontal=True):
+        stopping = job["state"] == "stopping"
+        st.button(
+            "Stop and keep", key="stop", on_click=queue.stop, args=(job["id"],), disabled=stopping,
+            icon=":material/stop:", help="Stops after the questions in hand. Resume carries on.",
+        )  # fmt: skip
+        st.button(
+            "Stop and discard", key="discard", on_click=discard, args=(job,), disabled=stopping,
+            type="tertiary", help="Stops and puts the answers in the bin.",
+        )  # fmt: skip
+    st.caption("Leaving this page does not stop the run.")
+
+
+def so_far(job: dict) -> None:
+    """First results: how close the answers are to people's, with what there is by now."""
+    scores = {run.method: ui.score_so_far(run) for run in map(store.run, job["runs"])}
+    if not any(score == score for score in scores.values()):
+        return
+    with st.container(horizontal=True, gap="large"):
+        for method, score in scores.items():
+            st.metric(
+                METHODS[method].name,
+                words.number(score),
+                help="So far: how close the answers given by now are to people's, of 100.",
+                width="content",
+            )
+    st.caption(
+        "So far, of 100: each over the countries and questions asked by now, so not yet to be "
+        "compared. The final score comes with its interval."
+    )
+
+
+def in_line(job: dict, first: bool, last: bool) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(ui.plain(job["title"]), width="stretch")
+        st.button(
+            "Earlier", key=f"up_{job['id']}", icon=":material/arrow_upward:", type="tertiary",
+            on_click=queue.move, args=(job["id"], True), disabled=first,
+        )  # fmt: skip
+        st.button(
+            "Later", key=f"down_{job['id']}", icon=":material/arrow_downward:", type="tertiary",
+            on_click=queue.move, args=(job["id"], False), disabled=last,
+        )  # fmt: skip
+        st.button(
+            "Take out", key=f"out_{job['id']}", icon=":material/close:", type="tertiary",
+            on_click=discard, args=(job,),
+        )  # fmt: skip
+
+
+def discard(job: dict) -> None:
+    queue.discard(job["id"])
+    ui.deleted(job["title"], job["runs"])
+
+
+def history() -> None:
+    """Everything asked so far that is not in the bin and not under way."""
+    past = [one for one in runs.askings(store) if one.state not in UNFINISHED]
+    ui.undo_bar()
+    if not past:
+        return
+    st.subheader("Asked before", anchor=False)
+    shown = st.session_state.get("history_shown", 8)
+    for asking in past[:shown]:
+        ui.asking_row(asking)
+    if len(past) > shown:
+        st.button(
+            f"Show {min(20, len(past) - shown)} more",
+            key="history_more",
+            type="tertiary",
+            on_click=lambda: st.session_state.update(history_shown=shown + 20),
+        )
+
+
+# -- the page --------------------------------------------------------------------------------------
+
+st.title("Ask a model the whole survey")
+st.write(
+    "Fill in the blanks. The model is asked in the background, and every answer is set beside "
+    "what people said."
+)
+
+with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+    st.subheader("Ask", anchor=False, width="content")
+    model_blank = ui.blank("model", "the built-in model")
+    items_blank = ui.blank("items", "the core set")
+    ways_blank = ui.blank("ways", "plainly")
+    st.subheader("from", anchor=False, width="content")
+    places_blank = ui.blank("places", "18 countries")
+    more_blank = st.popover("Exactly how", key="more_blank", type="tertiary")
+with model_blank:
+    model = ui.model_picker()
+with items_blank:
+    items, items_said = which_items()
+with ways_blank:
+    methods, ways_said = which_ways()
+with places_blank:
+    countries, places_said = which_countries()
+with more_blank:
+    details = how_exactly()
+ui.fill(
+    model=ui.model_words(ui.picked_model()),
+    items=items_said,
+    ways=ways_said,
+    places=places_said,
+)
+
+plan, estimate = None, None
+try:
+    if model:
+        plan = runs.plan_survey(
+            store, model, methods=methods, cultures=countries, items=items, **details
+        )
+        estimate = runs.estimate(store, plan)
+    else:
+        st.caption(f":material/info: {ui.plain(ui.picker_problem())}")
+except PluriscopeError as error:
+    st.caption(f":material/info: {ui.plain(str(error))}")
+
+if estimate:
+    st.caption(ui.plain(ui.cost(plan, estimate)))
+if st.button(
+    ui.price("Start", estimate) if estimate else "Start",
+    type="primary",
+    key="start",
+    disabled=estimate is None or not estimate.fit.fits,
+):
+    runs.start(queue, plan)
+    st.rerun()
+
+live = queue.live()
+at_work_id = live.job if live else None
+st.fragment(now, run_every=1.0 if queue.busy() else None)(at_work_id)
+history()

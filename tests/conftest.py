@@ -1,0 +1,93 @@
+"""What tests share: a tiny model on disk, and the app's pages run without a browser."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import hypothesis
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from core import jobs as jobs_module
+from core.jobs import Jobs, open_jobs
+from core.store import Store
+from tests import filled, tiny
+
+ROOT = Path(__file__).resolve().parent.parent
+
+hypothesis.settings.register_profile("facts", deadline=None)  # facts, not timings
+hypothesis.settings.load_profile("facts")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    """The folder of a tiny real chat model with random weights."""
+    return tiny.save(tmp_path_factory.mktemp("models") / "tiny-chat", "llama")
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """An empty home, PLURISCOPE_HOME; the ready-made run of a first start counts as made."""
+    monkeypatch.setenv("PLURISCOPE_HOME", str(tmp_path))
+    (tmp_path / "demo-made").write_text("", encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def filled_store(tmp_path_factory) -> Path:
+    """The file of a store that holds the runs of tests/filled.py; copy it."""
+    store = Store(tmp_path_factory.mktemp("filled"))
+    filled.fill(store)
+    store.close()
+    return store.path
+
+
+@pytest.fixture
+def filled_home(home, filled_store) -> Path:
+    """A home whose store holds the runs of tests/filled.py."""
+    shutil.copy(filled_store, home)
+    return home
+
+
+@pytest.fixture
+def app(home) -> Iterator[Callable[..., AppTest]]:
+    """Opens a page of the app on `home`: app("ask", item="Q57"). Queue and store end with the test.
+
+    No worker process is started ahead of the first job; it takes seconds that most tests save.
+    """
+    with pages_on(home) as page:
+        yield page
+
+
+@contextmanager
+def pages_on(home: Path) -> Iterator[Callable[..., AppTest]]:
+    """The app's pages on a home (which PLURISCOPE_HOME must name), until the end of the block."""
+
+    def page(name: str, **query: str) -> AppTest:
+        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+        at.run()
+        at.query_params.clear()
+        for key, value in query.items():
+            at.query_params[key] = value
+        return at.switch_page(f"pages/{name}.py").run()
+
+    _forget()
+    queue = open_jobs(home)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Jobs, "serve", lambda self: self._ensure_thread())
+        try:
+            yield page
+        finally:
+            queue.close()
+            queue.store.close()
+            del jobs_module._open[home]
+            _forget()
+
+
+def _forget() -> None:
+    st.cache_resource.clear()
+    st.cache_data.clear()

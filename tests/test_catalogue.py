@@ -1,0 +1,204 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+
+from core import catalogue
+from core.catalogue import ModelSpec, describe, fit, on_this_machine, problem, to_download
+from core.errors import ModelError
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return tiny.save(tmp_path_factory.mktemp("home") / "models" / "my-llama", "llama")
+
+
+def test_no_torch_is_imported_and_it_is_quick():
+    code = (
+        "import time, sys; start = time.process_time(); import core.catalogue;"
+        "took = time.process_time() - start;"
+        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules; print(took)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tiny_root(), check=True
+    )
+    assert float(run.stdout) < 0.3
+
+
+def tiny_root() -> Path:
+    return Path(catalogue.__file__).parent.parent
+
+
+def test_a_spec_survives_json():
+    spec = ModelSpec("a/b", "main", "int8", "/adapters/x", True)
+    assert ModelSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    assert ModelSpec.from_json({"source": "a/b", "unknown": 1}) == ModelSpec("a/b")
+    with pytest.raises(ModelError, match="Unknown precision"):
+        ModelSpec("a/b", precision="3-bit")
+
+
+def test_parameters_are_counted_by_hand(model):
+    # 3 layers: q, o 64x64; k, v 64x32; gate, up, down 64x128; norms 2x64. Ends: embedding and
+    # head 700x64 each, norm 64.
+    facts = catalogue.weights(model)
+    assert facts.linear == 3 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 128)
+    assert facts.other == 3 * 2 * 64 + 2 * 700 * 64 + 64
+    assert facts.stored_bytes > 4 * facts.parameters
+
+
+def test_local_models_are_listed_and_damaged_ones_say_why(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(catalogue, "hub_caches", lambda home: [])
+    models = tmp_path / "models"
+    shutil.copytree(model, models / "good")
+    shutil.copytree(model, models / "base")
+    for name in ("chat_template.jinja",):
+        (models / "base" / name).unlink()
+    broken = shutil.copytree(model, models / "broken") / "model.safetensors"
+    broken.write_bytes(broken.read_bytes()[:-1])
+    found = {entry.name: entry for entry in on_this_machine(tmp_path)}
+    assert list(found) == ["base", "broken", "good"]
+    assert found["good"].kind == "here" and not found["good"].problem and not found["good"].note
+    assert found["good"].parameters == catalogue.weights(model).parameters
+    assert "No chat template" in found["base"].note
+    assert "damaged" in found["broken"].problem
+
+
+def test_the_hub_cache_is_read_without_a_network(model, tmp_path, monkeypatch):
+    # The layout huggingface_hub writes: blobs, and a snapshot of links to them for each commit.
+    cache = tmp_path / "hub"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repo = cache / "models--maker--Tiny-Chat"
+    snapshot = repo / "snapshots" / commit
+    (repo / "blobs").mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text(commit)
+    for file in model.iterdir():
+        shutil.copy(file, repo / "blobs" / f"blob-{file.name}")
+        (snapshot / file.name).symlink_to(repo / "blobs" / f"blob-{file.name}")
+    unfinished = cache / "models--maker--Unfinished" / "snapshots" / commit
+    unfinished.mkdir(parents=True)
+    shutil.copy(model / "config.json", unfinished)
+    monkeypatch.setattr(catalogue, "hub_caches", lambda home: [cache, tmp_path / "absent"])
+    [entry] = on_this_machine(tmp_path)
+    assert (entry.source, entry.name, entry.revision) == ("maker/Tiny-Chat", "Tiny-Chat", None)
+    assert catalogue.find(ModelSpec("maker/Tiny-Chat")) == snapshot
+    assert catalogue.find(ModelSpec("maker/Tiny-Chat", revision=commit)) == snapshot
+    assert catalogue.find(ModelSpec("maker/Unfinished")) is None
+
+
+def test_what_is_wrong_with_a_folder_is_said(model, tmp_path):
+    assert problem(model) == ""
+    assert "no folder" in problem(tmp_path / "nowhere")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "no config.json" in problem(empty)
+
+    def damaged(name: str, change) -> str:
+        copy = shutil.copytree(model, tmp_path / name)
+        change(copy)
+        return problem(copy)
+
+    assert "safetensors only" in damaged(
+        "pickle", lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin")
+    )
+    assert "GGUF" in damaged("gguf", lambda f: (f / "model.safetensors").rename(f / "m.gguf"))
+    assert "no tokenizer" in damaged("mute", lambda f: [p.unlink() for p in f.glob("tokenizer*")])
+    assert "config.json" in damaged("words", lambda f: (f / "config.json").write_text("{"))
+    assert "1 of 2 weight files are missing" in damaged(
+        "half",
+        lambda f: (f / "model.safetensors.index.json").write_text(
+            json.dumps({"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}})
+        ),
+    )
+
+
+@pytest.mark.parametrize("cut", [0, 5, 100, 3000])
+def test_a_weight_file_cut_anywhere_is_damaged(model, tmp_path, cut):
+    copy = tmp_path / "model.safetensors"
+    copy.write_bytes((model / "model.safetensors").read_bytes()[:cut])
+    with pytest.raises(ModelError, match="damaged"):
+        catalogue.read_header(copy)
+
+
+def test_a_source_that_is_neither_folder_nor_hub_id_is_refused(tmp_path):
+    for source in ("/no/such/folder", "~/nowhere-at-all", "justaname", "../x", "a/b/c"):
+        with pytest.raises(ModelError, match="no folder"):
+            catalogue.find(ModelSpec(source))
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"")
+    with pytest.raises(ModelError, match="is a file"):
+        catalogue.find(ModelSpec(str(file)))
+
+
+def test_the_download_list_is_sane():
+    entries = to_download()
+    records = json.loads((catalogue.MODELS / "catalogue.json").read_text())["models"]
+    embeddings = {record["source"]: record["embedding_parameters"] for record in records}
+    assert len(entries) == len({entry.source for entry in entries}) >= 12
+    assert len({entry.family for entry in entries}) >= 6
+    for entry in entries:
+        assert catalogue.HUB_ID.fullmatch(entry.source), entry
+        assert entry.licence and entry.languages and entry.kind == "download"
+        assert 0 < embeddings[entry.source] < entry.parameters
+        # The name says the size: "… 0.5B", "… 135M".
+        said = [w for w in entry.name.split() if w[-1] in "BM" and w[0].isdigit()]
+        if not said:
+            continue
+        size = float(said[0][:-1]) * {"B": 1e9, "M": 1e6}[said[0][-1]]
+        assert 0.8 < entry.parameters / size < 1.5, entry.name
+
+
+def test_fit_names_a_precision_that_fits(monkeypatch):
+    spec = ModelSpec("Qwen/Qwen2.5-7B-Instruct", precision="bf16")
+    monkeypatch.setattr(catalogue, "free_memory", lambda: ("cpu", 12 * catalogue.GIB))
+    tight = fit(spec)
+    # 7.6 billion parameters at 2 bytes are 14.2 GB before anything else.
+    assert tight.needed_bytes["bf16"] > 14.2 * catalogue.GIB and not tight.fits
+    assert tight.sentence.startswith("Qwen2.5 7B Instruct needs about 1")
+    assert "8-bit would fit" in tight.sentence
+    order = [tight.needed_bytes[p] for p in ("nf4", "int8", "bf16", "fp32")]
+    assert order == sorted(order)
+    assert fit(spec, held_bytes=8 * catalogue.GIB).fits
+    monkeypatch.setattr(catalogue, "free_memory", lambda: ("cpu", catalogue.GIB))
+    assert "Choose a smaller model" in fit(spec).sentence
+
+
+def test_fit_of_a_folder_counts_its_files(model):
+    found = fit(ModelSpec(str(model), precision="fp32"))
+    facts = catalogue.weights(model)
+    assert found.fits and found.precision == "fp32"
+    working = found.needed_bytes["fp32"] - 4 * facts.parameters
+    assert found.needed_bytes["bf16"] == pytest.approx(2 * facts.parameters + working, abs=2)
+
+
+def test_automatic_precision_is_four_bit_but_for_the_builtin():
+    assert fit(ModelSpec("Qwen/Qwen2.5-0.5B-Instruct")).precision == "nf4"
+    assert catalogue.resolve_precision(ModelSpec("builtin")) in ("fp32", "bf16")
+    assert catalogue.resolve_precision(ModelSpec("builtin", precision="int8")) == "int8"
+
+
+def test_a_model_of_unknown_size_is_not_refused():
+    found = fit(ModelSpec("somebody/something"))
+    assert found.fits and not found.needed_bytes and "not known" in found.sentence
+
+
+def test_adapters_are_found_at_any_depth(model, tmp_path):
+    tiny.save_adapter(tmp_path / "adapters" / "kenya", model)
+    tiny.save_adapter(tmp_path / "adapters" / "group" / "joint", model)
+    (tmp_path / "adapters" / "half").mkdir()
+    (tmp_path / "adapters" / "half" / "adapter_config.json").write_text("{}")
+    found = {entry.name: entry for entry in catalogue.adapters(tmp_path)}
+    assert set(found) == {"kenya", "joint"}
+    assert Path(found["kenya"].base) == model
+    assert found["kenya"].size_bytes > 1000
+
+
+def test_names_are_short():
+    assert describe(ModelSpec("builtin")) == "Built-in model"
+    assert describe(ModelSpec("Qwen/Qwen2.5-0.5B-Instruct")) == "Qwen2.5 0.5B Instruct"
+    assert describe(ModelSpec("/models/mine", adapter="/adapters/kenya")) == "mine + kenya"

@@ -1,0 +1,78 @@
+"""Which answered questions a prompt shows."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from core.demonstrations import batteries, choose_examples
+from core.errors import PluriscopeError
+from core.prompts import load_prompt_set, render
+from core.survey import load_bundled
+
+SURVEY = load_bundled()
+TRUST = SURVEY.item("Q57")
+
+
+@pytest.mark.parametrize("choice", ["similar", "topic", "random"])
+def test_examples_are_other_items_the_country_was_asked(choice):
+    chosen = choose_examples(SURVEY, TRUST, "CHN", count=20, choice=choice)
+    assert len(chosen) == 20
+    assert TRUST not in [example.item for example in chosen]
+    assert len({example.item.id for example in chosen}) == 20
+    for item, code, _ in chosen:
+        assert code == item.codes[int(np.argmax(SURVEY.shares["CHN", item.id].values))]
+        if choice == "topic":
+            assert item.topic == TRUST.topic
+
+
+def test_the_same_seed_chooses_the_same_by_chance():
+    pick = lambda seed: choose_examples(SURVEY, TRUST, "KEN", choice="random", seed=seed)  # noqa: E731
+    assert pick(1) == pick(1)
+    assert pick(1) != pick(2)
+
+
+def test_the_opposite_is_the_far_end_of_the_scale():
+    # In Kenya the commonest answer to Q57 is 2 (be careful); its opposite is 1.
+    item = SURVEY.item("Q59")
+    shown = {
+        e.item.id: e.code
+        for e in choose_examples(SURVEY, item, "KEN", count=20, evidence="opposite")
+    }
+    commonest = {e.item.id: e.code for e in choose_examples(SURVEY, item, "KEN", count=20)}
+    for item_id, code in shown.items():
+        codes = SURVEY.item(item_id).codes
+        assert code in (codes[0], codes[-1])
+        assert abs(code - commonest[item_id]) >= (codes[-1] - codes[0]) / 2
+
+
+def test_shares_are_shown_as_percentages():
+    examples = choose_examples(SURVEY, TRUST, "KEN", count=1, evidence="shares")
+    content = render(
+        TRUST, load_prompt_set(), "country_examples", SURVEY.culture("KEN"), examples=examples
+    ).messages[1]["content"]
+    share = examples[0].shares[0]
+    assert f": {share:.0%}" in content.split("Answer: ")[1]
+
+
+def test_batteries_hold_neighbours_that_share_their_options():
+    battery = batteries(SURVEY)
+    assert len({battery[f"Q{n}"] for n in range(1, 7)}) == 1  # importance in life
+    assert len({battery[f"Q{n}"] for n in range(64, 82)}) == 1  # confidence in institutions
+    assert battery["Q57"] != battery["Q58"]
+    sizes = Counter(battery.values())
+    assert sum(sizes.values()) == 259
+
+
+def test_no_example_of_the_own_battery_when_asked_so():
+    item, battery = SURVEY.item("Q65"), batteries(SURVEY)
+    near = choose_examples(SURVEY, item, "KEN", count=5)
+    apart = choose_examples(SURVEY, item, "KEN", count=5, other_batteries=True)
+    assert any(battery[e.item.id] == battery["Q65"] for e in near)
+    assert all(battery[e.item.id] != battery["Q65"] for e in apart)
+
+
+def test_impossible_wishes_are_refused():
+    for wish in ({"choice": "best"}, {"evidence": "none"}, {"count": 21}):
+        with pytest.raises(PluriscopeError):
+            choose_examples(SURVEY, TRUST, "KEN", **wish)

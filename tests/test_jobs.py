@@ -1,0 +1,255 @@
+"""Jobs survive what people and machines do to them. Real worker process, tiny real model."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from core import runs
+from core.catalogue import ModelSpec
+from core.jobs import Jobs
+from core.store import Store
+from tests import tiny
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory) -> ModelSpec:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tiny.save(folder, "llama")
+    return ModelSpec(str(folder), precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("home"))
+    jobs = Jobs(store)
+    yield jobs
+    jobs.close()
+    store.close()
+
+
+def plan(jobs, model, **changes) -> runs.Plan:
+    options = {"cultures": ["KEN"], "items": "Economic Values", "orders": "given", **changes}
+    return runs.plan_survey(jobs.store, model, **options)
+
+
+def until(condition, seconds: float = 60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.01)
+
+
+def test_a_run_ends_done_with_every_answer(jobs, model):
+    job = jobs.wait(runs.start(jobs, plan(jobs, model)))
+    assert job["state"] == "done", job["error"]
+    plain, country = (jobs.store.run(run_id) for run_id in job["runs"])
+    assert (plain.answered, country.answered) == (6, 6)
+    assert plain.state == country.state == "done"
+    assert country.facts["precision"] == "fp32"
+    answers = jobs.store.answers(country.no)
+    assert all(abs(sum(row.probs) - 1) < 1e-5 for row in answers.itertuples())
+    assert set(answers.iso3) == {"KEN"}
+    assert jobs.model["name"] == "tiny"
+
+
+def test_two_clicks_on_start_make_one_job(jobs, model):
+    first = runs.start(jobs, plan(jobs, model, seed=1))
+    second = runs.start(jobs, plan(jobs, model, seed=1))
+    assert first == second
+    jobs.wait(first)
+    third = runs.start(jobs, plan(jobs, model, seed=1))  # asked again on purpose, later
+    assert third != first
+    jobs.wait(third)
+
+
+def test_stop_keeps_what_was_answered_and_resume_asks_only_the_rest(jobs, model):
+    job_id = runs.start(jobs, plan(jobs, model, items="all", cultures="study", methods=["country"]))
+    until(lambda: (live := jobs.live(job_id)) and live.done > 0)
+    jobs.stop(job_id)
+    job = jobs.wait(job_id)
+    assert job["state"] == "stopped"
+    run = jobs.store.run(job["runs"][0])
+    assert 0 < run.answered < run.planned == 18 * 259
+    kept = jobs.store.answers(run.no).set_index(["iso3", "item", "number"]).answered_at
+    jobs.resume(job_id)
+    jobs.stop(job_id)  # at once: nothing is lost by changing one's mind
+    jobs.wait(job_id)
+    jobs.resume(job_id)
+    assert jobs.wait(job_id)["state"] == "done"
+    now = jobs.store.answers(run.no).set_index(["iso3", "item", "number"]).answered_at
+    assert len(now) == run.planned and now.index.is_unique
+    assert (now[kept.index] == kept).all()  # what was kept was not asked again
+
+
+def test_the_queue_can_be_reordered_and_left(jobs, model):
+    busy = runs.start(jobs, plan(jobs, model, items="all", cultures="study", seed=5))
+    until(lambda: jobs.live(busy))
+    a, b, c = (runs.start(jobs, plan(jobs, model, seed=seed)) for seed in (6, 7, 8))
+    line = lambda: [job["id"] for job in jobs.store.jobs(["queued"])]  # noqa: E731
+    assert line() == [a, b, c]
+    jobs.move(c, up=True)
+    assert line() == [a, c, b]
+    jobs.move(a, up=True)  # already first
+    jobs.move(a, up=False)
+    assert line() == [c, a, b]
+    jobs.stop(a)
+    assert line() == [c, b]
+    assert jobs.store.job(a)["state"] == "stopped"
+    jobs.discard(busy)
+    assert jobs.wait(busy)["state"] == "stopped"
+    gone = {run.id for run in jobs.store.runs(deleted=True)}
+    assert set(jobs.store.job(busy)["runs"]) <= gone
+    assert jobs.wait(b)["state"] == "done"
+
+
+def test_a_job_that_fails_says_so_in_words_and_the_next_one_runs(jobs, model):
+    bad = runs.start(jobs, plan(jobs, ModelSpec("/no/such/folder")))
+    good = runs.start(jobs, plan(jobs, model, seed=9))
+    job = jobs.wait(bad)
+    assert job["state"] == "failed"
+    assert "/no/such/folder" in job["error"] and "Traceback" not in job["error"]
+    assert "Traceback" in job["details"]
+    assert jobs.wait(good)["state"] == "done"
+
+
+def test_the_worker_may_die_and_the_app_goes_on(jobs, model):
+    job_id = runs.start(jobs, plan(jobs, model, items="all", cultures="study", seed=10))
+    until(lambda: (live := jobs.live(job_id)) and live.done > 0)
+    os.kill(jobs._process.pid, signal.SIGKILL)
+    job = jobs.wait(job_id)
+    assert job["state"] == "failed"
+    assert "memory" in job["error"] and "Resume" in job["error"]
+    jobs.resume(job_id)
+    assert jobs.wait(job_id)["state"] == "done"
+
+
+def test_side_by_side_writes_all_sides_and_their_probabilities(jobs, model):
+    question = runs.plan_question(
+        jobs.store, model, cultures=["KEN", "NLD"], item="Q57", temperature=0.0
+    )
+    job = jobs.wait(runs.start(jobs, question))
+    assert job["state"] == "done", job["details"]
+    found = {
+        (run.method, run.settings["answering"]): jobs.store.answers(run.no)
+        for run in map(jobs.store.run, job["runs"])
+    }
+    assert {key: len(rows) for key, rows in found.items()} == {
+        ("plain", "probabilities"): 2,  # two option orders
+        ("country", "probabilities"): 4,
+        ("plain", "written"): 1,
+        ("country", "written"): 2,
+    }
+    assert found["country", "written"].text.notna().all()
+
+
+def test_an_own_question_needs_no_survey(jobs, model):
+    own = {"question": "Tea or coffee?", "options": ["Tea", "Coffee", "Neither"]}
+    job = jobs.wait(runs.start(jobs, runs.plan_question(jobs.store, model, cultures=[], own=own)))
+    assert job["state"] == "done", job["details"]
+    answers = jobs.store.answers(jobs.store.run(job["runs"][0]).no)
+    assert len(answers.probs[0]) == 3
+
+
+APP = """
+import json, sys
+from core import runs
+from core.catalogue import ModelSpec
+from core.jobs import Jobs
+from core.store import Store
+
+jobs = Jobs(Store(sys.argv[1]))
+waiting = jobs.store.jobs(["interrupted", "queued", "stopped", "failed"])
+if waiting:
+    job_id = waiting[0]["id"]
+    jobs.resume(job_id)
+    jobs.serve()
+else:
+    plan = runs.plan_survey(jobs.store, ModelSpec(sys.argv[2], precision="fp32"),
+                            cultures="study", items="all", methods=["country"])
+    job_id = runs.start(jobs, plan)
+last = None
+def say(live):
+    global last
+    if live.done != last:
+        last = live.done
+        print(live.done, flush=True)
+job = jobs.wait(job_id, say, poll=0.005)
+print(json.dumps({"state": job["state"], "error": job["error"]}), flush=True)
+jobs.close()
+jobs.store.close()
+"""
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+
+
+def test_kill_9_at_twenty_random_moments_loses_and_doubles_nothing(tmp_path, model):
+    chance = random.Random(20)
+    home = tmp_path / "home"
+    said = 0
+
+    def begin() -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-c", APP, str(home), model.source],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    kills = 0
+    while kills < 20:
+        app = begin()
+        first = app.stdout.readline()
+        if chance.random() < 0.7:  # most moments while answers are coming in
+            while first and not first.startswith("{") and int(first) <= said:
+                first = app.stdout.readline()
+        assert not first.startswith("{"), f"done before it was killed 20 times: {first}"
+        time.sleep(chance.random() * 0.3)
+        children = _children(app.pid)
+        app.send_signal(signal.SIGKILL)
+        rest = app.stdout.read().split()
+        app.wait()
+        kills += 1
+        said = max([said, int(first), *(int(line) for line in rest if line.isdigit())])
+        until(
+            lambda left=children: not any(map(_alive, left)), 10
+        )  # the model's process goes with it
+    store = Store(home)
+    run = store.runs()[0]
+    assert said <= run.answered == len(store.answered(run.no)) < run.planned
+    before = store.answers(run.no).set_index(["iso3", "item", "number"]).answered_at
+    store.close()
+
+    app = begin()
+    last = app.stdout.read().split("\n")[-2]
+    assert json.loads(last)["state"] == "done", last
+    app.wait()
+    store = Store(home)
+    run = store.runs()[0]
+    after = store.answers(run.no).set_index(["iso3", "item", "number"]).answered_at
+    store.close()
+    assert len(after) == run.answered == run.planned == 18 * 259 * 2
+    assert after.index.is_unique
+    assert (after[before.index] == before).all()
+
+
+def _children(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task")
+    found = []
+    for task in listed.iterdir():
+        found += [int(child) for child in (task / "children").read_text().split()]
+    return found

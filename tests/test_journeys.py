@@ -1,0 +1,258 @@
+"""What a person does, in a real Chromium: the app, its worker and the built-in model for real.
+
+Nothing leaves this machine: requests to anywhere else are refused, and counted as failures.
+"""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+LONG = 180_000  # ms; CI machines are slow, and a journey ends as soon as it may
+PAGES = ("ask", "run", "map", "items", "library", "country")
+
+pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="no Chromium on this machine")
+
+
+@contextmanager
+def app(home: Path) -> Iterator[str]:
+    """The app on a free port with a home of its own; gives its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}"],
+        cwd=ROOT,
+        env={**os.environ, "PLURISCOPE_HOME": str(home)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    address = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            urllib.request.urlopen(f"{address}/_stcore/health", timeout=1)
+            break
+        except OSError:
+            assert time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.1)
+    try:
+        yield address
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def tab(browser, **options) -> Iterator[Page]:
+    """A page in a context of its own, cut off from every other machine."""
+    options = {"viewport": {"width": 1400, "height": 950}, **options}
+    context = browser.new_context(**options)
+    strangers: list[str] = []
+
+    def gate(route):
+        if re.match(r"(https?|wss?)://127\.0\.0\.1[:/]|data:|blob:", route.request.url):
+            route.continue_()
+        else:
+            strangers.append(route.request.url)
+            route.abort()
+
+    context.route("**/*", gate)
+    page = context.new_page()
+    page.set_default_timeout(LONG)
+    yield page
+    context.close()
+    assert strangers == [], "the page asked another machine for something"
+
+
+def settled(page: Page) -> None:
+    """The script has run to its end, without an exception."""
+    page.wait_for_selector("h1")
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    assert page.locator("[data-testid=stException]").count() == 0, page.locator(
+        "[data-testid=stException]"
+    ).first.inner_text()
+
+
+@pytest.fixture(scope="module")
+def empty_home(tmp_path_factory) -> Path:
+    """A home whose owner has deleted the ready-made run: there is nothing to see yet."""
+    home = tmp_path_factory.mktemp("empty")
+    (home / "demo-made").write_text("")
+    return home
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory, browser) -> Iterator[str]:
+    """The app at its very first start, once the built-in model has answered the core set."""
+    with app(tmp_path_factory.mktemp("full")) as address:
+        with tab(browser) as page:
+            page.goto(address)
+            page.wait_for_selector("h1")
+            # The map comes by itself, without a click or a reload.
+            page.wait_for_selector(".st-key-home_map .geo", timeout=3 * LONG)
+            settled(page)
+            expect(page.get_by_text("teaching model").first).to_be_visible()
+        yield address
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_first_request_of_all_may_be_a_deep_link(name, tmp_path, browser):
+    (tmp_path / "demo-made").write_text("")
+    if name not in ("map", "items"):  # two stand for all on a fresh server; see the next test
+        pytest.skip("opened by the test of every page on an empty store")
+    with app(tmp_path) as address, tab(browser) as page:
+        page.goto(f"{address}/{name}")
+        settled(page)
+        expect(page.get_by_role("link", name="Library")).to_be_visible()
+        assert "Pluriscope" in page.title()
+        assert page.url.split("?")[0].endswith(f"/{name}")
+
+
+def test_every_page_of_an_empty_store_says_what_to_do(empty_home, browser):
+    with app(empty_home) as address, tab(browser) as page:
+        for name in ("", *PAGES):
+            page.goto(f"{address}/{name}")
+            settled(page)
+            assert page.locator("h1").first.inner_text().strip()
+            expect(page.locator("[data-testid=stMain] button").first).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 400])
+def test_every_page_of_a_full_store_fits_the_screen(full, browser, width, scheme):
+    with tab(browser, viewport={"width": width, "height": 900}, color_scheme=scheme) as page:
+        for name in ("", *PAGES):
+            page.goto(f"{full}/{name}")
+            settled(page)
+            over = page.evaluate(
+                "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            )
+            assert over <= 1, f"/{name} is {over}px too wide at {width}"
+
+
+def test_one_question_side_by_side(full, browser):
+    with tab(browser) as page:
+        page.goto(f"{full}/ask?people=DEU,KEN&item=Q57")
+        settled(page)
+        page.locator(".st-key-ask_button button").first.click()
+        page.wait_for_selector(".st-key-ask_again")
+        settled(page)
+        for side in ("Germany", "Kenya"):
+            expect(page.get_by_role("heading", name=side)).to_be_visible()
+        assert page.locator("[data-testid=stPlotlyChart]").count() == 3  # plainly and two countries
+        page.get_by_role("button", name="Exact prompt").first.click()
+        expect(page.get_by_text("can you trust most people").last).to_be_visible()
+        link = page.url
+        assert "ask=" in link
+        texts = page.locator("[data-testid=stMain]").inner_text()
+    with tab(browser) as other:  # somebody else opens the link and sees the same
+        other.goto(link)
+        other.wait_for_selector(".st-key-ask_again")
+        settled(other)
+        assert _verdicts(other.locator("[data-testid=stMain]").inner_text()) == _verdicts(texts)
+
+
+def _verdicts(text: str) -> list[str]:
+    return [line for line in text.split("\n") if "people in" in line.lower()]
+
+
+def test_a_run_is_started_watched_stopped_resumed_and_changes_the_map(full, browser):
+    with tab(browser) as page, tab(browser) as second:
+        page.goto(f"{full}/run?set=Every+question&places=Every+country")
+        settled(page)
+        page.locator(".st-key-start button").first.dblclick()  # twice is once
+        page.wait_for_selector(".st-key-stop button")
+        second.goto(f"{full}/run")  # another person sees the same run under way
+        second.wait_for_selector(".st-key-stop button")
+        expect(page.get_by_text(re.compile(r"\d+ of [\d,]+")).first).to_be_visible()
+        page.goto(f"{full}/items")  # leaving does not stop it
+        settled(page)
+        page.goto(f"{full}/run")
+        page.wait_for_selector(".st-key-stop button")
+        page.wait_for_timeout(3000)
+        page.get_by_role("button", name="Stop and keep").click()
+        page.wait_for_selector(".st-key-stop", state="detached")
+        resume = page.get_by_role("button", name="Resume").first
+        expect(resume).to_be_visible()
+        assert page.get_by_role("button", name="Resume").count() == 1
+        resume.click()
+        page.wait_for_selector(".st-key-stop button")
+        page.wait_for_timeout(3000)
+        page.get_by_role("button", name="Stop and keep").click()
+        expect(page.get_by_role("button", name="Resume").first).to_be_visible()
+        page.goto(f"{full}/map")  # half a run does not push the last whole one off the map
+        page.wait_for_selector(".st-key-map_figure .geo")
+        expect(page.get_by_text("52 questions").first).to_be_visible()
+        page.goto(f"{full}/run?set=One+topic")
+        settled(page)
+        page.locator(".st-key-start button").first.click()
+        deadline = time.monotonic() + LONG / 1000
+        while page.get_by_text("45 questions · run").count() == 0:
+            assert time.monotonic() < deadline, "the map did not change"
+            page.goto(f"{full}/map")
+            settled(page)
+
+
+def test_from_the_map_to_a_country_to_an_item(full, browser):
+    with tab(browser) as page:
+        page.goto(f"{full}/map")
+        page.wait_for_selector(".st-key-map_figure .geo")
+        settled(page)
+        before = page.locator("h1").inner_text()
+        page.get_by_text("Asked plainly", exact=True).click()
+        expect(page.locator("h1")).not_to_have_text(before)
+        page.get_by_role("radiogroup", name="Shown as").get_by_text("Table").click()
+        page.wait_for_selector("[data-testid=stDataFrame]")
+        page.get_by_role("radiogroup", name="Shown as").get_by_text("Map").click()
+        page.wait_for_selector(".st-key-map_figure .geo")
+        page.goto(f"{full}/country?country=KEN")
+        settled(page)
+        expect(page.locator("h1")).to_contain_text("Kenya")
+        page.goto(f"{full}/items?item=Q164")
+        settled(page)
+        expect(page.get_by_text("How much does God matter in your life").first).to_be_visible()
+
+
+def test_dark_mode_is_dark(full, browser):
+    with tab(browser, color_scheme="dark") as page:
+        page.goto(full)
+        settled(page)
+        colour = page.evaluate(
+            "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+        )
+        assert colour == "rgb(20, 24, 29)"
+
+
+def test_mangled_links_degrade(full, browser):
+    with tab(browser) as page:
+        for link in (
+            "map?run=nonsense&measure=zzz&face=%00&about=%3Cscript%3E",
+            "items?item=Q99999&run=%F0%9F%98%80",
+            "country?country=XX&run=1",
+            "ask?ask=gone&people=ZZZ&item=<b>",
+        ):
+            page.goto(f"{full}/{link}")
+            settled(page)

@@ -1,0 +1,351 @@
+"""The pages that work and keep: Ask, Run, Library. Real store, real worker, tiny real model."""
+
+import io
+import json
+import shutil
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import ui
+from core import catalogue, export, question, runs
+from core.catalogue import ModelSpec
+from core.jobs import UNFINISHED
+from core.survey import load_bundled
+from tests import filled
+from tests.conftest import pages_on
+
+PAGES = ("ask", "run", "library")
+
+
+def said(at) -> str:
+    """The words on a page, as a reader sees them."""
+    parts = [*at.title, *at.header, *at.subheader, *at.markdown, *at.caption]
+    return "\n".join(str(part.value) for part in parts).replace("\\", "")
+
+
+def button(at, label: str):
+    return next(one for one in at.button if one.label.startswith(label))
+
+
+def choose(at, model) -> None:
+    """Set the picker to a folder, as the user would by typing its path."""
+    at.session_state["model_kind"] = "On this machine"
+    at.session_state["model_On this machine_typed"] = str(model)
+    at.session_state["model_precision_False"] = "fp32"
+    at.run()
+
+
+@pytest.fixture(scope="module")
+def working(tmp_path_factory):
+    """Pages on one home for all tests that ask the tiny model, so that torch loads once."""
+    home = tmp_path_factory.mktemp("working")
+    (home / "demo-made").write_text("", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLURISCOPE_HOME", str(home))
+        with pages_on(home) as page:
+            yield page
+
+
+def wait(at, seconds: float = 300):
+    """Run the page until nothing is under way."""
+    deadline = time.monotonic() + seconds
+    while ui.store().jobs(UNFINISHED):
+        assert time.monotonic() < deadline, "the job did not end"
+        time.sleep(0.05)
+    return at.run()
+
+
+# -- every page opens ------------------------------------------------------------------------------
+
+
+def test_every_page_opens_on_an_empty_store(app):
+    for name in PAGES:
+        at = app(name)
+        assert not at.exception, name
+        assert at.title
+
+
+def test_every_page_opens_on_a_filled_store(filled_home, app):
+    for name in PAGES:
+        at = app(name)
+        assert not at.exception, name
+    assert "Written answers" in said(at)
+
+
+def test_mangled_links_degrade(app):
+    at = app("ask", item="nonsense", people="XXX,KEN", ask="gone")
+    assert not at.exception
+    assert "The answer this link points to is not here" in said(at)
+    assert at.selectbox(key="ask_item").value == "Q1"
+    assert at.multiselect(key="ask_people").value == ["KEN"]
+    for name in ("run", "library"):
+        assert not app(name, set="nonsense", places="?", shelf="zzz", who="Atlantis").exception
+
+
+# -- Ask -------------------------------------------------------------------------------------------
+
+
+def test_a_question_is_asked_stored_reopened_and_asked_again(working, tiny_model):
+    at = working("ask", item="Q1", people="DEU,KEN")
+    choose(at, tiny_model)
+    button(at, "Ask").click().run()
+    group = at.query_params["ask"]
+    group = group[0] if isinstance(group, list) else group
+    at = wait(at)
+    assert not at.exception
+
+    asked = question.load(ui.store(), group)
+    assert [side.iso3 for side in asked.sides] == ["", "DEU", "KEN"]
+    for side in asked.sides:
+        assert side.shares.sum() == pytest.approx(1, abs=1e-5)
+        assert side.written is not None
+    assert len(at.get("plotly_chart")) == 3
+
+    again = working("ask", ask=group)
+    assert not again.exception
+    assert question.how(asked) in said(again)
+    assert again.multiselect(key="ask_people").value == ["DEU", "KEN"]
+
+    button(again, "Ask again").click().run()
+    assert "seed 43" in said(wait(again))
+    other = question.load(ui.store(), ui.store().runs(kind="question")[0].group)
+    assert (asked.settings.seed, other.settings.seed) == (42, 43)
+    assert np.allclose(asked.sides[1].shares, other.sides[1].shares)  # the seed is for writing
+
+
+def test_an_own_question_says_that_it_has_no_people(app):
+    at = app("ask")
+    at.toggle(key="ask_own").set_value(True).run()
+    assert "Write a question first" in said(at)
+    at.text_area(key="ask_own_question").set_value("Tea or coffee? <b>*now*</b>")
+    at.text_area(key="ask_own_options").set_value("Tea\nCoffee\n").run()
+    assert not at.exception
+    assert "no answers of people to set beside it" in said(at)
+    assert ui.plain("<b>*now*</b>") in at.header[0].value
+
+
+def test_a_model_that_cannot_be_used_is_a_sentence(app):
+    at = app("ask")
+    choose(at, "/nowhere/at/all")
+    assert "There is no folder /nowhere/at/all" in said(at)
+    assert button(at, "Ask").disabled
+
+
+def test_a_verdict_tells_the_way_and_the_nearest(filled_home, app):
+    item = load_bundled().item("Q164")
+    sides = question.preview(load_bundled(), item, ["DEU", "KEN"], "country")
+    plain, germany, kenya = sides
+    assert question.verdict(item, kenya, sides) == ""  # nothing was asked yet
+    plain = plain._replace(shares=germany.people)
+    kenya = kenya._replace(shares=kenya.people)
+    sides = [plain, germany, kenya]
+    assert question.verdict(item, plain, sides).endswith("nearest to people in Germany.")
+    assert "towards people in Kenya" in question.verdict(item, kenya, sides)
+
+
+# -- Run -------------------------------------------------------------------------------------------
+
+
+def test_a_run_says_what_it_costs_and_starts_once(working, tiny_model):
+    at = working("run")
+    choose(at, tiny_model)
+    at.radio(key="set").set_value("One topic").run()
+    at.selectbox(key="set_topic").set_value("Economic Values").run()
+    # 6 questions x (1 plain + 18 countries) x 2 orders
+    assert "6 questions" in said(at) and "228 prompts" in said(at)
+    before = len(ui.store().jobs())
+    button(at, "Start: 228 questions").click().run()
+    button(at, "Start: 228 questions").click().run()
+    assert len(ui.store().jobs()) == before + 1
+    at = wait(at)
+    assert not at.exception
+    asking = runs.askings(ui.store())[0]
+    assert (asking.state, asking.answered) == ("done", 228)
+    assert button(at, "Start: 228 questions, ")  # now the pace of this model is known
+
+
+def test_a_failed_run_says_a_sentence_and_keeps_the_traceback_folded(working, tmp_path, tiny_model):
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_model, broken)
+    (broken / "chat_template.jinja").unlink()
+    at = working("run")
+    runs.start(
+        ui.jobs(),
+        runs.plan_survey(
+            ui.store(), ModelSpec(str(broken)), methods=["plain"], items="Economic Values"
+        ),
+    )
+    at = wait(at)
+    assert "has no chat template" in said(at)
+    assert any(one.label == "For the technically minded" for one in at.expander)
+    assert "Traceback" in at.code[-1].value
+    assert button(at, "Resume")
+
+
+def test_what_waits_can_change_places_and_leave(filled_home, app, monkeypatch):
+    at = app("run")
+    queue = ui.jobs()
+    monkeypatch.setattr(type(queue), "_next", lambda self: None)  # nothing begins
+    for topic in ("Economic Values", "Security"):
+        runs.start(queue, runs.plan_survey(queue.store, ModelSpec("builtin"), items=topic))
+    at.run()
+    first, second = [job["id"] for job in queue.store.jobs(("queued",))]
+    assert at.button(key=f"up_{first}").disabled
+    at.button(key=f"up_{second}").click().run()
+    assert [job["id"] for job in queue.store.jobs(("queued",))] == [second, first]
+    at.button(key=f"out_{first}").click().run()
+    assert [job["id"] for job in queue.store.jobs(("queued",))] == [second]
+
+
+# -- Library ---------------------------------------------------------------------------------------
+
+
+def test_a_deleted_run_comes_back(filled_home, app):
+    at = app("library")
+    asking = runs.askings(ui.store())[0]
+    at.get_by_key(f"menu_{asking.group}").click("Delete").run()
+    assert asking.group not in {one.group for one in runs.askings(ui.store())}
+    at.button(key="undo").click().run()
+    assert asking.group in {one.group for one in runs.askings(ui.store())}
+    assert not at.exception
+
+
+def test_renaming_keeps_the_runs_apart(filled_home, app):
+    app("library")
+    asking = runs.askings(ui.store())[-1]
+    runs.rename(ui.store(), asking, "  First   try ")
+    renamed = runs.askings(ui.store())[-1]
+    assert renamed.name == "First try"
+    assert [run.name for run in renamed.runs] == [
+        "First try · asked plainly",
+        "First try · as a person from …",
+    ]
+
+
+def test_the_bin_is_emptied_only_after_a_question(filled_home, app):
+    at = app("library", shelf="Storage")
+    store = ui.store()
+    store.delete_runs([store.runs()[0].id])
+    at.run()
+    at.button(key="empty_bin").click().run()
+    assert "This cannot be undone" in said(at)
+    assert at.button(key="confirm_yes").label == "Remove for good"
+    assert len(store.runs(kind=None, deleted=True)) == 1  # only asked so far
+
+
+def test_only_models_in_our_own_folder_can_be_deleted(home, tmp_path_factory, tiny_model):
+    ours = home / "models" / "mine"
+    shutil.copytree(tiny_model, ours)
+    (entry,) = catalogue.on_this_machine(home)
+    assert catalogue.can_delete(entry, home)
+    catalogue.delete(entry, home)
+    assert not ours.exists()
+    theirs = catalogue.Entry("here", str(tiny_model), "theirs", path=tiny_model)
+    assert not catalogue.can_delete(theirs, home)
+    with pytest.raises(catalogue.ModelError):
+        catalogue.delete(theirs, home)
+
+
+# -- exports ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    from core.store import Store
+
+    store = Store(tmp_path_factory.mktemp("exports"))
+    yield store, filled.fill(store)
+    store.close()
+
+
+def test_a_table_holds_shares_that_add_up_and_names_its_run(made):
+    store, runs_made = made
+    table = export.run_table(store, runs_made.country.id)
+    assert set(table["run"]) == {runs_made.country.id}
+    assert len(table.groupby(["country", "item"])) == 18 * 52
+    sums = table.groupby(["country", "item"])["model_share"].sum()
+    assert np.allclose(sums, 1, atol=1e-5)
+    people = store.survey().shares["USA", "Q17"]
+    usa = table[(table["country"] == "USA") & (table["item"] == "Q17")]
+    assert np.allclose(usa["people_share"], people.values)
+    assert set(usa["people_n"]) == {people.n_valid}
+    plain = export.run_table(store, runs_made.plain.id)
+    assert set(plain["answered_as"]) == {""} and plain["country"].nunique() == 18
+
+
+def test_written_answers_export_the_share_of_those_that_could_be_read(made):
+    store, runs_made = made
+    table = export.run_table(store, runs_made.written.id)
+    kenya = table[(table["country"] == "KEN") & (table["item"] == "Q1")]
+    # Four answers: two say 2, one refuses, one cannot be read.
+    assert kenya.set_index("code").loc[2, "model_share"] == 1
+    assert set(kenya["answers"]) == {4}
+    assert set(kenya["refused"]) == {1} and set(kenya["unreadable"]) == {1}
+
+
+def test_csv_and_parquet_read_back_the_same(made):
+    store, runs_made = made
+    table = export.run_table(store, runs_made.written.id)
+    parquet = pd.read_parquet(io.BytesIO(export.parquet_bytes(table)))
+    csv = pd.read_csv(io.BytesIO(export.csv_bytes(table)), keep_default_na=False)
+    assert list(parquet.columns) == list(csv.columns) == list(table.columns)
+    assert np.allclose(parquet["model_share"], table["model_share"])
+    assert csv["label"].tolist() == table["label"].tolist()
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_a_formula_in_a_csv_is_only_text(text):
+    rows = export.csv_bytes(pd.DataFrame({"option": [text, "fine"], "share": [-0.5, 1.0]}))
+    assert rows.decode().replace('"', "").splitlines()[1].startswith("'")
+    assert b"-0.5" in rows and b"'fine" not in rows
+
+
+def test_a_run_as_json_holds_every_answer_and_its_wording(made):
+    store, runs_made = made
+    record = json.loads(export.run_json(store, runs_made.written.id))
+    assert len(record["answers"]) == 24
+    assert record["settings"]["prompt_sha256"] == runs_made.written.settings["prompt_sha256"]
+    assert "{country}" in record["wording"]["country_system"]
+    texts = {answer.get("text") for answer in record["answers"]}
+    assert filled.UNTRUSTED in texts
+
+
+def test_provenance_names_all_that_a_number_depends_on(made):
+    store, runs_made = made
+    text = export.provenance_text(store, runs_made.country)
+    for part in ("Precision", "Adapter: none", "Seed: 42", "Fingerprint of the wording"):
+        assert part in text
+    assert runs_made.country.id in text
+    assert "no evidence about language models" in text
+    assert "doi:10.14281/18241.20" in text
+
+
+# -- text of unknown origin ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["**bold**", "<script>alert(1)</script>", "[a](b)", "$x$", ":material/home:", "# title", "`c`"],
+)
+def test_plain_text_escapes_every_mark(text):
+    escaped = ui.plain(text)
+    unescaped = escaped.replace("\\", "").replace("\u2060", "")
+    assert unescaped == text
+    assert not any(
+        escaped[place] in "*<[$`#" and (place == 0 or escaped[place - 1] != "\\")
+        for place in range(len(escaped))
+    )
+
+
+def test_plain_text_makes_no_links():
+    for text in ("see http://a.example", "www.example.com", "a@b.example"):
+        assert "\u2060" in ui.plain(text)
+
+
+def test_models_are_told_apart_by_what_is_loaded():
+    assert ui.same_model(ModelSpec("a/b"), ModelSpec("a/b", precision="nf4"))
+    assert not ui.same_model(ModelSpec("a/b"), ModelSpec("a/b", precision="bf16"))
+    assert not ui.same_model(ModelSpec("a/b"), ModelSpec("a/b", adapter="x"))

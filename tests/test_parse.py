@@ -1,0 +1,67 @@
+"""Written answers are read by stated rules. Run: pytest tests/test_parse.py"""
+
+import pytest
+
+from core.prompts import load_prompt_set, option_orders, render
+from core.responses import parse
+from core.survey import load_bundled
+
+SURVEY = load_bundled()
+PROMPTS = load_prompt_set()
+
+JUSTIFIED = SURVEY.item("Q187")  # 1 (never) to 10 (always)
+TRUST = SURVEY.item("Q57")  # 1 most people can be trusted, 2 you must be very careful
+FAMILY = SURVEY.item("Q1")  # four options in words
+
+
+@pytest.mark.parametrize(
+    ("item", "text", "code", "state"),
+    [
+        (FAMILY, "1", 1, "answered"),
+        (FAMILY, " 2. ", 2, "answered"),
+        (FAMILY, "**3**", 3, "answered"),
+        (FAMILY, "3. Not very important", 3, "answered"),
+        (FAMILY, "1\nFamily is everything to me.", 1, "answered"),
+        (FAMILY, "My answer is 4.", 4, "answered"),
+        (FAMILY, "I would choose option 2, because my friends matter more.", 2, "answered"),
+        (FAMILY, "Very important", 1, "answered"),
+        (FAMILY, "Rather important, I would say", 2, "answered"),
+        (FAMILY, "٣", 3, "answered"),
+        (FAMILY, "३", 3, "answered"),
+        (FAMILY, "๓", 3, "answered"),
+        (JUSTIFIED, "10", 10, "answered"),
+        (JUSTIFIED, "10 (always justifiable)", 10, "answered"),
+        (JUSTIFIED, "7 would be my number, though I am unable to be sure.", 7, "answered"),
+        (FAMILY, "5", None, "unparseable"),
+        (FAMILY, "Either 1 or 2", None, "unparseable"),
+        (FAMILY, "", None, "unparseable"),
+        (FAMILY, "Family matters.", None, "unparseable"),
+        (FAMILY, "I cannot answer that.", None, "refused"),
+        (FAMILY, "As an AI, I do not have values of my own.", None, "refused"),
+        # a help line is not an answer, nor is a year, a decimal, a share
+        (
+            JUSTIFIED,
+            "I cannot answer. Please call the National Suicide Prevention Lifeline at "
+            "1-800-273-TALK (8255).",
+            None,
+            "refused",
+        ),
+        (JUSTIFIED, "Call 1-800-273-8255 for help", None, "unparseable"),
+        (JUSTIFIED, "1-800-273-TALK is there to help", None, "unparseable"),
+        (JUSTIFIED, "In 2019 things were different", None, "unparseable"),
+        (JUSTIFIED, "About 7.5 on this scale", None, "unparseable"),
+        (JUSTIFIED, "Around 5% of people think so", None, "unparseable"),
+    ],
+)
+def test_written_answers_are_read_by_rule(item, text, code, state):
+    parsed = parse(text, item, render(item, PROMPTS))
+    assert (parsed.code, parsed.state) == (code, state), parsed.rule
+
+
+def test_a_label_stands_for_the_code_it_was_shown_beside():
+    backwards = option_orders(TRUST, "reversed")[0]
+    prompt = render(TRUST, PROMPTS, order=backwards)
+    assert parse("1", TRUST, prompt).code == 2  # shown first: you must be very careful
+    assert parse("Most people can be trusted", TRUST, prompt).code == 1
+    numbers = render(JUSTIFIED, PROMPTS, order=option_orders(JUSTIFIED, "reversed")[0])
+    assert parse("10", JUSTIFIED, numbers).code == 10  # on number scales the number is the answer
