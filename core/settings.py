@@ -123,6 +123,172 @@ class AskSettings:
         return replace(self, seed=seed)
 
 
+# -- tuning ----------------------------------------------------------------------------------------
+
+TEACHERS = ("country", "cross_culture", "people")
+LABELS = ("hard", "soft")
+CHOOSE = ("differing", "same", "random", "all", "balanced")
+CONTROLS = ("", "shuffled", "world_mean")
+MODES = ("joint", "specific")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """How the examples of one adapter are made; arms of one experiment differ in this alone.
+
+    teacher: whose answers are taught under the country prompt: the model's own as a person of
+    the country ("country"), under cross-culture thinking ("cross_culture"), or the survey's
+    shares ("people", which uses human answers). answers: the model's "written" ones (one sample
+    each, the study's way) or its "probabilities" (averaged over option orders). labels: one
+    option ("hard") or the whole distribution ("soft"). choose: pairs whose plain and country
+    answers differ, those that agree ("same"), as many as differ by chance ("random"), "all", or
+    as many that agree as differ ("balanced"). weighted: an example counts by how far its two
+    distributions lie apart. control: "shuffled" teaches each country another's answers,
+    "world_mean" teaches every country the mean over countries. fraction: of the examples, by
+    chance. mode: one adapter for all countries ("joint") or one each ("specific"). shift: weight
+    of a further term for people's shares, the country's distance from the mean of all countries.
+    """
+
+    name: str
+    title: str
+    teacher: str = "country"
+    answers: str = "written"
+    labels: str = "hard"
+    choose: str = "differing"
+    weighted: bool = False
+    control: str = ""
+    fraction: float = 1.0
+    mode: str = "joint"
+    shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        for value, known in (
+            (self.teacher, TEACHERS),
+            (self.answers, ("written", "probabilities")),
+            (self.labels, LABELS),
+            (self.choose, CHOOSE),
+            (self.control, CONTROLS),
+            (self.mode, MODES),
+        ):
+            if value not in known:
+                raise PluriscopeError(f"An arm cannot be {value!r}: {', '.join(known)}.")
+        if not 0 < self.fraction <= 1:
+            raise PluriscopeError("The share of the examples lies above 0 and up to 1.")
+
+    @property
+    def uses_human_answers(self) -> bool:
+        return self.teacher == "people"
+
+
+ARMS: dict[str, Arm] = {
+    arm.name: arm
+    for arm in (
+        Arm("culturespa", "As published: its own country answers, where they differ"),
+        Arm("culturespa_cct", "As published, with cross-culture thinking", "cross_culture"),
+        Arm("soft", "Whole distributions, where they differ", "country", "probabilities", "soft",
+            weighted=True),
+        Arm("soft_all", "Whole distributions, all pairs", "country", "probabilities", "soft",
+            "all"),
+        Arm("cct_soft", "Whole distributions from cross-culture thinking, where they differ",
+            "cross_culture", "probabilities", "soft", weighted=True),
+        Arm("cct_soft_all", "Whole distributions from cross-culture thinking, all pairs",
+            "cross_culture", "probabilities", "soft", "all"),
+        Arm("cct_balanced", "Whole distributions from cross-culture thinking, half that differ",
+            "cross_culture", "probabilities", "soft", "balanced"),
+        Arm("random", "Control: as many pairs by chance", choose="random"),
+        Arm("same", "Control: pairs that agree", choose="same"),
+        Arm("shuffled", "Control: another country's answers", control="shuffled"),
+        Arm("world_mean", "Control: the mean of all countries", "country", "probabilities", "soft",
+            "all", control="world_mean"),
+        Arm("people", "People's own shares", "people", "probabilities", "soft", "all"),
+        Arm("people_shuffled", "Control: another country's shares", "people", "probabilities",
+            "soft", "all", control="shuffled"),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Lora:
+    """How an adapter is trained. Defaults are the CultureSPA study's (method.md A7 figures).
+
+    precision: of the base while it is tuned: "auto" (4-bit on large models, fp32 for the built-in
+    one), "nf4" (QLoRA), "bf16", "fp32". batch: examples to a step. micro_tokens: most tokens
+    computed at once; smaller needs less memory and changes nothing else. checkpoint_every: steps.
+    """
+
+    rank: int = 8
+    alpha: int = 16
+    dropout: float = 0.0
+    learning_rate: float = 1e-4
+    warmup: float = 0.1
+    epochs: float = 1.0
+    batch: int = 128
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    precision: str = "auto"
+    micro_tokens: int = 4096
+    checkpoint_every: int = 20
+
+    def __post_init__(self) -> None:
+        positive = (self.rank, self.alpha, self.learning_rate, self.epochs, self.batch)
+        if min(*positive, self.micro_tokens, self.checkpoint_every) <= 0:
+            raise PluriscopeError("Rank, alpha, learning rate, epochs and batch must be above 0.")
+        if not 0 <= self.dropout < 1 or not 0 <= self.warmup < 1:
+            raise PluriscopeError("Dropout and warm-up lie between 0 and 1.")
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """One tuning: one or more arms on the same questions and answers, for one or more seeds.
+
+    cultures: those tuned for. topics: which questions are written on; per_topic: how many are to
+    be kept of each. seed_items: example items come from all of a topic ("all") or from one
+    ("one"). near_limit, leak_limit: chrF++ (0 to 100) above which a written question is taken
+    for a repetition of another one, or of a survey item; None leaves that filter out.
+    temperature, top_p: of sampled answers. held_out_items, held_out_topics, held_out_cultures:
+    nothing is written, answered or taught from them; scores are given on them apart. evaluate:
+    survey items asked before and after ("all", "core", or ids); none where "".
+    """
+
+    model: ModelSpec
+    cultures: tuple[str, ...]
+    arms: tuple[Arm, ...]
+    topics: tuple[str, ...]
+    survey: str
+    survey_version: str
+    prompt_set: str
+    prompt_sha256: str
+    per_topic: int = 40
+    seeds: tuple[int, ...] = (42,)
+    seed_items: str = "all"
+    near_limit: float | None = 80.0
+    leak_limit: float | None = 80.0
+    orders: str = "both"
+    temperature: float = 0.6
+    top_p: float = 0.9
+    lora: Lora = field(default_factory=Lora)
+    held_out_items: tuple[str, ...] = ()
+    held_out_topics: tuple[str, ...] = ()
+    held_out_cultures: tuple[str, ...] = ()
+    evaluate: str = "all"
+    abilities: bool = True
+    code_version: str = VERSION
+
+    def to_json(self) -> dict:
+        return {**asdict(self), "model": self.model.to_json()}
+
+    @staticmethod
+    def from_json(record: dict) -> TuneSettings:
+        known = {key: record[key] for key in TuneSettings.__dataclass_fields__ if key in record}
+        known["model"] = ModelSpec.from_json(record["model"])
+        known["arms"] = tuple(Arm(**arm) for arm in record["arms"])
+        known["lora"] = Lora(**record["lora"])
+        for name in ("cultures", "topics", "seeds", "held_out_items", "held_out_topics",
+                     "held_out_cultures"):  # fmt: skip
+            known[name] = tuple(known.get(name, ()))
+        return TuneSettings(**known)
+
+
 def own_item(question: str, options: list[str]) -> Item:
     """A question of the user's own; its options are coded 1, 2, … and have no order."""
     question = " ".join(question.split())

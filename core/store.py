@@ -72,7 +72,32 @@ def m001_initial(sql: Callable[[str], Any]) -> None:
         error text, details text, created timestamp, started timestamp, finished timestamp)""")
 
 
-MIGRATIONS = [m001_initial]
+def m002_tuning(sql: Callable[[str], Any]) -> None:
+    sql("""create table tunings (
+        id text primary key, name text, settings json, counts json, created timestamp,
+        deleted timestamp)""")
+    sql("""create table questions (
+        tuning text, seed integer, no integer, round integer, topic text, question text,
+        options text[], raw text, state text, reason text, near text, similarity double)""")
+    sql("""create table pairs (
+        tuning text, seed integer, teacher text, answers text, iso3 text, item text,
+        plain integer, aware integer, plain_probs float[], aware_probs float[],
+        distance double, noise double, differs boolean, reason text)""")
+    sql("""create table arms (
+        tuning text, arm text, seed integer, state text, examples integer, counts json,
+        runs text[], facts json, started timestamp, finished timestamp)""")
+    sql("""create table training (
+        tuning text, arm text, seed integer, iso3 text, step integer, steps integer,
+        loss double, rate double, tokens_per_second double, memory_bytes bigint)""")
+    sql("""create table adapters (
+        id text primary key, tuning text, arm text, seed integer, iso3 text, name text,
+        base json, base_revision text, path text, sha256 text, facts json, created timestamp,
+        deleted timestamp)""")
+    sql("""create table abilities (
+        tuning text, arm text, seed integer, record json, measured timestamp)""")
+
+
+MIGRATIONS = [m001_initial, m002_tuning]
 
 
 @dataclass(frozen=True)
@@ -147,6 +172,10 @@ JOB_FIELDS = {
     *("title", "state", "position", "phase", "done", "total", "rate"),
     *("error", "details", "started", "finished"),
 }
+
+
+ARM_FIELDS = {"state", "examples", "counts", "runs", "facts", "started", "finished"}
+JSON_COLUMNS = {"settings", "counts", "facts", "base", "record"}
 
 
 class Store:
@@ -668,6 +697,238 @@ class Store:
     def delete_job(self, job_id: str) -> None:
         with self._writing() as cursor:
             cursor.execute("delete from jobs where id = ?", [job_id])
+
+    # -- tunings -------------------------------------------------------------------------------
+
+    def add_tuning(self, settings: dict, *, name: str) -> str:
+        """A new tuning: its id. Settings never change."""
+        tuning_id = new_id()
+        with self._writing() as cursor:
+            cursor.execute(
+                "insert into tunings values (?, ?, ?, '{}', ?, null)",
+                [tuning_id, name, json.dumps(settings, ensure_ascii=False), _now()],
+            )
+        return tuning_id
+
+    def tunings(self, *, deleted: bool = False) -> list[dict]:
+        """Tunings as records (id, name, settings, counts, created), newest first."""
+        state = "is not null" if deleted else "is null"
+        return self._records(
+            f"select * from tunings where deleted {state} order by created desc", []
+        )
+
+    def tuning(self, tuning_id: str) -> dict:
+        found = self._records("select * from tunings where id = ?", [tuning_id])
+        if not found:
+            raise PluriscopeError(
+                f"There is no tuning {tuning_id!r}. It may have been deleted; "
+                "`python -m core tunings` lists those there are."
+            )
+        return found[0]
+
+    def update_tuning(
+        self, tuning_id: str, *, name: str | None = None, counts: dict | None = None
+    ) -> None:
+        """counts: merged into what is there, stage by stage ("42/questions": {...})."""
+        with self._writing() as cursor:
+            if name:
+                cursor.execute(
+                    "update tunings set name = ? where id = ?", [name.strip(), tuning_id]
+                )
+            if counts:
+                merged = {**self.tuning(tuning_id)["counts"], **counts}
+                cursor.execute(
+                    "update tunings set counts = ? where id = ?", [json.dumps(merged), tuning_id]
+                )
+
+    def delete_tuning(self, tuning_id: str) -> None:
+        """Hide a tuning; restore_tuning brings it back. Its runs and adapters stay as they are."""
+        self._mark_tuning(tuning_id, _now())
+
+    def restore_tuning(self, tuning_id: str) -> None:
+        self._mark_tuning(tuning_id, None)
+
+    def _mark_tuning(self, tuning_id: str, when: datetime | None) -> None:
+        with self._writing() as cursor:
+            cursor.execute("update tunings set deleted = ? where id = ?", [when, tuning_id])
+
+    def add_questions(self, rows: Sequence[dict]) -> None:
+        """Written questions as they came, kept and not; one round lands together.
+
+        Keys: those of the table questions.
+        """
+        with self._writing() as cursor:
+            _insert(cursor, "questions", list(rows))
+
+    def questions(self, tuning_id: str, seed: int | None = None) -> pd.DataFrame:
+        """seed, no, round, topic, question, options, raw, state, reason, near, similarity."""
+        where, params = "tuning = ?", [tuning_id]
+        if seed is not None:
+            where, params = f"{where} and seed = ?", [*params, seed]
+        return self.query(
+            f"select * exclude tuning from questions where {where} order by seed, no", params
+        )
+
+    def judge_questions(self, tuning_id: str, seed: int, rows: Sequence[dict]) -> None:
+        """Replace a seed's questions by what the filter made of them; all or nothing."""
+        with self._writing() as cursor:
+            cursor.execute("delete from questions where tuning = ? and seed = ?", [tuning_id, seed])
+            _insert(cursor, "questions", list(rows))
+
+    def keep_pairs(
+        self, tuning_id: str, seed: int, teacher: str, answers: str, rows: Sequence[dict]
+    ) -> None:
+        """The pairs of one teacher and way of answering, put in place of earlier ones."""
+        key = [tuning_id, seed, teacher, answers]
+        with self._writing() as cursor:
+            cursor.execute(
+                "delete from pairs where (tuning, seed, teacher, answers) = (?, ?, ?, ?)", key
+            )
+            if rows:
+                _insert(cursor, "pairs", list(rows))
+
+    def pairs(
+        self, tuning_id: str, seed: int, teacher: str, answers: str, limit: int | None = None
+    ) -> pd.DataFrame:
+        """iso3, item, plain, aware, plain_probs, aware_probs, distance, noise, differs, reason."""
+        return self.query(
+            """select iso3, item, plain, aware, plain_probs, aware_probs, distance, noise,
+                 differs, reason
+               from pairs where (tuning, seed, teacher, answers) = (?, ?, ?, ?)
+               order by iso3, item limit ?""",
+            [tuning_id, seed, teacher, answers, limit if limit is not None else 2**40],
+        )
+
+    def pair_yield(self, tuning_id: str) -> pd.DataFrame:
+        """seed, teacher, answers, iso3, topic, pairs, differing, distance, noise (means)."""
+        return self.query(
+            """select p.seed, p.teacher, p.answers, p.iso3, q.topic, count(*) as pairs,
+                 count(*) filter (where p.differs) as differing,
+                 avg(p.distance) as distance, avg(p.noise) as noise
+               from pairs p join questions q
+                 on q.tuning = p.tuning and q.seed = p.seed and p.item = 'W' || q.no
+               where p.tuning = ? group by all order by all""",
+            [tuning_id],
+        )
+
+    def set_arm(self, tuning_id: str, arm: str, seed: int, **fields: Any) -> None:
+        """Note how far an arm is. fields: state, examples, counts, runs, facts, started,
+        finished."""
+        unknown = fields.keys() - ARM_FIELDS
+        if unknown:
+            raise ValueError(f"arms have no {sorted(unknown)}")
+        fields = {
+            name: json.dumps(value) if name in ("counts", "facts") else value
+            for name, value in fields.items()
+        }
+        key = [tuning_id, arm, seed]
+        with self._writing() as cursor:
+            if not cursor.execute(
+                "select 1 from arms where (tuning, arm, seed) = (?, ?, ?)", key
+            ).fetchone():
+                cursor.execute(
+                    "insert into arms values (?, ?, ?, 'waiting', 0, '{}', [], '{}', null, null)",
+                    key,
+                )
+            if fields:
+                assignments = ", ".join(f"{name} = ?" for name in fields)
+                cursor.execute(
+                    f"update arms set {assignments} where (tuning, arm, seed) = (?, ?, ?)",
+                    [*fields.values(), *key],
+                )
+
+    def arms(self, tuning_id: str) -> list[dict]:
+        """arm, seed, state, examples, counts, runs, facts, started, finished; as they ran."""
+        return self._records(
+            "select * exclude tuning from arms where tuning = ? order by seed, started, arm",
+            [tuning_id],
+        )
+
+    def add_training(self, rows: Sequence[dict]) -> None:
+        """Points of the training curves; keys: those of the table training."""
+        if rows:
+            with self._writing() as cursor:
+                _insert(cursor, "training", list(rows))
+
+    def training(self, tuning_id: str, arm: str | None = None) -> pd.DataFrame:
+        """arm, seed, iso3, step, steps, loss, rate, tokens_per_second, memory_bytes.
+
+        A step that was taken again after a crash counts once, as it was last.
+        """
+        where, params = "tuning = ?", [tuning_id]
+        if arm is not None:
+            where, params = f"{where} and arm = ?", [*params, arm]
+        return self.query(
+            f"""select arm, seed, iso3, step, last(steps) as steps, last(loss) as loss,
+                  last(rate) as rate, last(tokens_per_second) as tokens_per_second,
+                  last(memory_bytes) as memory_bytes
+                from training where {where} group by arm, seed, iso3, step
+                order by arm, seed, iso3, step""",
+            params,
+        )
+
+    def add_adapter(self, record: dict) -> str:
+        """Note an adapter (keys: those of the table adapters without id, created, deleted)."""
+        adapter_id = new_id()
+        with self._writing() as cursor:
+            cursor.execute(
+                "insert into adapters values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, null)",
+                [
+                    adapter_id,
+                    record.get("tuning"),
+                    record.get("arm"),
+                    record.get("seed"),
+                    record.get("iso3", ""),
+                    record["name"],
+                    json.dumps(record["base"]),
+                    record.get("base_revision", ""),
+                    record["path"],
+                    record["sha256"],
+                    json.dumps(record.get("facts", {})),
+                    _now(),
+                ],
+            )
+        return adapter_id
+
+    def adapters(self, tuning_id: str | None = None, *, deleted: bool = False) -> list[dict]:
+        """Adapters as records, newest first; of one tuning where given."""
+        where = "deleted is not null" if deleted else "deleted is null"
+        params: list = []
+        if tuning_id:
+            where, params = f"{where} and tuning = ?", [tuning_id]
+        return self._records(
+            f"select * from adapters where {where} order by created desc, id desc", params
+        )
+
+    def delete_adapter(self, adapter_id: str) -> None:
+        with self._writing() as cursor:
+            cursor.execute("update adapters set deleted = ? where id = ?", [_now(), adapter_id])
+
+    def keep_abilities(self, tuning_id: str, arm: str, seed: int, record: dict) -> None:
+        key = [tuning_id, arm, seed]
+        with self._writing() as cursor:
+            cursor.execute("delete from abilities where (tuning, arm, seed) = (?, ?, ?)", key)
+            cursor.execute(
+                "insert into abilities values (?, ?, ?, ?, ?)", [*key, json.dumps(record), _now()]
+            )
+
+    def abilities(self, tuning_id: str) -> list[dict]:
+        """arm, seed, record, measured."""
+        return self._records(
+            "select * exclude tuning from abilities where tuning = ? order by arm, seed",
+            [tuning_id],
+        )
+
+    def _records(self, sql: str, params: Sequence) -> list[dict]:
+        """Rows as dicts, JSON columns read."""
+        with self._reading() as cursor:
+            cursor.execute(sql, params)
+            names = [column[0] for column in cursor.description]
+            records = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        for record in records:
+            for name in JSON_COLUMNS & record.keys():
+                record[name] = json.loads(record[name])
+        return records
 
     # -- storage -------------------------------------------------------------------------------
 
