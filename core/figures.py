@@ -201,7 +201,7 @@ def series(name: str) -> Series:
     return SERIES["plain"]
 
 
-def _ink(name: str, dark: bool) -> str:
+def ink_of(name: str, dark: bool) -> str:
     """The colour of a series where it colours type."""
     if name == "people":
         return palette(dark).people
@@ -212,8 +212,8 @@ def _ink(name: str, dark: bool) -> str:
 # What every figure shares
 
 
-class _Sheet:
-    """A figure under way, handed to plotly in one piece.
+class Sheet:
+    """A figure under way, handed to plotly in one piece: traces, notes, lines, shapes, then done().
 
     plotly checks everything anew with each addition: 61 countries took 20 seconds as add_shape
     calls, a map 48 ms as add_… calls; in one piece it takes a few.
@@ -311,7 +311,8 @@ class _Sheet:
         return go.Figure({"data": self._traces, "layout": layout})
 
 
-def _quiet_axis(**more: object) -> dict:
+def quiet_axis(**more: object) -> dict:
+    """An axis that is not drawn: figures place their own lines and words."""
     return {
         "fixedrange": True,
         "showgrid": False,
@@ -323,15 +324,17 @@ def _quiet_axis(**more: object) -> dict:
     }
 
 
-def _colour(text: str, colour: str) -> str:
+def coloured(text: str, colour: str) -> str:
+    """Words of a note in a colour of their own."""
     return f"<span style='color:{colour}'>{text}</span>"
 
 
-def _wrapped(text: str, width: int) -> str:
+def wrapped(text: str, width: int) -> str:
+    """Text in lines of `width` characters."""
     return "<br>".join(textwrap.wrap(text, width)) or text
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Text that plotly shows as it stands (it reads a little HTML)."""
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
@@ -431,7 +434,7 @@ def closeness_map(
     limits = scale(metric).limits
     scored, not_asked = _states(df)
     scored = scored.assign(bin=[bin_of(v, limits) for v in scored["value"]])
-    key = f"{_plain(label)}, of 100: darker is closer"
+    key = f"{plain_text(label)}, of 100: darker is closer"
     strip = _strip(
         limits,
         scale(metric).axis,
@@ -485,7 +488,7 @@ def change_map(
         f"{near} to {far} points closer",
         f"{far} points or more closer",
     ]
-    key = f"{_plain(label)}, in points: brown is further, green is closer"
+    key = f"{plain_text(label)}, in points: brown is further, green is closer"
     strip = _strip(
         limits,
         (limits[0] - step / 2, limits[-1] + step / 2),
@@ -532,10 +535,10 @@ def _key(text: str, not_asked: bool, too_small: bool, on: Palette, narrow: bool)
     """The lines of words under a map, from the top."""
     looks = []
     if too_small:
-        looks.append(f"{_colour('■', on.too_small)} too small to call")
+        looks.append(f"{coloured('■', on.too_small)} too small to call")
     if not_asked:
-        looks.append(f"{_colour('□', on.muted)} not asked")
-    looks.append(f"{_colour('■', on.land)} not surveyed")
+        looks.append(f"{coloured('□', on.muted)} not asked")
+    looks.append(f"{coloured('■', on.land)} not surveyed")
     beside = "   ".join(looks)
     return [text, beside] if narrow or too_small else [f"{text}   {beside}"]
 
@@ -602,11 +605,11 @@ def _placed(
     ]
 
 
-def _map_frame(strip: _Strip, dark: bool) -> _Sheet:
+def _map_frame(strip: _Strip, dark: bool) -> Sheet:
     # A map is about twice as wide as high.
     total = (185 if strip.narrow else 500) + strip.height
     side = 0.0 if strip.narrow else 0.19
-    return _Sheet(
+    return Sheet(
         total,
         dark,
         geo={
@@ -621,13 +624,13 @@ def _map_frame(strip: _Strip, dark: bool) -> _Sheet:
             "bgcolor": "rgba(0,0,0,0)",
             "domain": {"x": [0, 1], "y": [strip.height / total, 1]},
         },
-        xaxis=_quiet_axis(range=[strip.low, strip.high], domain=[side, 1 - side]),
-        yaxis=_quiet_axis(range=[0, strip.height], domain=[0, strip.height / total]),
+        xaxis=quiet_axis(range=[strip.low, strip.high], domain=[side, 1 - side]),
+        yaxis=quiet_axis(range=[0, strip.height], domain=[0, strip.height / total]),
     )
 
 
 def _draw_countries(
-    sheet: _Sheet,
+    sheet: Sheet,
     scored: pd.DataFrame,
     not_asked: pd.DataFrame,
     colours: Sequence[str],
@@ -641,20 +644,22 @@ def _draw_countries(
     edge = {"color": on.page, "width": 0.6}
     known = {*scored["iso3"], *not_asked["iso3"]}
     bare = {iso3: name for iso3, name in borders().items() if iso3 not in known}
-    hints = [f"<b>{_plain(name)}</b><br>not surveyed" for name in bare.values()]
+    hints = [f"<b>{plain_text(name)}</b><br>not surveyed" for name in bare.values()]
     _draw_shapes(sheet, list(bare), [0] * len(bare), [on.land], hints, edge, "not surveyed", "")
 
     see = [1.0 if only_bin in (None, b) else 0.2 for b in scored["bin"]]
     scored = scored.assign(hover=hover, see=see)
     _draw_states(sheet, scored, colours, edge, on.ink, "scored", dot)
-    hints = [f"<b>{_plain(name)}</b><br>surveyed, but not asked here" for name in not_asked["name"]]
+    hints = [
+        f"<b>{plain_text(name)}</b><br>surveyed, but not asked here" for name in not_asked["name"]
+    ]
     not_asked = not_asked.assign(hover=hints, see=1.0, bin=0)
     outline = {"color": on.muted, "width": 0.9}
     _draw_states(sheet, not_asked, [on.page], outline, on.muted, "not asked", dot)
 
 
 def _draw_states(
-    sheet: _Sheet,
+    sheet: Sheet,
     rows: pd.DataFrame,
     colours: Sequence[str],
     edge: dict,
@@ -692,7 +697,7 @@ def _draw_states(
 
 
 def _draw_shapes(
-    sheet: _Sheet,
+    sheet: Sheet,
     places: Sequence[str],
     bins: Sequence[int],
     colours: Sequence[str],
@@ -729,7 +734,7 @@ def _unfaded(see: Sequence[float]) -> dict:
     return {"unselected": {"marker": {"opacity": 1}}}
 
 
-def _draw_strip(sheet: _Sheet, strip: _Strip, only_bin: int | None, dark: bool) -> None:
+def _draw_strip(sheet: Sheet, strip: _Strip, only_bin: int | None, dark: bool) -> None:
     """The legend: bins that can be clicked, their limits, and ticks for the lines.
 
     The axis goes on past the last bin as far as the ceiling, so that the way still to go is seen.
@@ -752,7 +757,7 @@ def _draw_strip(sheet: _Sheet, strip: _Strip, only_bin: int | None, dark: bool) 
             "line": {"width": 0},
         },
         customdata=[[f"bin:{k}"] for k in range(len(strip.colours))],
-        hovertemplate=[f"{_plain(name)}<extra></extra>" for name in strip.names],
+        hovertemplate=[f"{plain_text(name)}<extra></extra>" for name in strip.names],
         **_unfaded([1.0] if only_bin is None else [0.25]),
         name="legend",
     )
@@ -801,7 +806,8 @@ def _value(row: object, column: str) -> float:
 
 def _score_hover(row: object, dark: bool) -> str:
     on = palette(dark)
-    lines = [f"<b>{_plain(row.name)}</b>  {_colour(_plain(getattr(row, 'region', '')), on.muted)}"]
+    zone = coloured(plain_text(getattr(row, "region", "")), on.muted)
+    lines = [f"<b>{plain_text(row.name)}</b>  {zone}"]
     text = f"<b>{words.number(row.value)}</b> of 100"
     if between := words.interval(_value(row, "low"), _value(row, "high")):
         text += f", {between}"
@@ -814,12 +820,12 @@ def _score_hover(row: object, dark: bool) -> str:
         if math.isfinite(_value(row, column)):
             lines.append(f"{words.capital(name)}: {words.number(_value(row, column))}")
     if math.isfinite(_value(row, "items")):
-        lines.append(_colour(words.count(int(row.items), "question"), on.muted))
+        lines.append(coloured(words.count(int(row.items), "question"), on.muted))
     return "<br>".join(lines)
 
 
 def _change_hover(row: object) -> str:
-    lines = [f"<b>{_plain(row.name)}</b>"]
+    lines = [f"<b>{plain_text(row.name)}</b>"]
     text = f"<b>{words.signed(row.value)}</b> points"
     if between := words.interval(_value(row, "low"), _value(row, "high")):
         text += f", {between}"
@@ -847,7 +853,7 @@ def _score_table(df: pd.DataFrame) -> pd.DataFrame:
     """Country, Region, Score and its lines; best first, then those without a score."""
     df = df.sort_values(["value", "name"], ascending=[False, True])
     columns = {"name": "Country", "region": "Region", **_SCORE_COLUMNS}
-    return _tabled(df, columns).assign(Remark=df["state"].map(_STATES).to_numpy())
+    return tabled(df, columns).assign(Remark=df["state"].map(_STATES).to_numpy())
 
 
 def _change_table(df: pd.DataFrame) -> pd.DataFrame:
@@ -861,10 +867,10 @@ def _change_table(df: pd.DataFrame) -> pd.DataFrame:
     }
     called = np.where(df["clear"].eq(True), "", "too small to call")
     remark = np.where(df["state"].eq("scored"), called, df["state"].map(_STATES))
-    return _tabled(df, columns).assign(Remark=remark)
+    return tabled(df, columns).assign(Remark=remark)
 
 
-def _tabled(df: pd.DataFrame, columns: Mapping[str, str], places: int = 1) -> pd.DataFrame:
+def tabled(df: pd.DataFrame, columns: Mapping[str, str], places: int = 1) -> pd.DataFrame:
     """The columns there are, under their human names, rounded."""
     there = [column for column in columns if column in df]
     return df[there].round(places).rename(columns=columns).reset_index(drop=True)
@@ -980,8 +986,8 @@ def change_bars(
         rows.append(_row(row, row.name, "change", _change_hover(row), row.iso3, colour=colour))
     reach = 3 * scale(metric).step
     keys = [
-        f"{_colour('●', CHANGE[4])} closer   {_colour('●', CHANGE[1])} further away   "
-        f"{_colour('●', on.too_small)} too small to call"
+        f"{coloured('●', CHANGE[4])} closer   {coloured('●', CHANGE[1])} further away   "
+        f"{coloured('●', on.too_small)} too small to call"
     ]
     sheet = _rows_of_dots(
         rows, (-reach, reach), "", dark, names=_gutter(narrow), keys=keys, tick=words.signed
@@ -1007,7 +1013,7 @@ def method_bars(
     columns = {"name": "Way of asking", **_SCORE_COLUMNS}
     said = [f"“{row.name}” {words.number(row.value)} of 100" for row in df.itertuples()]
     alt = f"{label} by way of asking: {words.listed(said) or 'no scores yet'}."
-    return Figure(sheet.done(), _tabled(df, columns), alt)
+    return Figure(sheet.done(), tabled(df, columns), alt)
 
 
 def topic_bars(
@@ -1039,7 +1045,7 @@ def topic_bars(
             f"{label} by topic: best on {best['topic']} ({words.number(best['value'])} of 100), "
             f"worst on {worst['topic']} ({words.number(worst['value'])})."
         )
-    return Figure(sheet.done(), _tabled(df, columns), alt)
+    return Figure(sheet.done(), tabled(df, columns), alt)
 
 
 def nearest_bars(df: pd.DataFrame, *, name: str, dark: bool = False) -> Figure:
@@ -1052,14 +1058,14 @@ def nearest_bars(df: pd.DataFrame, *, name: str, dark: bool = False) -> Figure:
     step = 32
     low = min([60.0, *df["value"]])
     height = max(1, len(df)) * step
-    sheet = _Sheet(
-        height, dark, xaxis=_quiet_axis(range=[low, 100]), yaxis=_quiet_axis(range=[height, 0])
+    sheet = Sheet(
+        height, dark, xaxis=quiet_axis(range=[low, 100]), yaxis=quiet_axis(range=[height, 0])
     )
     sheet.margin(right=8)
     at = [step * (k + 0.5) + 8 for k in range(len(df))]
     for y, country, value in zip(at, df["name"], df["value"], strict=True):
         sheet.line((low, 100), (y, y), colour=on.line, layer="below")
-        sheet.note(_plain(country), 0, y - 12, colour=on.ink, xref="paper")
+        sheet.note(plain_text(country), 0, y - 12, colour=on.ink, xref="paper")
         sheet.note(
             words.number(value), 1, y - 12, colour=on.muted, xref="paper", anchor="right", xshift=8
         )
@@ -1070,7 +1076,7 @@ def nearest_bars(df: pd.DataFrame, *, name: str, dark: bool = False) -> Figure:
         mode="markers",
         marker={"size": 8, "color": on.people},
         hovertemplate=[
-            f"<b>{_plain(n)}</b><br>{words.number(v)} of 100<extra></extra>"
+            f"<b>{plain_text(n)}</b><br>{words.number(v)} of 100<extra></extra>"
             for n, v in zip(df["name"], df["value"], strict=True)
         ],
         cliponaxis=False,
@@ -1078,7 +1084,7 @@ def nearest_bars(df: pd.DataFrame, *, name: str, dark: bool = False) -> Figure:
     said = [f"{words.country(row.name)} ({words.number(row.value)})" for row in df.itertuples()]
     near = words.listed(said, most=5) or "nobody to compare"
     alt = f"Nearest to {words.country(name)}: {near}."
-    return Figure(sheet.done(), _tabled(df, {"name": "Country", "value": "Closeness"}), alt)
+    return Figure(sheet.done(), tabled(df, {"name": "Country", "value": "Closeness"}), alt)
 
 
 def _gutter(narrow: bool) -> int:
@@ -1095,7 +1101,7 @@ def _rows_of_dots(
     names: int = 0,
     keys: Sequence[str] = (),
     tick: Callable[..., str] = words.number,
-) -> _Sheet:
+) -> Sheet:
     """Dots with intervals on a band from floor to ceiling.
 
     names: pixels for names at the left; 0 puts each over its dot. keys: the legend's lines, made
@@ -1110,8 +1116,8 @@ def _rows_of_dots(
     low = min([axis[0], *(math.floor(x) for x in numbers)])
     high = max([axis[1], *(math.ceil(x) for x in numbers)])
     left = names or 12
-    sheet = _Sheet(
-        height, dark, xaxis=_quiet_axis(range=[low, high]), yaxis=_quiet_axis(range=[height, 0])
+    sheet = Sheet(
+        height, dark, xaxis=quiet_axis(range=[low, high]), yaxis=quiet_axis(range=[height, 0])
     )
     sheet.margin(left, 14)
     at = [head + step * (k + 0.5) + (0 if names else 8) for k in range(len(rows))]
@@ -1124,7 +1130,7 @@ def _rows_of_dots(
     for y, row in zip(at, rows, strict=True):
         heading = not math.isfinite(row.value)
         sheet.note(
-            f"<b>{_plain(row.name)}</b>" if heading else _plain(row.name),
+            f"<b>{plain_text(row.name)}</b>" if heading else plain_text(row.name),
             0,
             y + (3 if heading else 0) if names else y - 17,
             colour=on.ink,
@@ -1145,7 +1151,7 @@ def _rows_of_dots(
     return sheet
 
 
-def _draw_lines(sheet: _Sheet, row: _Row, y: float, on: Palette, dark: bool) -> None:
+def _draw_lines(sheet: Sheet, row: _Row, y: float, on: Palette, dark: bool) -> None:
     """What lies under a row's dot: the band, the guess without a country, the interval."""
     if math.isfinite(row.floor) and math.isfinite(row.ceiling):
         sheet.shape(
@@ -1157,7 +1163,7 @@ def _draw_lines(sheet: _Sheet, row: _Row, y: float, on: Palette, dark: bool) -> 
             (row.others, row.others), (y - 6, y + 6), colour=on.ink, width=1.2, layer="below"
         )
     if math.isfinite(row.low) and math.isfinite(row.high):
-        colour = row.colour or _ink(row.kind, dark)
+        colour = row.colour or ink_of(row.kind, dark)
         sheet.line((row.low, row.high), (y, y), colour=colour, width=1.6, layer="below")
 
 
@@ -1168,17 +1174,17 @@ def _row_keys(rows: Sequence[_Row], before_kind: str, on: Palette) -> list[str]:
         kinds.insert(0, before_kind)
     # Where every row is a way of asking of its own, its name says so already.
     looks = [series(kind) for kind in kinds] if len(kinds) <= 2 else []
-    keys = ["   ".join(f"{_colour(look.sign, look.colour)} {look.label}" for look in looks)]
+    keys = ["   ".join(f"{coloured(look.sign, look.colour)} {look.label}" for look in looks)]
     lines = []
     if any(math.isfinite(row.others) for row in rows):
         lines.append(f"<b>|</b> {words.OTHERS}")
     if any(math.isfinite(row.floor) for row in rows):
-        lines.append(f"{_colour('▬', on.land)} even odds to another sample")
+        lines.append(f"{coloured('▬', on.land)} even odds to another sample")
     return [key for key in (*keys, "   ".join(lines)) if key]
 
 
 def _add_dots(
-    sheet: _Sheet, dots: Sequence[tuple[float, float, _Row]], kind: str, size: int
+    sheet: Sheet, dots: Sequence[tuple[float, float, _Row]], kind: str, size: int
 ) -> None:
     look = series(kind)
     sheet.trace(
@@ -1228,7 +1234,7 @@ def answer_bars(
     # Long labels stand over their bars, so that a column of any width will do; "1" to "10" stand
     # beside them.
     beside = sum(short) > len(df) / 2
-    labels = [_wrapped(_plain(str(label)), width) for label in df["label"]]
+    labels = [wrapped(plain_text(str(label)), width) for label in df["label"]]
     lines = [0 if beside and s else t.count("<br>") + 1 for s, t in zip(short, labels, strict=True)]
     thick = 10 + 8 * max(1, len(asked))
     left, right = (22, 24 * (len(asked) + people)) if beside else (0, 0)
@@ -1239,21 +1245,21 @@ def answer_bars(
         y += 15 * n + 4
         places.append(y + thick / 2)
         y += thick + (5 if beside else 12)
-    sheet = _Sheet(
+    sheet = Sheet(
         int(y),
         dark,
-        xaxis=_quiet_axis(range=[0, top * 1.03]),
-        yaxis=_quiet_axis(range=[int(y), 0]),
+        xaxis=quiet_axis(range=[0, top * 1.03]),
+        yaxis=quiet_axis(range=[int(y), 0]),
         bargap=0,
         barmode="overlay",
     )
     sheet.margin(left, right)
     where = f"people in {words.country(country)}" if country else "people"
     if legend:
-        signs = [(_colour("■", on.people), where)] if people else []
-        signs += [(_colour(series(n).sign, series(n).colour), _said(n, country)) for n in asked]
+        signs = [(coloured("■", on.people), where)] if people else []
+        signs += [(coloured(series(n).sign, series(n).colour), _said(n, country)) for n in asked]
         for k, (sign, said) in enumerate(signs):
-            text = f"{sign} {_plain(words.capital(said))}"
+            text = f"{sign} {plain_text(words.capital(said))}"
             sheet.note(text, 0, 17 * k + 8, colour=on.muted, xref="paper", xshift=-left)
     hover = [_answer_hover(row, asked, where, country) for row in df.to_dict("records")]
     if people:
@@ -1309,7 +1315,7 @@ def answer_bars(
         )
         said = [words.percent(row["people"]).rstrip("%")] if people else []
         said += [
-            _colour(words.percent(row[name]).rstrip("%"), _ink(name, dark))
+            coloured(words.percent(row[name]).rstrip("%"), ink_of(name, dark))
             for name in asked
             if row[name] == row[name]
         ]
@@ -1349,12 +1355,12 @@ def _said(name: str, country: str) -> str:
 
 
 def _answer_hover(row: Mapping, asked: Sequence[str], where: str, country: str) -> str:
-    lines = [f"<b>{_wrapped(_plain(str(row['label'])), 40)}</b>"]
+    lines = [f"<b>{wrapped(plain_text(str(row['label'])), 40)}</b>"]
     for name in ("people", *asked):
         share = row.get(name, math.nan)
         if share == share:
             said = where if name == "people" else _said(name, country)
-            lines.append(f"{_plain(words.capital(said))}: {words.percent(share)}")
+            lines.append(f"{plain_text(words.capital(said))}: {words.percent(share)}")
     return "<br>".join(lines) + "<extra></extra>"
 
 
@@ -1398,17 +1404,17 @@ def distribution_by_country(
     models = int(df["kind"].ne("people").sum())
     at = [head + step * (k + 0.5) + (gap if k >= models else 0) for k in range(len(df))]
     height = head + step * max(1, len(df)) + gap
-    sheet = _Sheet(
+    sheet = Sheet(
         height,
         dark,
-        xaxis=_quiet_axis(range=[0, 1]),
-        yaxis=_quiet_axis(range=[height, 0]),
+        xaxis=quiet_axis(range=[0, 1]),
+        yaxis=quiet_axis(range=[height, 0]),
         barmode="stack",
         bargap=0,
     )
     sheet.margin(138, 2)
     for k, option in enumerate(item.options):
-        said = _plain(option.label)
+        said = plain_text(option.label)
         sheet.trace(
             "bar",
             x=shares[:, k],
@@ -1417,21 +1423,21 @@ def distribution_by_country(
             orientation="h",
             marker={"color": colours[k], "line": {"color": on.page, "width": 0.5}},
             hovertemplate=[
-                f"<b>{_plain(name)}</b><br>{_wrapped(said, 40)}: {words.percent(share)}"
+                f"<b>{plain_text(name)}</b><br>{wrapped(said, 40)}: {words.percent(share)}"
                 "<extra></extra>"
                 for name, share in zip(df["name"], shares[:, k], strict=True)
             ],
             name=said,
         )
     for y, name, kind in zip(at, df["name"], df["kind"], strict=True):
-        text = _plain(textwrap.shorten(name, 21, placeholder="…"))
+        text = plain_text(textwrap.shorten(name, 21, placeholder="…"))
         if kind != "people":
-            text = f"{_colour(series(kind).sign, series(kind).colour)} {text}"
+            text = f"{coloured(series(kind).sign, series(kind).colour)} {text}"
         sheet.note(
             text,
             0,
             y,
-            colour=on.ink if kind == "people" else _ink(kind, dark),
+            colour=on.ink if kind == "people" else ink_of(kind, dark),
             xref="paper",
             xshift=-138,
         )
@@ -1465,10 +1471,10 @@ def _option_keys(item: Item, colours: Sequence[str]) -> list[str]:
     """The legend of a bar of answers, in lines that fit a telephone."""
     if item.is_ordered and len(item.options) > 5:
         on = [c for c, code in zip(colours, item.codes, strict=True) if code not in item.off_scale]
-        swatches = "".join(_colour("■", colour) for colour in on)
-        ends = f"{_plain(item.low)} {swatches} {_plain(item.high)}"
+        swatches = "".join(coloured("■", colour) for colour in on)
+        ends = f"{plain_text(item.low)} {swatches} {plain_text(item.high)}"
         off = [
-            f"{_colour('■', OFF_SCALE)} {_plain(item.option(code).label)}"
+            f"{coloured('■', OFF_SCALE)} {plain_text(item.option(code).label)}"
             for code in item.off_scale
         ]
         return [ends, *off]
@@ -1478,7 +1484,7 @@ def _option_keys(item: Item, colours: Sequence[str]) -> list[str]:
         if line and used + len(said) > 46:
             keys.append("   ".join(line))
             line, used = [], 0
-        line.append(f"{_colour('■', colour)} {_plain(said)}")
+        line.append(f"{coloured('■', colour)} {plain_text(said)}")
         used += len(said) + 4
     return [*keys, "   ".join(line)]
 
@@ -1493,11 +1499,11 @@ def means_scatter(
     """
     on, look = palette(dark), series(kind)
     df = df.dropna(subset=["people", "model"]).reset_index(drop=True)
-    sheet = _Sheet(
+    sheet = Sheet(
         380,
         dark,
-        xaxis=_quiet_axis(range=[-0.03, 1.03]),
-        yaxis=_quiet_axis(range=[-0.03, 1.03]),
+        xaxis=quiet_axis(range=[-0.03, 1.03]),
+        yaxis=quiet_axis(range=[-0.03, 1.03]),
     )
     sheet.margin(26, 6, 6, 40)
     for at in (0, 0.25, 0.5, 0.75, 1):
@@ -1511,7 +1517,7 @@ def means_scatter(
         x=df["people"],
         y=df["model"],
         mode="markers+text",
-        text=[_plain(name) if k in named else "" for k, name in enumerate(df["name"])],
+        text=[plain_text(name) if k in named else "" for k, name in enumerate(df["name"])],
         textposition=["top right" if x < 0.6 else "top left" for x in df["people"]],
         textfont={"size": 11, "color": on.muted},
         marker={
@@ -1522,14 +1528,14 @@ def means_scatter(
         },
         customdata=[[iso3] for iso3 in df["iso3"]],
         hovertemplate=[
-            f"<b>{_plain(r.name)}</b><br>People: {words.percent(r.people)} of the way to "
-            f"“{_plain(item.high)}”<br>Model: {words.percent(r.model)}<extra></extra>"
+            f"<b>{plain_text(r.name)}</b><br>People: {words.percent(r.people)} of the way to "
+            f"“{plain_text(item.high)}”<br>Model: {words.percent(r.model)}<extra></extra>"
             for r in df.itertuples()
         ],
     )
     below = {"xref": "paper", "yref": "paper", "yshift": -14, "size": 11}
-    sheet.note(f"← {_plain(item.low)}", 0, 0, colour=on.muted, **below)
-    sheet.note(f"{_plain(item.high)} →", 1, 0, colour=on.muted, anchor="right", **below)
+    sheet.note(f"← {plain_text(item.low)}", 0, 0, colour=on.muted, **below)
+    sheet.note(f"{plain_text(item.high)} →", 1, 0, colour=on.muted, anchor="right", **below)
     sheet.note("<b>People</b>", 0.5, 0, colour=on.ink, anchor="center", **below)
     sheet.note(
         "<b>Model</b>",
@@ -1582,11 +1588,11 @@ def rate_line(df: pd.DataFrame, *, dark: bool = False) -> Figure:
     df = df.dropna().sort_values("seconds")
     top = max(1e-9, df["rate"].max() if len(df) else 1)
     accent = "#5BC8BE" if dark else "#0B6E69"
-    sheet = _Sheet(
+    sheet = Sheet(
         64,
         dark,
-        xaxis=_quiet_axis(),
-        yaxis=_quiet_axis(range=[0, top * 1.5]),
+        xaxis=quiet_axis(),
+        yaxis=quiet_axis(range=[0, top * 1.5]),
     )
     sheet.trace(
         "scatter",
