@@ -511,7 +511,7 @@ def metric(name: str | Metric) -> Metric:
         raise PluriscopeError(f"There is no metric {name!r}: {', '.join(METRICS)}.") from None
 
 
-def _terms(of: Metric, lay: Layout, human: np.ndarray, guess: Guess) -> Terms:
+def summable_terms(of: Metric, lay: Layout, human: np.ndarray, guess: Guess) -> Terms:
     """Terms with zeros where a cell does not count, ready to be summed over items."""
     gap, against = of.terms(lay, human, guess)
     counts = ~np.isnan(gap)
@@ -520,7 +520,7 @@ def _terms(of: Metric, lay: Layout, human: np.ndarray, guess: Guess) -> Terms:
 
 def closeness(of: Metric, lay: Layout, human: np.ndarray, guess: Guess) -> np.ndarray:
     """float64[C]: score of any guess on the people of each country (NaN where nothing counts)."""
-    gap, against = _terms(of, lay, human, guess)
+    gap, against = summable_terms(of, lay, human, guess)
     return of.value(gap.sum(-1), against.sum(-1))
 
 
@@ -590,12 +590,12 @@ class _Bootstrap(NamedTuple):
 
     def countries(self) -> np.ndarray:
         """float64[B, C]: widened replicates of each country's score."""
-        return _widened(self.value, self.drawn, self.weight)
+        return widened(self.value, self.drawn, self.weight)
 
     def mean(self, of: np.ndarray | slice = slice(None)) -> np.ndarray:
         """float64[B, 1]: widened replicates of the mean over countries (or some of them)."""
         weight = self.weight[of].sum(0, keepdims=True)
-        return _widened(_mean(self.value[of]), _mean(self.drawn[:, of], 1)[:, None], weight)
+        return widened(_mean(self.value[of]), _mean(self.drawn[:, of], 1)[:, None], weight)
 
 
 def _bootstrap(panels: Sequence[Panel], of: Metric, replicates: int, seed: int) -> list[_Bootstrap]:
@@ -607,16 +607,13 @@ def _bootstrap(panels: Sequence[Panel], of: Metric, replicates: int, seed: int) 
     the first sample does).
     """
     rng = np.random.default_rng(seed)
-    size = len(panels[0].items)
-    draws = rng.integers(0, size, (replicates, size)) + np.arange(replicates)[:, None] * size
-    counts = np.bincount(draws.ravel(), minlength=replicates * size).astype(float)
     tables = min(TABLES, max(1, replicates // 10))
-    parts = np.array_split(counts.reshape(replicates, size), tables)
+    parts = np.array_split(item_counts(len(panels[0].items), replicates, rng), tables)
     people = list(_tables(panels[0], tables, rng))
     results = []
     for panel in panels:
-        at = _terms(of, panel.layout, panel.human, panel.guess)
-        chunks = [_terms(of, panel.layout, chunk, panel.guess) for chunk in people]
+        at = summable_terms(of, panel.layout, panel.human, panel.guess)
+        chunks = [summable_terms(of, panel.layout, chunk, panel.guess) for chunk in people]
         terms = [np.concatenate([chunk[k] for chunk in chunks]) for k in (0, 1)]
         gaps, againsts = (x - (x.mean(0) - centre) for x, centre in zip(terms, at, strict=True))
         drawn = [
@@ -626,6 +623,13 @@ def _bootstrap(panels: Sequence[Panel], of: Metric, replicates: int, seed: int) 
         value = of.value(at.gap.sum(1), at.against.sum(1))
         results.append(_Bootstrap(value, np.concatenate(drawn), at.against))
     return results
+
+
+def item_counts(size: int, replicates: int, rng: np.random.Generator) -> np.ndarray:
+    """float64[replicates, size]: how often each of `size` items is drawn, with replacement."""
+    draws = rng.integers(0, size, (replicates, size)) + np.arange(replicates)[:, None] * size
+    counts = np.bincount(draws.ravel(), minlength=replicates * size)
+    return counts.reshape(replicates, size).astype(float)
 
 
 def _tables(panel: Panel, tables: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -653,7 +657,7 @@ def _t_quantile(freedom: float) -> float:
     )
 
 
-def _widened(value: np.ndarray, drawn: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def widened(value: np.ndarray, drawn: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Replicates [B, C] drawn out around the values [C] as far as few items call for.
 
     A percentile interval from n items is too narrow by sqrt((n - 1) / n) and by z / t
@@ -666,7 +670,7 @@ def _widened(value: np.ndarray, drawn: np.ndarray, weight: np.ndarray) -> np.nda
     return value + (drawn - value) * factor
 
 
-def _bounds(replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def bounds(replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """2.5% and 97.5% points along the first axis; NaN where nearly nothing could be drawn."""
     if np.isnan(replicates).any():
         bad = np.isnan(replicates).mean(0) > 0.05
@@ -679,7 +683,7 @@ def _bounds(replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _interval(value: float, drawn: np.ndarray) -> Interval:
     """From widened replicates [B, 1]."""
-    low, high = _bounds(drawn)
+    low, high = bounds(drawn)
     return Interval(value, float(low[0]), float(high[0]))
 
 
@@ -873,7 +877,7 @@ def reference_values(
         gap = against = 0
         for option in range(panel.human.shape[2]):
             one = np.broadcast_to(np.arange(panel.human.shape[2]) == option, panel.human.shape)
-            terms = _terms(of, lay, panel.human, _as_guess(one.astype(float)))
+            terms = summable_terms(of, lay, panel.human, _as_guess(one.astype(float)))
             share = np.nan_to_num(panel.human[..., option])
             gap, against = gap + share * terms.gap, against + share * terms.against
         return of.value(gap.sum(-1), against.sum(-1))
@@ -963,7 +967,7 @@ def score(
     mean = Interval(float(_mean(value)), math.nan, math.nan)
     if replicates:
         bootstrap = _bootstrap([panel], of, replicates, seed)[0]
-        low, high = _bounds(bootstrap.countries())
+        low, high = bounds(bootstrap.countries())
         mean = _interval(mean.value, bootstrap.mean())
     seen = replace(panel, human=np.where(panel.asked[..., None], panel.human, np.nan))
     lines = [
@@ -1054,13 +1058,13 @@ def _differences(
     both = _Bootstrap(
         other.value - one.value, other.drawn - one.drawn, np.minimum(one.weight, other.weight)
     )
-    mean = _difference(np.atleast_1d(_mean(both.value)), both.mean())
-    return _difference(both.value, both.countries()), mean[0]
+    mean = difference(np.atleast_1d(_mean(both.value)), both.mean())
+    return difference(both.value, both.countries()), mean[0]
 
 
-def _difference(value: np.ndarray, drawn: np.ndarray) -> list[Difference]:
-    """From values [C] and widened replicates [B, C]."""
-    low, high = _bounds(drawn)
+def difference(value: np.ndarray, drawn: np.ndarray) -> list[Difference]:
+    """Differences [C] with their intervals, from values [C] and widened replicates [B, C]."""
+    low, high = bounds(drawn)
     below, above = (drawn <= 0).sum(0), (drawn >= 0).sum(0)
     p = np.minimum(1, 2 * (1 + np.minimum(below, above)) / (1 + len(drawn)))
     p = np.where(np.isnan(low), np.nan, p)
@@ -1134,7 +1138,7 @@ def by_topic(
         items = counted(part, of).sum(1)
         low, high = np.full((2, len(value)), np.nan)
         if replicates:
-            low, high = _bounds(_bootstrap([part], of, replicates, seed)[0].countries())
+            low, high = bounds(_bootstrap([part], of, replicates, seed)[0].countries())
         rows.append((value, low, high, items))
     return Grid(tuple(topics), panel.countries, *(np.array(x) for x in zip(*rows, strict=True)))
 
@@ -1196,12 +1200,17 @@ class Rates(NamedTuple):
     """Per country, float64[C]: shares of the items asked, and people's non-response.
 
     people: mean share of respondents without a valid answer (NaN where their number is unknown).
+    off_scale, people_off_scale: mean share of the answers that lie off the scale ("hard to say",
+    "not allowed to vote"), over the items that have such a code and that both sides answered;
+    NaN where there are none.
     """
 
     answered: np.ndarray
     refused: np.ndarray
     unparsed: np.ndarray
     people: np.ndarray
+    off_scale: np.ndarray
+    people_off_scale: np.ndarray
 
 
 def rates(panel: Panel, respondents: Mapping[str, int | None] | None = None) -> Rates:
@@ -1220,7 +1229,13 @@ def rates(panel: Panel, respondents: Mapping[str, int | None] | None = None) -> 
     lost = 1 - panel.n_valid / sample[:, None]
     lost = np.where(np.isnan(panel.human[..., 0]), np.nan, np.maximum(lost, 0))
     refused, unparsed = share(panel.refused), share(panel.unparsed)
-    return Rates(1 - refused - unparsed, refused, unparsed, _mean(lost, 1))
+    off = panel.layout.valid & ~panel.layout.on & panel.layout.on.any(-1, keepdims=True)
+    both = off.any(-1) & ~np.isnan(panel.model[..., 0]) & ~np.isnan(panel.human[..., 0])
+    aside = [
+        _mean(np.where(both, (side * off).sum(-1), np.nan), 1)
+        for side in (panel.model, panel.human)
+    ]
+    return Rates(1 - refused - unparsed, refused, unparsed, _mean(lost, 1), *aside)
 
 
 class FormatSpread(NamedTuple):

@@ -170,6 +170,17 @@ def test_refusals_are_rates_and_not_distances():
     assert found.people[0] == pytest.approx(0.2)
 
 
+def test_answers_off_the_scale_are_a_rate_beside_people_s():
+    # Only the second and third item have a code off the scale; people were not asked the third.
+    items = [item("A"), item("B", 3, off=(3,)), item("C", 3, off=(3,)), item("D", scale="nominal")]
+    human = [[0.7, 0.1, 0.1, 0.1], [0.5, 0.3, 0.2], [math.nan] * 3, [0.25] * 4]
+    model = [[0.7, 0.1, 0.1, 0.1], [0.1, 0.5, 0.4], [0.0, 0.0, 1.0], [0.25] * 4]
+    found = metrics.rates(panel(items, human, model))
+    assert found.off_scale[0] == pytest.approx(0.4)
+    assert found.people_off_scale[0] == pytest.approx(0.2)
+    assert np.isnan(metrics.rates(panel(items[:1], human[:1], model[:1])).off_scale[0])
+
+
 def test_unknown_metric_names_those_there_are():
     with pytest.raises(PluriscopeError, match="emd, tv, skill"):
         metrics.metric("accuracy")
@@ -432,7 +443,7 @@ def test_few_items_widen_the_interval_by_student_s_t():
     # 8 equal items: sqrt(8 / 7) x 2.3646 / 1.9600 = 1.2898. Unequal weights 3 1 1 1 1 1 count as
     # 8² / 14 = 4.571 items: sqrt(4.571 / 3.571) x 3.182 / 1.96 = 1.837 (t for 3 degrees).
     def factor(weight):
-        return metrics._widened(np.zeros(1), np.ones((1, 1)), np.array([weight]))[0, 0]
+        return metrics.widened(np.zeros(1), np.ones((1, 1)), np.array([weight]))[0, 0]
 
     assert factor([1.0] * 8) == pytest.approx(1.2898, abs=0.001)
     assert factor([3.0, 1, 1, 1, 1, 1]) == pytest.approx(1.837, abs=0.001)
@@ -453,8 +464,8 @@ def test_ten_thousand_replicates_of_61_countries_take_under_two_seconds():
 
 def _covers(bootstrap, truth):
     """Share of the countries whose interval holds the truth, and whether the mean's does."""
-    low, high = metrics._bounds(bootstrap.countries())
-    mean_low, mean_high = metrics._bounds(bootstrap.mean())
+    low, high = metrics.bounds(bootstrap.countries())
+    mean_low, mean_high = metrics.bounds(bootstrap.mean())
     return ((low <= truth) & (truth <= high)).mean(), mean_low[0] <= truth.mean() <= mean_high[0]
 
 
@@ -524,19 +535,80 @@ def test_personas_that_are_their_country_rank_first_everywhere():
     found = relations.transfer(p)
     assert found.rank.tolist() == found.centred_rank.tolist() == [1, 1, 1, 1]
     assert found.best == people.countries
-    assert found.advantage > 0
-    assert relations.diversity(p).ratio == pytest.approx(1)
-    assert relations.agreement(p).r == pytest.approx(1)
+    assert found.advantage.value > 0
+    assert relations.diversity(relations.distances(p)).ratio == pytest.approx(1)
+    assert relations.agreement(relations.distances(p)).r == pytest.approx(1)
     assert relations.signal(p).correlation == pytest.approx([1] * 4)
     pool = metrics.human_panel(SURVEY, people.items)
-    assert relations.own_rank(p.only(countries=["KEN"]), pool=pool).tolist() == [1]
+    assert relations.transfer(p.only(countries=["KEN"]), pool=pool).rank.tolist() == [1]
 
 
 def test_a_model_that_ignores_the_country_has_no_diversity():
     p = leaning(("USA", "KEN", "JPN"), items="core")
     # Items a country was not asked drop out, so the average over items is not exactly 0.
-    assert relations.diversity(p).ratio == pytest.approx(0, abs=0.01)
+    assert relations.diversity(relations.distances(p)).ratio == pytest.approx(0, abs=0.01)
     assert relations.signal(p).spread_model == pytest.approx(0, abs=1e-12)
+
+
+def test_diversity_by_hand():
+    # One yes-or-no item. People say yes by .9 .5 .1: .4 .8 .4 apart, .5333 on average. The model
+    # says .6 .5 .4: .1 .2 .1 apart, .1333. A quarter as much, whatever items are drawn.
+    yes, model = (0.9, 0.5, 0.1), (0.6, 0.5, 0.4)
+    p = panel(
+        [item(size=2)], [[[x, 1 - x]] for x in yes], [[[x, 1 - x]] for x in model]
+    )  # fmt: skip
+    apart = relations.distances(p)
+    assert apart.people == pytest.approx(np.array([[0, 0.4, 0.8], [0.4, 0, 0.4], [0.8, 0.4, 0]]))
+    found = relations.diversity(apart)
+    assert (found.model, found.people) == (pytest.approx(0.4 / 3), pytest.approx(1.6 / 3))
+    assert found.ratio == pytest.approx(0.25)
+    assert math.isnan(found.low)
+    assert not relations.single_answers(p)
+    # As single answers: yes, a tie that falls to yes, no; the model says yes, yes, no.
+    assert relations.diversity(relations.distances(p, choices=True)).ratio == pytest.approx(1)
+    twice = panel(
+        [item("A", 2), item("B", 2)],
+        [[[x, 1 - x]] * 2 for x in yes],
+        [[[x, 1 - x]] * 2 for x in model],
+    )
+    both = relations.diversity(relations.distances(twice), replicates=100)
+    assert (both.low, both.high) == (pytest.approx(0.25), pytest.approx(0.25))
+
+
+def test_what_two_runs_differ_by_in_diversity_is_paired():
+    people = metrics.human_panel(SURVEY, SURVEY.select("core"), ("USA", "KEN", "JPN", "BRA"))
+    everyone = np.nanmean(people.human, axis=0)
+    flat, own = (
+        relations.distances(replace(people, model=w * people.human + (1 - w) * everyone))
+        for w in (0.5, 0.8)
+    )
+    change = relations.diversity_change(flat, own, replicates=400)
+    assert change.value == pytest.approx(
+        relations.diversity(own).ratio - relations.diversity(flat).ratio
+    )
+    assert change.clear
+    assert change.low < change.value < change.high
+    same = relations.diversity_change(flat, flat, replicates=100)
+    assert (same.value, same.clear) == (0, False)
+
+
+def test_personas_without_a_country_gain_nothing_on_their_own():
+    p = leaning(("USA", "KEN", "JPN"), items="core")
+    found = relations.transfer(p, replicates=100)
+    assert found.advantage == (pytest.approx(0), pytest.approx(0), pytest.approx(0))
+    people = metrics.human_panel(SURVEY, p.items, p.countries)
+    own = relations.transfer(replace(people, model=people.human), replicates=400)
+    assert 0 < own.advantage.low < own.advantage.value < own.advantage.high
+
+
+def test_countries_that_are_alike_stand_together():
+    # On a line at 0, 10, 1, 11 and 5: 0 and 1 join, 10 and 11 join, and 5 goes to the nearer pair
+    # (4.5 from the middle of one, 5.5 from that of the other) at its near end.
+    at = np.array([0, 10, 1, 11, 5.0])
+    order = relations.alike_order(np.abs(at[:, None] - at) / 11)
+    assert at[order].tolist() in ([0, 1, 5, 10, 11], [11, 10, 5, 1, 0])
+    assert relations.alike_order(np.zeros((1, 1))) == [0]
+    assert relations.alike_order(np.zeros((0, 0))) == []
 
 
 def test_double_centring_takes_out_rows_and_columns():
@@ -583,3 +655,43 @@ def test_inglehart_welzel_puts_countries_where_the_published_map_does():
     assert at["JPN"][0] > 1 > at["USA"][0] > 0 > at["NGA"][0]  # secular to traditional
     assert at["NZL"][1] > 2 > at["USA"][1] > 0 > at["RUS"][1]  # self-expression to survival
     assert np.isnan(at["IRQ"]).all()  # importance of God was not asked
+
+
+def test_a_position_s_spread_by_hand():
+    """Two answers that differ only in trust: all trust, and none. The mean of two such draws has
+    variance 1/8; two are few, so twice that; times the squares of trust's weights."""
+    people = metrics.human_panel(SURVEY, [SURVEY.item(x) for x in relations.IW_ITEMS], ("USA",))
+    answers = np.zeros((1, len(people.items), 2, people.human.shape[2]))
+    answers[..., 0] = 1
+    trust = [i.id for i in people.items].index("Q57")
+    answers[0, trust, 1] = np.eye(answers.shape[-1])[1]
+    found = relations.map_spread(people.items, answers, replicates=4000)[0]
+    weight = np.array([0.1167, 1.0830])
+    residual = np.diag(np.square([0.054, 0.081]))
+    assert found == pytest.approx(np.outer(weight, weight) / 4 + residual, abs=0.02)
+    # One answer has no spread of its own; what is left is what the map itself is unsure of.
+    alone = relations.map_spread(people.items, answers[:, :, :1], replicates=50)[0]
+    assert alone == pytest.approx(residual)
+    gone = np.concatenate([answers[:, :, :1], np.full_like(answers[:, :, :1], np.nan)], axis=2)
+    assert relations.map_spread(people.items, gone, replicates=50)[0] == pytest.approx(residual)
+
+
+def test_an_ellipse_holds_95_percent_of_a_normal_cloud():
+    covariance = np.array([[0.5, 0.3], [0.3, 0.4]])
+    edge = relations.ellipse(np.array([1.0, 2.0]), covariance)
+    away = np.einsum(
+        "px,xy,py->p", edge - (1, 2), np.linalg.inv(covariance), edge - (1, 2)
+    )  # fmt: skip
+    assert away == pytest.approx(np.full(len(edge), 5.991))
+
+
+def test_the_autonomy_items_that_may_be_missing_hardly_move_a_country():
+    people = metrics.human_panel(SURVEY)
+    without = people.human.copy()
+    for item_id in relations.IW_LIGHT:
+        at = [i.id for i in people.items].index(item_id)
+        without[:, at] = np.nanmean(people.human[:, at], axis=0)
+    moved = relations.inglehart_welzel(people.items, without) - relations.inglehart_welzel(
+        people.items, people.human
+    )
+    assert np.nanmax(np.abs(moved)) < 0.05
