@@ -454,7 +454,8 @@ def _pick_adapter(source: str, key: str) -> str | None:
 
 def blank(name: str, otherwise: str):
     """A blank in a sentence: a popover whose label is what it was last filled with (see fill)."""
-    return st.popover(st.session_state.get(f"{name}_said", otherwise), key=f"{name}_blank")
+    said = plain(st.session_state.get(f"{name}_said", otherwise))
+    return st.popover(said, key=f"{name}_blank")
 
 
 def fill(**said: str) -> None:
@@ -865,6 +866,8 @@ def linked_many(
         known = [one for one in (here or "").split(",") if one in names]
         st.session_state[key] = known[: look.get("max_selections")] or list(default)
         st.session_state[seen] = here
+    elif any(one not in names for one in st.session_state[key]):  # names of another survey
+        st.session_state[key] = [one for one in st.session_state[key] if one in names]
     return st.multiselect(
         label,
         list(names),

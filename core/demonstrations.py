@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ from core.survey import Item, Survey
 
 CHOICES = ("similar", "topic", "random")
 EVIDENCE = ("commonest", "opposite", "shares")
+NEAR_AND_FAR = 6  # countries that cross-culture thinking names
 
 
 def modal_codes(survey: Survey, iso3: str) -> dict[str, int]:
@@ -29,9 +31,12 @@ def modal_codes(survey: Survey, iso3: str) -> dict[str, int]:
 def similarity(survey: Survey, one: dict[str, int], other: dict[str, int]) -> float:
     """100 x the CultureSPA score between two countries' commonest answers, to one decimal.
 
-    Over the items both were asked: 1 - |a - b| / |K - 1| with Euclidean norms over items.
+    Over the items both were asked: 1 - |a - b| / |K - 1| with Euclidean norms over items. NaN
+    where there are none.
     """
     both = one.keys() & other.keys()
+    if not both:
+        return math.nan
     gaps = sum((one[item_id] - other[item_id]) ** 2 for item_id in both)
     spans = sum((len(survey.item(item_id).options) - 1) ** 2 for item_id in both)
     return round(100 * (1 - (gaps / spans) ** 0.5), 1)
@@ -40,10 +45,16 @@ def similarity(survey: Survey, one: dict[str, int], other: dict[str, int]) -> fl
 def neighbours(survey: Survey, iso3: str, among: Iterable[str] | None = None) -> Neighbours:
     """The three countries most like `iso3` and the three least like it (least like first).
 
-    among: country codes to choose from; all of the survey by default.
+    among: country codes to choose from; all of the survey by default. Raises PluriscopeError
+    where fewer than six can be compared.
     """
     pool = tuple(sorted(set(among or (c.iso3 for c in survey.cultures)) - {iso3}))
     ranked = _ranked(survey, iso3, pool)
+    if len(ranked) < NEAR_AND_FAR:
+        raise PluriscopeError(
+            f"Thinking across cultures names three countries that are near and three that are far. "
+            f"{survey.name} has only {len(ranked)} to set beside {survey.culture(iso3).name}."
+        )
     cultures = [survey.culture(code) for code in ranked]
     return Neighbours(tuple(cultures[:3]), tuple(cultures[::-1][:3]))
 
@@ -52,7 +63,8 @@ def neighbours(survey: Survey, iso3: str, among: Iterable[str] | None = None) ->
 def _ranked(survey: Survey, iso3: str, pool: tuple[str, ...]) -> list[str]:
     modes = {code: modal_codes(survey, code) for code in (iso3, *pool)}
     scores = {code: similarity(survey, modes[iso3], modes[code]) for code in pool}
-    return sorted(pool, key=lambda code: -scores[code])
+    known = [code for code in pool if not math.isnan(scores[code])]
+    return sorted(known, key=lambda code: -scores[code])
 
 
 def batteries(survey: Survey) -> dict[str, int]:

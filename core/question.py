@@ -41,6 +41,7 @@ class Question(NamedTuple):
     """A question and its sides, the plain one first. settings: those of the first run."""
 
     group: str
+    survey: Survey
     item: Item
     settings: AskSettings
     runs: tuple[Run, ...]
@@ -79,7 +80,7 @@ def load(store: Store, group: str) -> Question:
     sides = [
         _side(store, survey, item, iso3, method, made) for (iso3, method), made in by_side.items()
     ]
-    return Question(group, item, settings, tuple(runs), tuple(sides))
+    return Question(group, survey, item, settings, tuple(runs), tuple(sides))
 
 
 def answered(store: Store, group: str) -> int:

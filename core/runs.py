@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.catalogue import Fit, ModelSpec, describe, fit
+from core.demonstrations import NEAR_AND_FAR
 from core.errors import PluriscopeError
 from core.jobs import Jobs
 from core.prompts import METHODS, PromptSet, load_prompt_set
@@ -68,7 +69,10 @@ def plan_survey(
     countries = choose_cultures(survey, cultures)
     if not methods:
         raise PluriscopeError("Choose at least one way of asking.")
+    _check_neighbours(survey, methods)
     item_set = items if isinstance(items, str) and items in ("core", "all", *survey.topics) else ""
+    if item_set == "core" and not survey.core_ids:
+        item_set = "all"
     settings, names = [], []
     for method in dict.fromkeys(methods):
         one = AskSettings(
@@ -129,6 +133,7 @@ def plan_question(
     if not countries and not plain:
         raise PluriscopeError("Choose at least one country.")
     methods = [*(["plain"] if plain else []), *([method] if countries else [])]
+    _check_neighbours(survey, methods)
     asked = "own" if own else survey.item(item or "").id
     settings, names = [], []
     for answering in ("probabilities", "written"):
@@ -157,6 +162,16 @@ def plan_question(
             names.append(f"{METHODS[one].name}, {answering}")
     title = f"“{own['question'] if own else survey.item(asked).label}”"
     return Plan(tuple(settings), tuple(names), title, prompts, "question", True)
+
+
+def _check_neighbours(survey: Survey, methods: Sequence[str]) -> None:
+    """Cross-culture thinking names other countries; a survey of few has not enough of them."""
+    across = next((method for method in methods if method.startswith("cross_culture")), None)
+    if across and len(survey.cultures) <= NEAR_AND_FAR:
+        raise PluriscopeError(
+            f"“{METHODS[across].name}” names {NEAR_AND_FAR} other countries of the survey; "
+            f"{survey.name} has {len(survey.cultures)} in all. Ask in another way."
+        )
 
 
 def start(jobs: Jobs, plan: Plan, *, first: bool = False) -> str:

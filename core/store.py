@@ -333,7 +333,12 @@ class Store:
         )
 
     def survey(self, survey_id: str = BUNDLED_SURVEY, version: str | None = None) -> Survey:
-        """A survey by id, and version where a run names one; the newest otherwise."""
+        """A survey by id, and version where a run names one; the newest on the shelf otherwise.
+
+        An older version may also be named in one word, "id@version".
+        """
+        survey_id, _, named = survey_id.partition("@")
+        version = version or named or None
         if version is None:
             found = self.rows(
                 """select version from surveys where id = ? and deleted is null

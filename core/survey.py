@@ -131,10 +131,11 @@ class Survey:
     def select(self, which: str | Iterable[str]) -> tuple[Item, ...]:
         """Items of a set, in questionnaire order: "core", "all", a topic's name, or item ids.
 
+        Where a survey names no core set, "core" is all of it.
         A string may also be ids joined by commas ("Q1,Q57"). Unknown names raise PluriscopeError.
         """
         if isinstance(which, str):
-            if which == "all":
+            if which == "all" or (which == "core" and not self.core_ids):
                 return self.items
             if which == "core":
                 wanted = set(self.core_ids)

@@ -11,6 +11,7 @@ import random
 import streamlit as st
 
 import ui
+import ui_surveys
 from core import figures, question, runs, words
 from core.errors import PluriscopeError
 from core.jobs import RESUMABLE, UNFINISHED
@@ -24,8 +25,6 @@ DECODING = ("temperature", "top_p", "seed")
 EVERY_TOPIC = "All topics"
 
 queue, store = ui.jobs(), ui.store()
-survey = store.survey()
-names = {culture.iso3: culture.name for culture in survey.cultures}
 
 
 # -- choosing --------------------------------------------------------------------------------------
@@ -36,7 +35,8 @@ def reopen(asked: question.Question) -> None:
     if st.session_state.get("ask_open") == asked.group:
         return
     st.session_state["ask_open"] = asked.group
-    ui.link_many_to("ask", "people", [code for code in asked.countries if code in names])
+    ui.link_to("ask", "survey", ui_surveys.key_of(asked.survey))
+    ui.link_many_to("ask", "people", asked.countries)
     st.session_state["ask_as"] = METHODS[asked.method].name
     settings = asked.settings
     ui.set_picker(settings.model)
@@ -59,7 +59,7 @@ def still_chosen(asked: question.Question) -> bool:
     """True while the page is set to just what was asked; else it offers to ask what is set."""
     settings = asked.settings
     return (
-        (asked.item, asked.countries) == (item, countries)
+        (asked.survey, asked.item, asked.countries) == (survey, item, countries)
         and (not countries or asked.method == as_who)
         and (model is None or ui.same_model(model, settings.model))
         and settings.orders == details["orders"]
@@ -75,7 +75,7 @@ def another(topic: str) -> None:
 
 
 def pick_item():
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with item_row:
         topic = st.selectbox(
             "Topic",
             [EVERY_TOPIC, *survey.topics],
@@ -256,12 +256,16 @@ def before() -> None:
         elif model.source == "builtin":
             st.caption(f":material/school: {ui.TEACHING}")
     if clicked:
-        plan = runs.plan_question(
-            store, model, cultures=countries, item=None if own else item.id, own=own,
-            method=as_who, **details,
-        )  # fmt: skip
-        show(runs.start(queue, plan))
-        st.rerun()
+        try:
+            plan = runs.plan_question(
+                store, model, cultures=countries, item=None if own else item.id, own=own,
+                method=as_who, survey_id=ui_surveys.key_of(survey), **details,
+            )  # fmt: skip
+        except PluriscopeError as error:
+            st.error(ui.plain(str(error)))
+        else:
+            show(runs.start(queue, plan))
+            st.rerun()
     write(sides, columns(item, sides), {})
 
 
@@ -349,6 +353,10 @@ with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
     places_blank = ui.blank("ask_places", "plainly")
     more_blank = st.popover("Exactly how", key="ask_more", type="tertiary")
     own_one = st.toggle("My own question", key="ask_own")
+item_row = st.container(horizontal=True, vertical_alignment="bottom")
+with item_row:
+    survey = ui_surveys.pick("ask", also=asked.survey if asked else None, width=260)
+names = {culture.iso3: culture.name for culture in survey.cultures}
 with model_blank:
     model = ui.model_picker()
 with places_blank:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import streamlit as st
 
 import ui
+import ui_surveys
 from core import runs, words
 from core.errors import PluriscopeError
 from core.jobs import UNFINISHED
 from core.prompts import METHODS
+from core.store import BUNDLED_SURVEY
 
 SETS = ("The core set", "One topic", "Every question", "My own choice")
 PLACES = ("The 18 of the CultureSPA study", "Every country", "My own choice")
@@ -20,8 +22,6 @@ WAYS = {"plain": "Plainly", "country": "As a person from …", "cross_culture": 
 ANSWERING = {"Probabilities": "probabilities", "Written answers": "written"}
 
 queue, store = ui.jobs(), ui.store()
-survey = store.survey()
-names = {culture.iso3: culture.name for culture in survey.cultures}
 
 
 # -- the blanks ------------------------------------------------------------------------------------
@@ -29,15 +29,21 @@ names = {culture.iso3: culture.name for culture in survey.cultures}
 
 def which_items() -> tuple[str | list[str], str]:
     """What runs.plan_survey takes, and the words for it."""
-    chosen = st.radio("Questions", SETS, key="set", bind="query-params")
+    offered = list(SETS)
+    if len(survey.topics) < 2:
+        offered.remove(SETS[1])
+    if not 0 < len(survey.core_ids) < len(survey.items):
+        offered.remove(SETS[0])
+    chosen = st.radio("Questions", offered, key="set", bind="query-params")
     if chosen == SETS[0]:
-        st.caption("Four questions on each of 13 topics; the best place to begin.")
-        return "core", f"the core set, {len(survey.core_ids)} questions"
+        if survey.id == BUNDLED_SURVEY:
+            st.caption("Four questions on each of 13 topics; the best place to begin.")
+        return "core", f"the core set, {words.count(len(survey.core_ids), 'question')}"
     if chosen == SETS[1]:
         topic = st.selectbox("Topic", survey.topics, key="set_topic", bind="query-params")
         return topic, f"{topic}, {words.count(len(survey.select(topic)), 'question')}"
     if chosen == SETS[2]:
-        return "all", f"all {len(survey.items)} questions"
+        return "all", f"all {words.count(len(survey.items), 'question')}"
     labels = {item.id: f"{item.label} ({item.id})" for item in survey.items}
     picked = st.multiselect(
         "Questions", labels, format_func=labels.get, key="run_items", persist_state="session",
@@ -47,12 +53,14 @@ def which_items() -> tuple[str | list[str], str]:
 
 
 def which_countries() -> tuple[str | list[str], str]:
-    chosen = st.radio("Countries", PLACES, key="places", bind="query-params")
+    study = sum(culture.in_culturespa for culture in survey.cultures)
+    offered = PLACES if 0 < study < len(survey.cultures) else PLACES[1:]
+    chosen = st.radio("Countries", offered, key="places", bind="query-params")
     if chosen == PLACES[0]:
-        count = sum(culture.in_culturespa for culture in survey.cultures)
-        return "study", words.count(count, "country", "countries")
+        return "study", words.count(study, "country", "countries")
     if chosen == PLACES[1]:
-        return "all", f"all {len(survey.cultures)} countries"
+        return "all", f"all {words.count(len(survey.cultures), 'country', 'countries')}"
+    names = {culture.iso3: culture.name for culture in survey.cultures}
     picked = st.multiselect(
         "Countries", names, format_func=names.get, key="who", bind="query-params",
         placeholder="Search by name",
@@ -232,7 +240,9 @@ with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
 with model_blank:
     model = ui.model_picker()
 with items_blank:
+    survey = ui_surveys.pick("run")
     items, items_said = which_items()
+    items_said += ui_surveys.said_of(survey)
 with ways_blank:
     methods, ways_said = which_ways()
 with places_blank:
@@ -250,7 +260,13 @@ plan, estimate = None, None
 try:
     if model:
         plan = runs.plan_survey(
-            store, model, methods=methods, cultures=countries, items=items, **details
+            store,
+            model,
+            methods=methods,
+            cultures=countries,
+            items=items,
+            survey_id=ui_surveys.key_of(survey),
+            **details,
         )
         estimate = runs.estimate(store, plan)
     else:

@@ -1,0 +1,58 @@
+"""Which survey: one choice for every page that asks, shown once there is more than one."""
+
+from __future__ import annotations
+
+import textwrap
+
+import streamlit as st
+
+import ui
+from core.store import BUNDLED_SURVEY, Store
+from core.survey import Survey
+
+
+def key_of(survey: Survey) -> str:
+    """What names a survey in the address, and in store.survey(): "id@version"."""
+    bundled = survey is ui.store().survey()
+    return BUNDLED_SURVEY if bundled else f"{survey.id}@{survey.version}"
+
+
+def on_shelf(store: Store) -> dict[str, str]:
+    """Key -> name of every survey on the shelf: the bundled one, then the newest first."""
+    rows = store.surveys().to_dict("records")
+    rows = [row for row in rows if row["source"] != "bundled"]
+    names = [row["name"] for row in rows]
+    found = {BUNDLED_SURVEY: store.survey().name}
+    for row in rows:
+        twice = names.count(row["name"]) > 1
+        when = f" · {row['added']:%-d %b %Y}, version {row['version'][:6]}" if twice else ""
+        found[f"{row['id']}@{row['version']}"] = f"{row['name']}{when}"
+    return found
+
+
+def pick(page: str, also: Survey | None = None, **look: object) -> Survey:
+    """The survey that a page works with; in the address as ?survey=.
+
+    also: one to choose from besides those on the shelf, that of an answer being shown.
+    """
+    store = ui.store()
+    names = on_shelf(store)
+    if also:
+        names.setdefault(key_of(also), also.name)
+    if len(names) == 1 and "survey" not in st.query_params:
+        return store.survey()
+
+    def newest(asked: str) -> str:
+        """An id without its version stands for the newest one."""
+        return next((key for key in names if key.split("@")[0] == asked), asked)
+
+    chosen = ui.linked(
+        "Survey", names, name="survey", page=page, default=BUNDLED_SURVEY, read=newest, **look
+    )
+    ui.unknown_in_address("survey", {*names, *(key.split("@")[0] for key in names)}, "survey")
+    return store.survey(chosen)
+
+
+def said_of(survey: Survey) -> str:
+    """What a sentence adds to "52 questions" where they are not the bundled survey's."""
+    return "" if survey.id == BUNDLED_SURVEY else f" of {textwrap.shorten(survey.name, 40)}"
