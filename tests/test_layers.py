@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FLOW = [
     *("__init__", "errors", "survey", "prompts", "demonstrations", "catalogue", "settings"),
-    *("models", "scoring", "generation", "store", "responses", "importers", "metrics", "relations"),
+    *("models", "tree", "scoring", "generation", "store", "responses", "importers", "metrics"),
+    "relations",
     *("scores", "export", "worker", "jobs", "runs", "words", "views", "question", "figures"),
     "__main__",
 ]
@@ -18,8 +19,8 @@ HOMES = {
     "streamlit": {"app.py", "ui.py", "pages"},
     "duckdb": {"core/store.py", "core/importers/reading.py"},
     "plotly": {"core/figures.py"},
-    "torch": {"core/models.py", "core/scoring.py", "core/generation.py"},
-    "transformers": {"core/models.py", "core/scoring.py", "core/generation.py"},
+    "torch": {"core/models.py", "core/tree.py", "core/scoring.py", "core/generation.py"},
+    "transformers": {"core/models.py", "core/tree.py", "core/scoring.py", "core/generation.py"},
     "peft": {"core/models.py"},
     "bitsandbytes": {"core/models.py"},
 }

@@ -5,7 +5,7 @@ import pytest
 import tiny
 import torch
 
-from core import scoring
+from core import scoring, tree
 from core.errors import ModelError
 from core.models import Loaded, chat, chat_text, encode
 from core.prompts import load_prompt_set, option_orders, render
@@ -258,7 +258,7 @@ def test_attention_is_put_back_as_it_was():
     between = loaded.model(ids, use_cache=False).logits  # a plain forward in the middle of a run
     list(steps)
     assert loaded.model.config._attn_implementation == before
-    assert scoring.ATTENTION not in scoring.ALL_ATTENTION_FUNCTIONS
+    assert tree.ATTENTION not in tree.ALL_ATTENTION_FUNCTIONS
     fresh = tiny.loaded("gemma2").model(ids, use_cache=False).logits
     assert torch.equal(between, fresh)
 
