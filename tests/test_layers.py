@@ -16,7 +16,7 @@ FLOW = [
     "__main__",
 ]
 HOMES = {
-    "streamlit": {"app.py", "ui.py", "pages"},
+    "streamlit": {"app.py", "pages", *(path.name for path in ROOT.glob("ui*.py"))},
     "duckdb": {"core/store.py", "core/importers/reading.py"},
     "plotly": {"core/figures.py"},
     "torch": {"core/models.py", "core/tree.py", "core/scoring.py", "core/generation.py"},
@@ -45,7 +45,7 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-SOURCES = [ROOT / "app.py", ROOT / "ui.py", *(ROOT / "pages").glob("*.py")]
+SOURCES = [ROOT / "app.py", *ROOT.glob("ui*.py"), *(ROOT / "pages").glob("*.py")]
 CORE = sorted((ROOT / "core").rglob("*.py"))
 
 
