@@ -17,8 +17,8 @@ from core.errors import PluriscopeError, StoreBusy
 from core.figures import CONFIG, Figure, palette
 from core.jobs import RESUMABLE, UNFINISHED, Jobs, Live, open_jobs
 from core.metrics import HEADLINE, METRICS
-from core.prompts import METHODS, PROMPTS
-from core.settings import home
+from core.prompts import METHODS, PROMPTS, templates
+from core.settings import AskSettings, home
 from core.store import Run, Store
 
 READING = 800  # pixels: a line of text that is pleasant to read
@@ -187,11 +187,13 @@ def _fact_table(facts: Sequence[export.Fact]) -> None:
 
 
 def _wording(run: Run) -> str:
-    texts = store().prompt_texts(run.settings["prompt_sha256"]) or {}
-    how = METHODS[run.settings["method"]]
-    explain = run.settings["answering"] == "written" and run.settings["explain"]
-    user = "explain_user" if explain else how.user
-    return f"{texts.get(how.system, '')}\n\n{texts.get(user, '')}"
+    settings = AskSettings.from_json(run.settings)
+    explain = settings.answering == "written" and settings.explain
+    try:
+        prompts = views.prompt_set_of(store(), settings)
+        return "\n\n".join(templates(prompts, settings.asked_method, explain))
+    except PluriscopeError as error:
+        return str(error)
 
 
 # -- choosing a model ------------------------------------------------------------------------------
@@ -973,6 +975,12 @@ def teaching_note(*of: Run) -> None:
     """Wherever results of the built-in model are shown."""
     if any(views.is_builtin(run) for run in of):
         st.caption(f":material/school: Built-in model. {TEACHING}")
+
+
+def evidence_note(*of: Run) -> None:
+    """Wherever scores are shown that people's answers had a part in: which, and in what."""
+    if said := views.human_answers(*of):
+        st.caption(f":material/diversity_3: {plain(said)}")
 
 
 def table(drawn: Figure, column_config: Mapping | None = None, height: int | str = "auto") -> None:

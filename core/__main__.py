@@ -22,7 +22,7 @@ from core.export import csv_bytes, parquet_bytes, run_json, run_table
 from core.importers import IMPORTERS, import_into, importer
 from core.jobs import Jobs
 from core.metrics import METRICS
-from core.settings import home
+from core.settings import AskSettings, home
 from core.store import Store
 
 
@@ -189,6 +189,7 @@ def _runs(jobs: Jobs, _: argparse.Namespace) -> tuple[list, str]:
             "group": run.group,
             "name": run.name,
             "method": run.method,
+            "uses_human_answers": AskSettings.from_json(run.settings).human_answers,
             "model": run.model,
             "state": run.state,
             "answers": run.answered,

@@ -54,6 +54,7 @@ def provenance(store: Store, run: Run) -> list[Fact]:
         Fact("Precision", PRECISIONS.get(precision, precision)),
         Fact("Adapter", _adapter_words(settings, facts)),
         Fact("Asked", METHODS[settings.method].name, "method"),
+        Fact("People’s answers used", settings.human_answers or "none"),
         Fact("Wording", f"{settings.prompt_set}, {settings.language}", "prompt set"),
         Fact("Fingerprint of the wording", settings.prompt_sha256[:16], "SHA-256"),
         Fact("Answers", _answering_words(settings)),
@@ -178,6 +179,7 @@ def run_json(store: Store, run_id: str) -> str:
         "created": run.created.isoformat(),
         "finished": run.finished.isoformat() if run.finished else None,
         "settings": run.settings,
+        "uses_human_answers": settings.human_answers,
         "facts": run.facts,
         "wording": store.prompt_texts(settings.prompt_sha256),
         "survey": {
@@ -198,10 +200,10 @@ def run_table(store: Store, run_id: str) -> pd.DataFrame:
     The model's distribution (averaged over option orders; for written answers, shares of those
     that could be read) beside people's. A run asked plainly is set beside each of its countries.
 
-    Columns: run, model, revision, precision, adapter_sha256, method, answering, option_orders,
-    prompt_set, prompt_sha256, seed, survey, survey_version, code_version, answered_as (country
-    code or ""), country, item, topic, label, code, option, model_share, people_share, people_n,
-    people_basis, answers, refused, unreadable.
+    Columns: run, model, revision, precision, adapter_sha256, method, uses_human_answers (which of
+    people's, "" for none), answering, option_orders, prompt_set, prompt_sha256, seed, survey,
+    survey_version, code_version, answered_as (country code or ""), country, item, topic, label,
+    code, option, model_share, people_share, people_n, people_basis, answers, refused, unreadable.
     """
     run = store.run(run_id)
     settings = AskSettings.from_json(run.settings)
@@ -276,6 +278,7 @@ def _run_columns(run: Run, settings: AskSettings) -> dict[str, object]:
         "precision": run.facts.get("precision") or resolve_precision(settings.model),
         "adapter_sha256": run.facts.get("adapter_sha256") or "",
         "method": settings.method,
+        "uses_human_answers": settings.human_answers,
         "answering": settings.answering,
         "option_orders": settings.orders,
         "prompt_set": settings.prompt_set,

@@ -108,6 +108,27 @@ SERIES: dict[str, Series] = {
     "examples": Series(
         "with examples", "#0072B2", "#005C90", "#6DB3DC", "triangle-down", "▼", "longdash"
     ),
+    "country_examples": Series(
+        "as a person from …, with examples",
+        *("#D55E00", "#A34700", "#F08A4B", "pentagon", "⬟", "longdashdot"),
+    ),
+    "cross_culture_examples": Series(
+        "cross-culture thinking, with examples",
+        *("#882E72", "#7A2A67", "#C98BBB", "star", "★", "8px 3px"),
+    ),
+    "amplified": Series(
+        "as a person from …, amplified",
+        *("#A6761D", "#7A5612", "#D0A24C", "triangle-right", "▶", "2px 5px"),
+    ),
+    # What is calibrated keeps its colour, and its shape hollow.
+    "calibrated": Series(
+        "as a person from …, calibrated",
+        *("#E69F00", "#8A5A00", "#F2B733", "diamond-open", "◇", "6px 3px 2px 3px"),
+    ),
+    "calibrated_plain": Series(
+        "asked plainly, calibrated",
+        *("#56B4E9", "#14699C", "#7CC6F0", "circle-open", "○", "1px 2px"),
+    ),
 }
 CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 

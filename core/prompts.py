@@ -20,13 +20,18 @@ PROMPTS = DATA / "prompts"
 
 
 class Method(NamedTuple):
-    """How a model is asked. `system` and `user` name texts of a prompt set."""
+    """How answers come about. `system` and `user` name texts of a prompt set.
+
+    uses_human_answers: which of people's answers the method is shown, "" where none. derived: made
+    from answers that other methods gave (core/derived.py); it asks nothing itself.
+    """
 
     name: str
     system: str
     user: str
     needs_culture: bool
-    uses_human_answers: str  # "" where none
+    uses_human_answers: str
+    derived: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -44,23 +49,45 @@ METHODS: dict[str, Method] = {
         "plain_system",
         "examples_user",
         True,
-        "the country's answers to other items",
+        "the country’s answers to other questions",
     ),
     "country_examples": Method(
         "As a person from …, with examples",
         "country_system",
         "examples_user",
         True,
-        "the country's answers to other items",
+        "the country’s answers to other questions",
     ),
     "cross_culture_examples": Method(
         "Cross-culture thinking, with examples",
         "cross_culture_system",
         "examples_user",
         True,
-        "near and far countries and the country's answers to other items",
+        "which countries are near and far, and the country’s answers to other questions",
+    ),
+    "amplified": Method(
+        "As a person from …, amplified", "country_system", "question_user", True, "", derived=True
+    ),
+    "calibrated": Method(
+        "As a person from …, calibrated",
+        "country_system",
+        "question_user",
+        True,
+        "people’s answers to questions of other batteries",
+        derived=True,
+    ),
+    "calibrated_plain": Method(
+        "Asked plainly, calibrated",
+        "plain_system",
+        "question_user",
+        False,
+        "people’s answers to questions of other batteries",
+        derived=True,
     ),
 }
+
+# Those that put questions to a model.
+ASKED = tuple(name for name, method in METHODS.items() if not method.derived)
 
 
 @dataclass(frozen=True)
@@ -205,12 +232,13 @@ def render(
     texts = prompts.texts
     names = _culture_names(culture if how.needs_culture else None, neighbours)
     block, labels, codes = show_options(item, prompts, order)
+    system, user = templates(prompts, method, explain)
     shown = [
-        {"role": "system", "content": _fill(_text(prompts, how.system), **names)},
+        {"role": "system", "content": _fill(system, **names)},
         {
             "role": "user",
             "content": _fill(
-                _text(prompts, "explain_user" if explain else how.user),
+                user,
                 question=item.question,
                 options=block,
                 examples=texts.get("example_separator", "\n\n").join(
@@ -220,6 +248,23 @@ def render(
         },
     ]
     return Rendered(tuple(shown), labels, codes)
+
+
+def templates(prompts: PromptSet, method: str, explain: bool = False) -> tuple[str, str]:
+    """The system and the user text of a method, blanks unfilled.
+
+    explain: the user text that asks for a reason as well. With examples it is made of what stands
+    before the question in "examples_user", and "explain_user".
+    """
+    how = METHODS[method]
+    system, user = _text(prompts, how.system), _text(prompts, how.user)
+    if explain:
+        question, reasons = _text(prompts, "question_user"), _text(prompts, "explain_user")
+        if how.user != "examples_user":
+            user = reasons
+        elif user.endswith(question):
+            user = user.removesuffix(question) + reasons
+    return system, user
 
 
 def _text(prompts: PromptSet, key: str) -> str:

@@ -57,6 +57,12 @@ class Question(NamedTuple):
         return next((side.method for side in self.sides if side.iso3), "country")
 
     @property
+    def country_settings(self) -> AskSettings:
+        """The settings that the countries were asked with; the first run's where none was."""
+        named = [run for run in self.runs if METHODS[run.method].needs_culture]
+        return AskSettings.from_json(named[0].settings) if named else self.settings
+
+    @property
     def answered(self) -> int:
         return sum(run.answered for run in self.runs)
 

@@ -52,9 +52,9 @@ def prompt_for(
     written = settings.answering == "written"
     order = option_orders(item, "given" if written else settings.orders)[0 if written else number]
     near_far, examples = None, []
-    if settings.method.startswith("cross_culture"):
+    if settings.asked_method.startswith("cross_culture"):
         near_far = neighbours(survey, iso3)
-    if settings.method.endswith("examples"):
+    if settings.asked_method.endswith("examples"):
         examples = choose_examples(
             survey,
             item,
@@ -68,7 +68,7 @@ def prompt_for(
     return render(
         item,
         prompts,
-        settings.method,
+        settings.asked_method,
         survey.culture(iso3) if iso3 else None,
         order=order,
         explain=written and settings.explain,

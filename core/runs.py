@@ -117,6 +117,10 @@ def plan_question(
     temperature: float = 0.6,
     top_p: float = 0.9,
     seed: int = 42,
+    examples: int = 5,
+    example_choice: str = "similar",
+    example_evidence: str = "commonest",
+    other_batteries: bool = False,
     prompt_set: str = "pluriscope",
     survey_id: str = BUNDLED_SURVEY,
 ) -> Plan:
@@ -156,6 +160,10 @@ def plan_question(
                     temperature=temperature,
                     top_p=top_p,
                     seed=seed,
+                    examples=examples,
+                    example_choice=example_choice,
+                    example_evidence=example_evidence,
+                    other_batteries=other_batteries,
                     own_item=own,
                 )
             )

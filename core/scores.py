@@ -111,6 +111,7 @@ def record(store: Store, run_id: str, metric: str = HEADLINE, topic: str = "") -
     return {
         "run": run.id,
         "method": run.method,
+        "uses_human_answers": AskSettings.from_json(run.settings).human_answers,
         "metric": metrics.metric(metric).name,
         "mean": {key: mean[key] for key in ("value", "low", "high")},
         "floor": mean["floor"],

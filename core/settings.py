@@ -14,6 +14,12 @@ from core.survey import DATA, Item, Option, Survey
 
 ANSWERING = ("probabilities", "written")
 ORDERS = ("given", "both", "reversed", "cyclic")
+# What demonstrations show of a country, as the label on a score says it.
+EVIDENCE_WORDS = {
+    "commonest": "the country’s commonest answers",
+    "opposite": "the opposite of the country’s answers",
+    "shares": "the shares of the country’s answers",
+}
 
 
 def home() -> Path:
@@ -31,7 +37,8 @@ class AskSettings:
     "probabilities" (exact option probabilities, over option orders) or "written" (`samples`
     sampled answers, in the given order). explain: ask written answers for a sentence as well.
     examples, example_choice, example_evidence, other_batteries: for methods that show answered
-    items, see demonstrations.choose_examples.
+    items, see demonstrations.choose_examples. derived: for methods that are made from the answers
+    of other runs, what core/derived.py records.
     """
 
     model: ModelSpec
@@ -57,11 +64,17 @@ class AskSettings:
     example_evidence: str = "commonest"
     other_batteries: bool = False
     own_item: dict | None = field(default=None)
+    derived: dict | None = field(default=None)
     code_version: str = VERSION
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise PluriscopeError(f"Unknown method {self.method!r}: {', '.join(METHODS)}.")
+        if METHODS[self.method].derived and self.derived is None:
+            raise PluriscopeError(
+                f"“{METHODS[self.method].name}” is made from answers that were given before. "
+                "Ask for the runs it needs, then derive it: python -m core derive."
+            )
         if self.orders not in ORDERS:
             raise PluriscopeError(f"Unknown option order {self.orders!r}: {', '.join(ORDERS)}.")
         if self.answering not in ANSWERING:
@@ -92,6 +105,30 @@ class AskSettings:
         if self.own_item:
             return (own_item(self.own_item["question"], self.own_item["options"]),)
         return survey.select(self.items)
+
+    @property
+    def asked_method(self) -> str:
+        """The method that put the questions; of a derived run, that of the run it came from."""
+        return self.derived["method"] if self.derived else self.method
+
+    @property
+    def human_answers(self) -> str:
+        """Which of people's answers the model was shown or its answers set by; "" where none."""
+        if self.derived:
+            return self.derived["human_answers"]
+        used = METHODS[self.method].uses_human_answers
+        if not self.method.endswith("examples"):
+            return used
+        near_far = METHODS["cross_culture"].uses_human_answers
+        parts = [near_far] if self.method.startswith("cross_culture") else []
+        if self.examples:
+            shown = EVIDENCE_WORDS[self.example_evidence]
+            count = (
+                "one other question" if self.examples == 1 else f"{self.examples} other questions"
+            )
+            apart = ", none of the same battery" if self.other_batteries else ""
+            parts.append(f"{shown} to {count}{apart}")
+        return "; and ".join(parts)
 
     def personas(self) -> tuple[str, ...]:
         """Whom the model answers as: country codes, or "" for nobody in particular."""

@@ -82,6 +82,31 @@ def model_name(run: Run) -> str:
     return describe(AskSettings.from_json(run.settings).model)
 
 
+def human_answers(*of: Run) -> str:
+    """The label of scores that people's answers had a part in: a sentence, "" where they had none.
+
+    Runs of which only some use them are told apart by how they were asked.
+    """
+    used = dict.fromkeys(
+        (METHODS[run.method].name, AskSettings.from_json(run.settings).human_answers) for run in of
+    )
+    sentences = []
+    for what in dict.fromkeys(what for _, what in used if what):
+        who = [f"“{name}”" for name, its in used if its == what]
+        verb = "use" if len(who) > 1 else "uses"
+        subject = f"{words.listed(who)} {verb}" if len(used) > 1 else "This way of asking uses"
+        sentences.append(f"{subject} people’s answers: {what}.")
+    return " ".join(sentences)
+
+
+def headline_runs(asking: Asking) -> list[Run]:
+    """The runs that headline_result speaks of: the plain one and the one that names a country."""
+    found = by_method(asking)
+    named = persona_method(asking)
+    shown = [found[method] for method in ("plain", named) if method in found]
+    return shown or list(found.values())[:1]
+
+
 def is_builtin(run: Run) -> bool:
     """Asked of the teaching model that comes along, which is no evidence about language models."""
     return run.settings["model"]["source"] == "builtin"
@@ -116,6 +141,9 @@ HOW_WORDS = {
     "examples": "with answered examples",
     "country_examples": "as a person from each country, with examples",
     "cross_culture_examples": "to think across cultures, with examples",
+    "amplified": "as a person from each country, amplified",
+    "calibrated": "as a person from each country, calibrated",
+    "calibrated_plain": "plainly, calibrated",
 }
 
 
@@ -140,7 +168,7 @@ def map_result(
     how = HOW_WORDS[run.method]
     if before is None:
         table = scores.closeness(store, run, metric, topic)
-        if run.method == "plain":
+        if not METHODS[run.method].needs_culture:
             finding = words.findings(plain=table)
         else:
             finding = words.findings(country_run=table, how=how)
@@ -237,6 +265,7 @@ def download_table(
         "compared_with": before.id if before else "",
         "model": settings["model"]["source"],
         "method": run.method,
+        "uses_human_answers": AskSettings.from_json(settings).human_answers,
         "metric": metric,
         "topic": topic,
         "survey": settings["survey"],
@@ -718,13 +747,18 @@ def _shown(settings: AskSettings, item: Item, number: int) -> str:
     return f"options shifted by {order[0]}"
 
 
-def prompt_of(store: Store, run: Run, item: Item, iso3: str, number: int = 0) -> Rendered:
-    """The exact messages behind one answer of a run."""
-    settings = AskSettings.from_json(run.settings)
+def prompt_set_of(store: Store, settings: AskSettings) -> PromptSet:
+    """The wording that a run was asked with."""
     texts = store.prompt_texts(settings.prompt_sha256)
     if texts is None:
         raise PluriscopeError("The wording this run was asked with is no longer in the store.")
-    prompts = PromptSet(settings.prompt_set, settings.prompt_set, settings.language, texts)
+    return PromptSet(settings.prompt_set, settings.prompt_set, settings.language, texts)
+
+
+def prompt_of(store: Store, run: Run, item: Item, iso3: str, number: int = 0) -> Rendered:
+    """The exact messages behind one answer of a run."""
+    settings = AskSettings.from_json(run.settings)
+    prompts = prompt_set_of(store, settings)
     persona = iso3 if METHODS[run.method].needs_culture else ""
     return prompt_for(settings, scores.survey_of(store, run), prompts, item, persona, number)
 

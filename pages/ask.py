@@ -11,16 +11,15 @@ import random
 import streamlit as st
 
 import ui
+import ui_methods
 import ui_surveys
 from core import figures, question, runs, words
 from core.errors import PluriscopeError
 from core.jobs import RESUMABLE, UNFINISHED
-from core.prompts import METHODS
 from core.settings import own_item
 
 MOST = 6
 FIRST = ("DEU", "JPN", "KEN")
-ASKED_AS = {METHODS[method].name: method for method in ("country", "cross_culture")}
 DECODING = ("temperature", "top_p", "seed")
 EVERY_TOPIC = "All topics"
 
@@ -37,8 +36,9 @@ def reopen(asked: question.Question) -> None:
     st.session_state["ask_open"] = asked.group
     ui.link_to("ask", "survey", ui_surveys.key_of(asked.survey))
     ui.link_many_to("ask", "people", asked.countries)
-    st.session_state["ask_as"] = METHODS[asked.method].name
+    ui_methods.set_way("ask", asked.method)
     settings = asked.settings
+    ui_methods.set_examples("ask", asked.country_settings)
     ui.set_picker(settings.model)
     ui.set_orders("ask", settings.orders)
     for name in DECODING:
@@ -61,6 +61,7 @@ def still_chosen(asked: question.Question) -> bool:
     return (
         (asked.survey, asked.item, asked.countries) == (survey, item, countries)
         and (not countries or asked.method == as_who)
+        and all(getattr(asked.country_settings, name) == examples[name] for name in examples)
         and (model is None or ui.same_model(model, settings.model))
         and settings.orders == details["orders"]
         and all(getattr(settings, name) == details[name] for name in DECODING)
@@ -98,8 +99,8 @@ def pick_item():
     return survey.item(item_id), None
 
 
-def pick_sides() -> tuple[list[str], str, str]:
-    """Countries in the survey's order, the method, and the words for the blank."""
+def pick_sides() -> tuple[list[str], str, dict, str]:
+    """Countries in the survey's order, the method, its examples, and the words for the blank."""
     picked = ui.linked_many(
         "Countries",
         names,
@@ -109,21 +110,12 @@ def pick_sides() -> tuple[list[str], str, str]:
         max_selections=MOST,
         placeholder="Up to six countries",
     )
-    as_who = st.radio(
-        "The model answers",
-        list(ASKED_AS),
-        key="ask_as",
-        bind="query-params",
-        captions=[
-            "It is told to be an ordinary person of the country.",
-            "The same, and told to think of countries near and far. This shows the model which "
-            "those are, from the survey.",
-        ],
-    )
+    as_who = ui_methods.pick_way("ask")
+    examples = ui_methods.pick_examples("ask") if ui_methods.shows_examples(as_who) else {}
     codes = [culture.iso3 for culture in survey.cultures if culture.iso3 in picked]
     where = words.listed([words.country(names[code]) for code in codes], most=3)
     said = f"plainly and as people from {where}" if codes else "plainly"
-    return codes, ASKED_AS[as_who], said
+    return codes, as_who, examples, said
 
 
 def write_item():
@@ -259,7 +251,7 @@ def before() -> None:
         try:
             plan = runs.plan_question(
                 store, model, cultures=countries, item=None if own else item.id, own=own,
-                method=as_who, survey_id=ui_surveys.key_of(survey), **details,
+                method=as_who, survey_id=ui_surveys.key_of(survey), **examples, **details,
             )  # fmt: skip
         except PluriscopeError as error:
             st.error(ui.plain(str(error)))
@@ -317,6 +309,7 @@ def after(asked: question.Question, job: dict | None) -> None:
             st.code(question.as_text(store, asked), language=None, wrap_lines=True)
         ui.share("ask", ask=asked.group)
     ui.teaching_note(*asked.runs)
+    ui.evidence_note(*asked.runs)
     st.caption(words.CAUTION)
 
 
@@ -360,7 +353,7 @@ names = {culture.iso3: culture.name for culture in survey.cultures}
 with model_blank:
     model = ui.model_picker()
 with places_blank:
-    countries, as_who, places_said = pick_sides()
+    countries, as_who, examples, places_said = pick_sides()
 with more_blank:
     details = how_exactly()
 ui.fill(ask_model=ui.model_words(ui.picked_model()), ask_places=places_said)

@@ -93,6 +93,7 @@ with head:
     st.title(ui.plain(finding.headline))
     st.markdown(ui.plain(finding.paragraph), width=ui.READING)
     ui.teaching_note(*asking.runs)
+    ui.evidence_note(*asking.runs)
     ui.under_way_note(asking)
 
 scored = views.country_scores(store, asking, iso3, measure)

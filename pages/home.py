@@ -62,6 +62,7 @@ elif not views.is_complete(asking):
     st.title(words.QUESTION)
     st.markdown(WHAT, width=ui.READING)
     ui.teaching_note(*asking.runs)
+    ui.evidence_note(*views.headline_runs(asking))
     busy = ui.jobs().busy()
     st.fragment(so_far, run_every=3.0 if busy else None)()
     if not busy:
@@ -73,6 +74,7 @@ else:
     st.title(ui.plain(result.finding.headline))
     st.markdown(ui.plain(result.finding.paragraph), width=ui.READING)
     ui.teaching_note(*asking.runs)
+    ui.evidence_note(*views.headline_runs(asking))
     drawn = figures.closeness_map(result.table, dark=ui.is_dark(), narrow=ui.is_narrow())
     ui.figure(
         drawn,

@@ -69,6 +69,7 @@ with head:
     st.title(ui.plain(finding.headline))
     st.markdown(ui.plain(finding.paragraph), width=ui.READING)
     ui.teaching_note(*asking.runs)
+    ui.evidence_note(*asking.runs)
     ui.under_way_note(asking)
 
 listing, detail = st.columns([5, 6], gap="large")

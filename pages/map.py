@@ -127,6 +127,7 @@ with head:
     st.title(ui.plain(result.finding.headline))
     st.markdown(ui.plain(result.finding.paragraph), width=ui.READING)
     ui.teaching_note(run, *([before] if before else []))
+    ui.evidence_note(run, *([before] if before else []))
     ui.under_way_note(asking)
 
 file_name = f"pluriscope-{run.id}{f'-and-{before.id}' if before else ''}-{measure}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import streamlit as st
 
 import ui
+import ui_methods
 import ui_surveys
 from core import runs, words
 from core.errors import PluriscopeError
@@ -18,7 +19,6 @@ from core.store import BUNDLED_SURVEY
 
 SETS = ("The core set", "One topic", "Every question", "My own choice")
 PLACES = ("The 18 of the CultureSPA study", "Every country", "My own choice")
-WAYS = {"plain": "Plainly", "country": "As a person from …", "cross_culture": "Cross-culture"}
 ANSWERING = {"Probabilities": "probabilities", "Written answers": "written"}
 
 queue, store = ui.jobs(), ui.store()
@@ -70,29 +70,12 @@ def which_countries() -> tuple[str | list[str], str]:
     return picked, words.listed([names[code] for code in picked], most=3)
 
 
-def which_ways() -> tuple[list[str], str]:
-    chosen = st.pills(
-        "How the model is asked",
-        list(WAYS.values()),
-        selection_mode="multi",
-        default=[WAYS["plain"], WAYS["country"]],
-        key="ways",
-        bind="query-params",
-        help=(
-            "Plainly: as nobody in particular. As a person from …: as somebody who lives in the "
-            "country. Cross-culture: the same, told to think of countries near and far; this shows "
-            "the model which countries those are, from the survey."
-        ),
-    )
-    methods = [method for method, name in WAYS.items() if name in chosen]
-    if methods == ["plain"]:
-        return methods, "plainly, beside people"
-    said = {
-        "plain": "plainly",
-        "country": "as people",
-        "cross_culture": "as people who compare countries",
-    }
-    return methods, words.listed([said[method] for method in methods]) or "in no way yet, people"
+def which_ways() -> tuple[list[str], dict, str]:
+    """Methods, the settings of those that show examples, and the words for both."""
+    methods, said = ui_methods.pick_ways("run")
+    if not any(map(ui_methods.shows_examples, methods)):
+        return methods, {}, said
+    return methods, ui_methods.pick_examples("run"), said
 
 
 def how_exactly() -> dict:
@@ -163,7 +146,8 @@ def at_work(job: dict) -> None:
 
 def so_far(job: dict) -> None:
     """First results: how close the answers are to people's, with what there is by now."""
-    scores = {run.method: ui.score_so_far(run) for run in map(store.run, job["runs"])}
+    asked = [store.run(run_id) for run_id in job["runs"]]
+    scores = {run.method: ui.score_so_far(run) for run in asked}
     if not any(score == score for score in scores.values()):
         return
     with st.container(horizontal=True, gap="large"):
@@ -178,6 +162,7 @@ def so_far(job: dict) -> None:
         "So far, of 100: each over the countries and questions asked by now, so not yet to be "
         "compared. The final score comes with its interval."
     )
+    ui.evidence_note(*asked)
 
 
 def in_line(job: dict, first: bool, last: bool) -> None:
@@ -244,7 +229,7 @@ with items_blank:
     items, items_said = which_items()
     items_said += ui_surveys.said_of(survey)
 with ways_blank:
-    methods, ways_said = which_ways()
+    methods, examples, ways_said = which_ways()
 with places_blank:
     countries, places_said = which_countries()
 with more_blank:
@@ -266,6 +251,7 @@ try:
             cultures=countries,
             items=items,
             survey_id=ui_surveys.key_of(survey),
+            **examples,
             **details,
         )
         estimate = runs.estimate(store, plan)

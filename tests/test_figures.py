@@ -14,6 +14,7 @@ import pytest
 from core import figures, survey
 from core.figures import CHANGE, CLOSENESS, DARK, LIGHT, SERIES
 from core.metrics import METRICS
+from core.prompts import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 SURVEY = survey.load_bundled()
@@ -88,8 +89,14 @@ def test_type_can_be_read_on_its_page(on):
 
 
 def test_a_series_is_known_by_its_shape_too():
-    for trait in ("colour", "symbol", "sign", "dash"):
+    for trait in ("symbol", "sign", "dash"):
         assert len({getattr(look, trait) for look in SERIES.values()}) == len(SERIES)
+    filled = [look.colour for look in SERIES.values() if not look.symbol.endswith("-open")]
+    assert len(set(filled)) == len(filled)
+
+
+def test_every_method_has_a_look_of_its_own():
+    assert METHODS.keys() <= SERIES.keys()
 
 
 def test_the_theme_and_the_figures_lie_on_the_same_page():

@@ -70,6 +70,10 @@ def test_each_library_stays_in_its_home(path):
 
 
 def test_pages_and_what_they_import_never_load_torch():
-    modules = ["ui", *(f"core.{name}" for name in ("jobs", "runs", "scores", "figures", "words"))]
+    modules = [
+        "ui",
+        "ui_methods",
+        *(f"core.{name}" for name in ("jobs", "runs", "scores", "figures", "words")),
+    ]
     code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

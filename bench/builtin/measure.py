@@ -26,7 +26,7 @@ from core.catalogue import BUILTIN, ModelSpec
 from core.demonstrations import modal_codes, neighbours
 from core.generation import generate
 from core.models import Loaded, load
-from core.prompts import METHODS, Example, load_prompt_set, option_orders, render
+from core.prompts import ASKED, METHODS, Example, load_prompt_set, option_orders, render
 from core.responses import parse
 from core.scoring import Request, score
 from core.survey import Culture, Item, Survey, load_bundled
@@ -170,8 +170,8 @@ def label_mass(asker: Asker, countries: int = 3) -> dict[str, float]:
     asker.mass.clear()
     some = asker.paper[:: max(1, len(asker.paper) // countries)][:countries]
     core = asker.survey.select("core")
-    for method, how in METHODS.items():
-        cultures = some if how.needs_culture else [None]
+    for method in ASKED:
+        cultures = some if METHODS[method].needs_culture else [None]
         if "examples" in method:
             asker.ask(method, cultures[:1], core, "both")
             continue
@@ -311,7 +311,7 @@ def measure(folder: Path, quick: bool, say: Callable[[str], None] = print) -> di
         "parameters": sum(p.numel() for p in loaded.model.parameters()),
         "folder_mb": round(size, 1),
     }
-    methods = ("plain", "country", "cross_culture") if quick else tuple(METHODS)
+    methods = ("plain", "country", "cross_culture") if quick else ASKED
     figures["paper_score"] = scores(asker, methods, say)
     for name, part in (
         ("plain_by_region", lean),

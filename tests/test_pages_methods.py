@@ -1,0 +1,102 @@
+"""Every way of asking on the pages: chosen, asked of a tiny real model, and labelled."""
+
+import pytest
+
+import ui
+from core import export, question, runs, scores, views
+from core.catalogue import ModelSpec
+from core.settings import AskSettings
+from tests.conftest import pages_on
+from tests.test_pages_work import button, choose, said, wait
+
+
+@pytest.fixture(scope="module")
+def working(tmp_path_factory):
+    """Pages on one home for all tests here, so that torch loads once."""
+    home = tmp_path_factory.mktemp("methods")
+    (home / "demo-made").write_text("", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLURISCOPE_HOME", str(home))
+        with pages_on(home) as page:
+            yield page
+
+
+def settings_of(run) -> AskSettings:
+    return AskSettings.from_json(run.settings)
+
+
+# -- examples --------------------------------------------------------------------------------------
+
+
+def test_a_run_with_examples_is_asked_as_chosen_and_labelled_everywhere(working, tiny_model):
+    at = working("run", places="My own choice", who="Kenya")
+    choose(at, tiny_model)
+    at.radio(key="set").set_value("One topic").run()
+    at.selectbox(key="set_topic").set_value("Economic Values").run()
+    assert not any(one.key == "run_examples" for one in at.slider)  # nothing to choose yet
+    at.pills(key="ways").set_value(["Plainly", "As a person, with examples"]).run()
+    at.slider(key="run_examples").set_value(3)
+    at.selectbox(key="run_example_choice").set_value("topic")
+    at.segmented_control(key="run_example_evidence").set_value("shares")
+    at.toggle(key="run_other_batteries").set_value(True).run()
+    button(at, "Start").click().run()
+    at = wait(at)
+    assert not at.exception
+
+    asking = runs.askings(ui.store())[0]
+    plain, shown = asking.runs
+    settings = settings_of(shown)
+    assert settings.method == "country_examples"
+    assert (settings.examples, settings.example_choice) == (3, "topic")
+    assert (settings.example_evidence, settings.other_batteries) == ("shares", True)
+
+    uses = "the shares of the country’s answers to 3 other questions, none of the same battery"
+    assert settings.human_answers == uses and settings_of(plain).human_answers == ""
+    label = f"“As a person from …, with examples” uses people’s answers: {uses}."
+    for page in ("map", "items", "country", "home"):
+        at = working(page, **({} if page == "home" else {"run": asking.group}))
+        assert not at.exception
+        assert uses in said(at), page
+    assert label in said(working("items", run=asking.group))
+    store = ui.store()
+    assert scores.record(store, shown.id)["uses_human_answers"] == uses
+    assert scores.record(store, plain.id)["uses_human_answers"] == ""
+    assert set(export.run_table(store, shown.id)["uses_human_answers"]) == {uses}
+    assert f"People’s answers used: {uses}" in export.provenance_text(store, shown)
+    assert "People’s answers used: none" in export.provenance_text(store, plain)
+    table = views.map_result(store, shown).table
+    assert set(views.download_table(table, shown)["uses_human_answers"]) == {uses}
+
+
+def test_a_question_with_examples_shows_them_also_for_the_written_answer(working, tiny_model):
+    at = working("ask", item="Q106", people="KEN")
+    choose(at, tiny_model)
+    at.radio(key="ask_as").set_value("As a person from …, with examples").run()
+    at.slider(key="ask_examples").set_value(2).run()
+    button(at, "Ask").click().run()
+    group = at.query_params["ask"]
+    at = wait(at)
+    assert not at.exception
+    asked = question.load(ui.store(), group[0] if isinstance(group, list) else group)
+    kenya = asked.sides[1]
+    assert kenya.method == "country_examples" and kenya.shares.sum() == pytest.approx(1, abs=1e-5)
+    for prompt in question.prompts(ui.store(), asked.item, kenya).values():
+        user = prompt.messages[1]["content"]
+        assert user.count("Answer: ") == 2
+    written = question.prompts(ui.store(), asked.item, kenya)["For the written answer"]
+    assert "explain in one or two sentences" in written.messages[1]["content"]
+    assert "country’s commonest answers to 2 other questions" in said(at)
+
+    at = working("ask", ask=asked.group)
+    assert at.slider(key="ask_examples").value == 2
+    assert at.radio(key="ask_as").value == "As a person from …, with examples"
+
+
+def test_no_examples_are_no_use_of_answers():
+    settings = {"model": ModelSpec("builtin"), "method": "examples", "cultures": ("KEN",)}
+    rest = {"items": ("Q1",), "item_set": "", "survey": "wvs7", "survey_version": "x"}
+    wording = {"prompt_set": "pluriscope", "prompt_sha256": ""}
+    none = AskSettings(**settings, **rest, **wording, examples=0)
+    one = AskSettings(**settings, **rest, **wording, examples=1, example_evidence="opposite")
+    assert none.human_answers == ""
+    assert one.human_answers == "the opposite of the country’s answers to one other question"
