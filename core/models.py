@@ -479,15 +479,16 @@ def _strip(model: Any) -> None:
 
 
 @contextmanager
-def memory_in_words(name: str) -> Iterator[None]:
-    """Turn a lack of memory, on a card or not, into a ModelError."""
+def memory_in_words(name: str, words: str | None = None) -> Iterator[None]:
+    """Turn a lack of memory, on a card or not, into a ModelError. words: with a {name} in it."""
+    sentence = (words or OUT_OF_MEMORY).format(name=name)
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise _out_of_memory(name) from error
+        raise ModelError(sentence) from error
     except RuntimeError as error:
         if "can't allocate memory" in str(error) or "out of memory" in str(error):
-            raise _out_of_memory(name) from error
+            raise ModelError(sentence) from error
         raise
 
 
@@ -513,11 +514,10 @@ def _in_words(name: str) -> Iterator[None]:
         raise ModelError(f"{name} could not be loaded: {text[:300]}") from error
 
 
-def _out_of_memory(name: str) -> ModelError:
-    return ModelError(
-        f"There is not enough memory for {name}. Choose a lower precision (4-bit needs the "
-        "least) or a smaller model, or close other programs."
-    )
+OUT_OF_MEMORY = (
+    "There is not enough memory for {name}. Choose a lower precision (4-bit needs the least) or a "
+    "smaller model, or close other programs."
+)
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from core import VERSION
-from core.catalogue import ModelSpec
+from core.catalogue import ModelSpec, resolve_precision
 from core.errors import PluriscopeError
 from core.prompts import METHODS, option_orders
 from core.survey import DATA, Item, Option, Survey
@@ -167,6 +168,7 @@ LABELS = ("hard", "soft")
 CHOOSE = ("differing", "same", "random", "all", "balanced")
 CONTROLS = ("", "shuffled", "world_mean")
 MODES = ("joint", "specific")
+TRAINING_PRECISIONS = ("nf4", "bf16", "fp32")
 
 
 @dataclass(frozen=True)
@@ -248,9 +250,10 @@ ARMS: dict[str, Arm] = {
 class Lora:
     """How an adapter is trained. Defaults are the CultureSPA study's (method.md A7 figures).
 
-    precision: of the base while it is tuned: "auto" (4-bit on large models, fp32 for the built-in
-    one), "nf4" (QLoRA), "bf16", "fp32". batch: examples to a step. micro_tokens: most tokens
-    computed at once; smaller needs less memory and changes nothing else. checkpoint_every: steps.
+    precision: of the base while it is tuned: "auto" (as it is asked; else 4-bit on large models and
+    fp32 for the built-in one), "nf4" (QLoRA), "bf16", "fp32". batch: examples to a step.
+    micro_tokens: most tokens computed at once; smaller needs less memory and changes nothing else.
+    checkpoint_every: steps.
     """
 
     rank: int = 8
@@ -270,8 +273,31 @@ class Lora:
         positive = (self.rank, self.alpha, self.learning_rate, self.epochs, self.batch)
         if min(*positive, self.micro_tokens, self.checkpoint_every) <= 0:
             raise PluriscopeError("Rank, alpha, learning rate, epochs and batch must be above 0.")
+        if self.precision not in ("auto", *TRAINING_PRECISIONS):
+            raise PluriscopeError(
+                f"A model is tuned in {', '.join(TRAINING_PRECISIONS)} or auto, not in "
+                f"{self.precision!r}."
+            )
         if not 0 <= self.dropout < 1 or not 0 <= self.warmup < 1:
             raise PluriscopeError("Dropout and warm-up lie between 0 and 1.")
+
+    def steps_per_epoch(self, examples: int) -> int:
+        """Whole batches only, as in the study: 62,127 examples at batch 128 make 485 steps.
+
+        Which examples are left over is drawn anew in each epoch. Fewer than a batch are one step.
+        """
+        return max(examples // self.batch, 1)
+
+    def steps(self, examples: int) -> int:
+        """Optimizer steps of the whole training (transformers' rule: epochs rounded up)."""
+        return math.ceil(self.epochs * self.steps_per_epoch(examples))
+
+    def base(self, spec: ModelSpec) -> ModelSpec:
+        """The bare model an adapter is trained on, with the precision it is loaded in."""
+        usable = spec.precision if spec.precision in TRAINING_PRECISIONS else "auto"
+        chosen = usable if self.precision == "auto" else self.precision
+        bare = replace(spec, adapter=None, precision=chosen)
+        return replace(bare, precision=resolve_precision(bare))
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,15 @@ app never imports torch and never holds a model; if this process dies (out of me
 native code), the app goes on, says so, and what was answered is already saved. This process ends
 when its input closes, so it never outlives the app.
 
-Commands: {"do": "ask", "job", "runs": [...], "survey_file"}, {"do": "stop", "job"},
-{"do": "unload"}. Events carry the job they belong to: phase, facts, answers, text, done, stopped,
+Commands: {"do": "ask", "job", "runs": [...], "survey_file"}, {"do": "tune", "job", "model",
+"examples", "lora", "seed", "folder", "title", "iso3"}, {"do": "stop", "job"}, {"do": "unload"}.
+Events carry the job they belong to: phase, facts, answers, text, training, trained, done, stopped,
 failed; "model" says what is held now.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import queue
@@ -29,7 +31,7 @@ from core.catalogue import ModelSpec
 from core.errors import PluriscopeError
 from core.prompts import PromptSet
 from core.responses import Planned, ask, plan
-from core.settings import AskSettings
+from core.settings import AskSettings, Lora
 from core.survey import Survey, load_bundled, load_snapshot
 
 
@@ -52,6 +54,7 @@ class Worker:
         self.channel = channel
         self.stopped: set[str] = set()
         self._shelf = None
+        self._base: tuple | None = None  # what was trained on last: (spec, Loaded)
 
     @property
     def shelf(self):
@@ -115,6 +118,49 @@ class Worker:
             for run_id, batch in rows.items():
                 self.channel.send("answers", job=job, run=run_id, answers=batch)
 
+    def tune(self, command: dict) -> None:
+        """Train one adapter. The model that is asked makes room first."""
+        from core.tuning import train
+
+        job, lora = command["job"], Lora(**command["lora"])
+        if self.shelf.current:
+            self.unload()
+        trained = None
+        try:
+            trained = train(
+                ModelSpec.from_json(command["model"]),
+                Path(command["examples"]),
+                lora,
+                Path(command["folder"]),
+                seed=command["seed"],
+                title=command.get("title", ""),
+                base=self._training_base(command, lora),
+                on_phase=lambda phase: self.channel.send("phase", job=job, phase=phase),
+                on_step=lambda step: self.channel.send("training", job=job, **step._asdict()),
+                stop=self.stop_asked(job),
+            )
+        finally:
+            if not (trained and trained.complete and command.get("iso3")):
+                self._let_go_of_base()
+        self.channel.send("trained", job=job, sha256=trained.sha256, facts=trained.facts)
+
+    def _training_base(self, command: dict, lora: Lora):
+        """The base to train on. Of several adapters, one for each country, it is read once."""
+        from core.tuning import load_base
+
+        spec = lora.base(ModelSpec.from_json(command["model"]))
+        if self._base is None or self._base[0] != spec:
+            self._let_go_of_base()
+            self.channel.send("phase", job=command["job"], phase="loading")
+            self._base = (spec, load_base(spec, lora))
+        return self._base[1]
+
+    def _let_go_of_base(self) -> None:
+        if self._base is not None:
+            self._base[1].release()
+            self._base = None
+            gc.collect()
+
     def _load(self, job: str, run_id: str, spec: ModelSpec):
         self.channel.send("phase", job=job, phase="loading")
         began = time.monotonic()
@@ -155,8 +201,12 @@ class Worker:
         """Do one command; whatever happens, the app hears how it ended."""
         job = command.get("job")
         try:
+            if command["do"] != "tune":
+                self._let_go_of_base()
             if command["do"] == "ask":
                 self.ask(command)
+            elif command["do"] == "tune":
+                self.tune(command)
             elif command["do"] == "unload":
                 self.unload()
                 return

@@ -10,7 +10,17 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FLOW = [
     *("__init__", "errors", "survey", "prompts", "demonstrations", "catalogue", "settings"),
-    *("models", "tree", "scoring", "generation", "store", "responses", "importers", "metrics"),
+    *(
+        "models",
+        "tree",
+        "scoring",
+        "generation",
+        "tuning",
+        "store",
+        "responses",
+        "importers",
+        "metrics",
+    ),
     "relations",
     *("scores", "export", "worker", "jobs", "runs", "words", "views", "question", "figures"),
     "__main__",
@@ -19,9 +29,21 @@ HOMES = {
     "streamlit": {"app.py", "pages", *(path.name for path in ROOT.glob("ui*.py"))},
     "duckdb": {"core/store.py", "core/importers/reading.py"},
     "plotly": {"core/figures.py"},
-    "torch": {"core/models.py", "core/tree.py", "core/scoring.py", "core/generation.py"},
-    "transformers": {"core/models.py", "core/tree.py", "core/scoring.py", "core/generation.py"},
-    "peft": {"core/models.py"},
+    "torch": {
+        "core/models.py",
+        "core/tree.py",
+        "core/scoring.py",
+        "core/generation.py",
+        "core/tuning.py",
+    },
+    "transformers": {
+        "core/models.py",
+        "core/tree.py",
+        "core/scoring.py",
+        "core/generation.py",
+        "core/tuning.py",
+    },
+    "peft": {"core/models.py", "core/tuning.py"},
     "bitsandbytes": {"core/models.py"},
 }
 

@@ -1,0 +1,746 @@
+"""Train a LoRA adapter: the loss on answers alone, shared beginnings computed once, resumable.
+
+An example is a prompt and what is to be answered: one option (its tokens and the end of the turn
+are learned, as transformers' Trainer would) or a share for each option (the model's probabilities
+are drawn towards them). The prompts of a step form a tree of tokens, as in asking; only positions
+whose next token matters go through the output head. Neither changes a gradient: they are those of
+the plain padded batch.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import psutil
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft.helpers import disable_input_dtype_casting
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as to_safetensors
+
+from core import catalogue
+from core.catalogue import ModelSpec
+from core.errors import ModelError, PluriscopeError
+from core.models import Loaded, Phase, load, memory_in_words
+from core.scoring import (
+    SINGLE,
+    TOKEN,
+    Query,
+    Reply,
+    Request,
+    log_probabilities,
+    padded_forward,
+    padded_rows,
+    prompts,
+    shares_beginnings,
+    wanted_tokens,
+)
+from core.settings import Lora
+from core.tree import BLOCK, Pack, attending, common, last_mlp_only
+
+CPU_TOKENS = 1024  # distinct tokens at once: more gain nothing on a CPU and need memory
+CUDA_BLOCK = 1024  # queries of one attention call on a graphics card, which minds many small ones
+
+
+class Step(NamedTuple):
+    """One optimizer step. loss: mean over the batch, before the step. rate: of learning.
+
+    tokens_per_second: of the batch as written, shared beginnings counted each time. memory_bytes:
+    most the card has held, or what the process holds. grad_norm: before clipping.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    rate: float
+    tokens_per_second: float
+    memory_bytes: int
+    grad_norm: float
+
+
+class Trained(NamedTuple):
+    """sha256: of the adapter's weights. facts: how it was made, for the store and the card."""
+
+    sha256: str
+    facts: dict
+    complete: bool
+
+
+# -- what is learned -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """One example as the engine needs it.
+
+    prompt: TOKEN[n]. queries: what follows the prompt, and the tokens wanted after that. terms:
+    for each label the (query, target) whose log-probabilities add up to its own. target: the share
+    of each label. weight: how much it counts; count: of it in the mean the loss is (answer tokens
+    for hard labels, 1 otherwise). shift: the world's shares of the labels and the weight of that
+    term.
+    """
+
+    prompt: np.ndarray
+    queries: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+    terms: tuple[tuple[tuple[int, int], ...], ...]
+    target: np.ndarray
+    weight: float
+    count: float
+    shift: tuple[np.ndarray, float] | None
+
+    @property
+    def tokens(self) -> int:
+        """Of the prompt and the longest beginning of an answer whose next token is wanted."""
+        return len(self.prompt) + max(len(after) for after, _ in self.queries)
+
+
+def read_examples(path: Path) -> list[dict]:
+    """The lines of a file of examples. Raises PluriscopeError at the first that is not one."""
+    examples = []
+    with open(path, encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                example = json.loads(line)
+                target = np.asarray(example["target"], dtype=float)
+                good = (
+                    len(target) == len(example["labels"]) > 1
+                    and (target >= 0).all()
+                    and abs(target.sum() - 1) < 1e-3
+                    and float(example.get("weight", 1.0)) > 0
+                    and len(example["messages"]) > 0
+                )
+            except (ValueError, KeyError, TypeError):
+                good = False
+            if not good:
+                raise PluriscopeError(
+                    f"Line {number} of {path.name} is not a training example: it needs messages, "
+                    "labels, and a target with a share for each label that add up to 1."
+                )
+            examples.append(example)
+    if not examples:
+        raise PluriscopeError(
+            "There are no examples to train on. Choose more questions or countries, or a way of "
+            "choosing examples that keeps more of them."
+        )
+    return examples
+
+
+def lessons(loaded: Loaded, examples: Sequence[dict]) -> list[Lesson]:
+    """Examples in tokens. Labels are hard where every target of the file is one label alone."""
+    hard = all(max(example["target"]) > 1 - 1e-6 for example in examples)
+    asked = [Request(example["messages"], example["labels"]) for example in examples]
+    limit = getattr(loaded.model.config, "max_position_embeddings", None)
+    made = []
+    for example, (prompt, reply) in zip(examples, prompts(loaded, asked), strict=True):
+        lesson = _hard(example, prompt, reply) if hard else _soft(example, prompt, reply)
+        if limit and lesson.tokens > limit:
+            raise ModelError(
+                f"An example has {lesson.tokens:,} tokens, more than {loaded.name} can read "
+                f"({limit:,}). Leave it out, or choose another model."
+            )
+        made.append(lesson)
+    return made
+
+
+def _hard(example: dict, prompt: np.ndarray, reply: Reply) -> Lesson:
+    """The label's tokens and the end of the turn, each from what stands before it."""
+    tail = reply.labels[int(np.argmax(example["target"]))] + reply.end
+    return Lesson(
+        prompt,
+        queries=tuple((tail[:i], (token,)) for i, token in enumerate(tail)),
+        terms=(tuple((i, 0) for i in range(len(tail))),),
+        target=np.ones(1),
+        weight=float(example.get("weight", 1.0)),
+        count=float(len(tail)),
+        shift=None,
+    )
+
+
+def _soft(example: dict, prompt: np.ndarray, reply: Reply) -> Lesson:
+    """The probability of each label, as asking scores it."""
+    rule, wanted = wanted_tokens(reply)
+    slots = {after: slot for slot, after in enumerate(wanted)}
+    targets = {after: list(nexts) for after, nexts in wanted.items()}
+    terms = []
+    for label in reply.labels:
+        tail = label if rule == SINGLE else label + reply.end
+        terms.append(
+            tuple((slots[tail[:i]], targets[tail[:i]].index(t)) for i, t in enumerate(tail))
+        )
+    target = np.asarray(example["target"], dtype=float)
+    shift = example.get("shift")
+    return Lesson(
+        prompt,
+        queries=tuple((after, tuple(targets[after])) for after in wanted),
+        terms=tuple(terms),
+        target=target / target.sum(),
+        weight=float(example.get("weight", 1.0)),
+        count=1.0,
+        shift=(np.asarray(shift["world"], dtype=float), float(shift.get("weight", 1.0)))
+        if shift
+        else None,
+    )
+
+
+# -- the loss of a batch ---------------------------------------------------------------------------
+
+
+class Engine(NamedTuple):
+    """How a batch is computed. budget: most tokens computed at once. shared: along a tree, each
+    distinct beginning once; else whole prompts, padded."""
+
+    loaded: Loaded
+    budget: int
+    shared: bool
+
+
+def backward(engine: Engine, batch: Sequence[Lesson]) -> float:
+    """Add the gradients of a batch's loss to the weights that are trained; give the loss.
+
+    The loss is sum(weight * loss) / sum(weight * count) over the whole batch, however it is cut
+    into pieces that fit.
+    """
+    whole = sum(lesson.weight * lesson.count for lesson in batch)
+    loss = 0.0
+    for computed in (_packs if engine.shared else _rows)(engine, batch):
+        with computed as (logits, wanted):
+            part = _loss(logits, wanted, batch, whole)
+            part.backward()
+        loss += float(part.detach())
+        del part, logits
+    return loss
+
+
+Wanted = list[tuple[int, Query]]  # a row of logits, and what is to be read off it
+
+
+def _loss(
+    logits: torch.Tensor, wanted: Wanted, batch: Sequence[Lesson], whole: float
+) -> torch.Tensor:
+    """What some examples of a batch add to its loss. logits: [rows, vocabulary].
+
+    For each example the cross-entropy between target and labels, less the target's entropy.
+    """
+    found = log_probabilities(
+        logits,
+        [row for row, query in wanted for _ in query.targets],
+        [token for _, query in wanted for token in query.targets],
+    )
+    starts, size = {}, 0
+    for _, query in wanted:
+        starts[query.request, query.slot] = size
+        size += len(query.targets)
+    factors, constant = np.zeros(size, dtype=np.float32), 0.0
+    further = found.new_zeros(())
+    for index in dict.fromkeys(query.request for _, query in wanted):
+        lesson = batch[index]
+        weight = lesson.weight / whole
+        places = [[starts[index, slot] + at for slot, at in term] for term in lesson.terms]
+        for share, term in zip(lesson.target, places, strict=True):
+            factors[term] += weight * share
+        positive = lesson.target[lesson.target > 0]
+        constant += weight * float((positive * np.log(positive)).sum())
+        if lesson.shift:
+            labels = torch.stack([found[term].sum() for term in places])
+            further = further + weight * lesson.shift[1] * _shift(labels, lesson)
+    return constant - (torch.from_numpy(factors).to(found.device) * found).sum() + further
+
+
+def _shift(labels: torch.Tensor, lesson: Lesson) -> torch.Tensor:
+    """KL divergence between people's and the model's shift away from the world.
+
+    A shift is the shares divided by the world's, normalised: what sets a country apart weighs more
+    than what it has in common. labels: log-probabilities [K]. After DSA, arXiv 2510.21977.
+    """
+    world = np.maximum(lesson.shift[0], RAREST)
+    human = lesson.target / world
+    human = human / human.sum()
+    model = torch.log_softmax(labels - labels.new_tensor(np.log(world)), dim=0)
+    positive = human > 0
+    entropy = float((human[positive] * np.log(human[positive])).sum())
+    return entropy - (labels.new_tensor(human) * model).sum()
+
+
+RAREST = 0.01  # a share of the world's below this would let one rare option decide the shift
+
+
+def _queries(lesson: Lesson, index: int) -> list[Query]:
+    """What is read of an example, in the order of the tree."""
+    prompt = lesson.prompt.tobytes()
+    return sorted(
+        (
+            Query(prompt + np.asarray(after, dtype=TOKEN).tobytes(), wanted, index, slot)
+            for slot, (after, wanted) in enumerate(lesson.queries)
+        ),
+        key=lambda query: query.key,
+    )
+
+
+def _packs(engine: Engine, batch: Sequence[Lesson]) -> Iterator[Any]:
+    """A batch in packs of at most `budget` distinct tokens; what begins alike lies together."""
+    block = CUDA_BLOCK if engine.loaded.device.type == "cuda" else BLOCK
+    empty = np.empty(0, dtype=TOKEN)
+    pack, wants, last = Pack(block), [], empty
+    for index in sorted(range(len(batch)), key=lambda i: batch[i].prompt.tobytes()):
+        queries = _queries(batch[index], index)
+        if pack.size and pack.size + _growth(last, queries) > engine.budget:
+            yield _computed_pack(engine.loaded, pack, wants)
+            pack, wants, last = Pack(block), [], empty
+        for query in queries:
+            ids = np.frombuffer(query.key, dtype=TOKEN)
+            pack.back_to(common(last, ids))
+            pack.add(ids[pack.depth :])
+            wants.append((pack.last, query))
+            last = ids
+    yield _computed_pack(engine.loaded, pack, wants)
+
+
+def _growth(last: np.ndarray, queries: Sequence[Query]) -> int:
+    """How many tokens a pack grows by."""
+    grown = 0
+    for query in queries:
+        ids = np.frombuffer(query.key, dtype=TOKEN)
+        grown += len(ids) - common(last, ids)
+        last = ids
+    return grown
+
+
+@contextmanager
+def _computed_pack(
+    loaded: Loaded, pack: Pack, wants: list[tuple[int, Query]]
+) -> Iterator[tuple[torch.Tensor, Wanted]]:
+    """Logits where they matter. Gradients are taken within, since layers may be computed again."""
+    places = sorted({place for place, _ in wants})
+    row = {place: i for i, place in enumerate(places)}
+    keep = torch.tensor(places, device=loaded.device)
+    with (
+        attending(loaded.model, pack.blocks, 0),
+        last_mlp_only(loaded.model, keep, pack.size),
+    ):
+        with _mixed(loaded):
+            out = loaded.model(**pack.inputs(loaded.device), use_cache=False, logits_to_keep=keep)
+        yield out.logits[0], [(row[place], query) for place, query in wants]
+
+
+def _rows(engine: Engine, batch: Sequence[Lesson]) -> Iterator[Any]:
+    """A batch in groups of like length, right-padded to at most `budget` tokens."""
+    order = sorted(range(len(batch)), key=lambda i: batch[i].tokens)
+    start = 0
+    while start < len(order):
+        end = start + 1
+        while end < len(order) and (end - start + 1) * batch[order[end]].tokens <= engine.budget:
+            end += 1
+        yield _computed_rows(
+            engine.loaded, [q for i in order[start:end] for q in _queries(batch[i], i)]
+        )
+        start = end
+
+
+@contextmanager
+def _computed_rows(
+    loaded: Loaded, queries: Sequence[Query]
+) -> Iterator[tuple[torch.Tensor, Wanted]]:
+    with _mixed(loaded):
+        logits, found = padded_forward(loaded.model, padded_rows(queries))
+    yield logits, list(enumerate(found))
+
+
+def _mixed(loaded: Loaded) -> Any:
+    """A bf16 base computes in bf16 throughout; the adapter's weights are cast as they are used."""
+    if loaded.model.dtype is torch.bfloat16:
+        return torch.autocast(loaded.device.type, torch.bfloat16)
+    return nullcontext()
+
+
+# -- the schedule ----------------------------------------------------------------------------------
+
+
+def learning_rate(lora: Lora, step: int, steps: int) -> float:
+    """Linear warm-up, then half a cosine down to zero, as transformers has it. step: from 0."""
+    warm = math.ceil(lora.warmup * steps)
+    if step < warm:
+        return lora.learning_rate * step / max(warm, 1)
+    gone = (step - warm) / max(steps - warm, 1)
+    return lora.learning_rate * max(0.0, 0.5 * (1 + math.cos(math.pi * gone)))
+
+
+def chosen(examples: int, lora: Lora, seed: int, step: int) -> np.ndarray:
+    """Which examples the batch of a step holds: each epoch is drawn anew, a function of seed."""
+    each = lora.steps_per_epoch(examples)
+    epoch, place = divmod(step, each)
+    drawn = np.random.default_rng([seed, epoch]).permutation(examples)
+    return drawn[place * lora.batch : (place + 1) * lora.batch]
+
+
+# -- training --------------------------------------------------------------------------------------
+
+
+def train(
+    spec: ModelSpec,
+    examples_path: Path,
+    lora: Lora,
+    folder: Path,
+    *,
+    seed: int,
+    title: str = "",
+    base: Loaded | None = None,
+    on_phase: Phase | None = None,
+    on_step: Callable[[Step], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Trained:
+    """Train an adapter of `spec`'s model on a file of examples, and write it into `folder`.
+
+    Goes on from the last checkpoint in the folder where it is one of this very training, to the
+    same bits (on a CPU) as if it had never been interrupted. stop: asked between steps; True keeps
+    what was trained until then (complete is False). base: a base for training loaded before
+    (load_base), left as it was; by default it is loaded here and let go of. Raises ModelError,
+    with what to change, where memory or disk give out; checkpoints stay.
+    """
+    say = on_phase or (lambda phase: None)
+    held = base or load_base(spec, lora, on_phase=say)
+    try:
+        with memory_in_words(held.name, OUT_OF_MEMORY):
+            run = _Training(held, Path(examples_path), lora, Path(folder), seed, title, say)
+            return run.go(on_step or (lambda step: None), stop or (lambda: False))
+    finally:
+        if base is None:
+            held.release()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def load_base(spec: ModelSpec, lora: Lora, *, on_phase: Phase | None = None) -> Loaded:
+    """The bare model an adapter is trained on, frozen; 4-bit, bf16 or fp32."""
+    loaded = load(lora.base(spec), on_phase=on_phase)
+    if loaded.model.dtype is torch.float16:
+        raise ModelError(
+            "This graphics card cannot compute in bf16, which tuning needs. Tune in 32-bit."
+        )
+    return loaded
+
+
+OUT_OF_MEMORY = (
+    "There was not enough memory to train {name}. Lower “Tokens at once” (micro_tokens), tune in "
+    "4-bit, or close other programs. Training goes on from the last checkpoint."
+)
+UNFINISHED = "unfinished"
+RECORD = "training.json"
+
+
+class _Training:
+    """One training from its beginning or its last checkpoint to its end."""
+
+    def __init__(
+        self,
+        base: Loaded,
+        examples_path: Path,
+        lora: Lora,
+        folder: Path,
+        seed: int,
+        title: str,
+        say: Phase,
+    ):
+        self.base, self.lora, self.folder, self.seed = base, lora, folder, seed
+        self.title, self.say = title, say
+        say("reading the examples")
+        examples = read_examples(examples_path)
+        self.lessons = lessons(base, examples)
+        self.steps = lora.steps(len(examples))
+        self.fingerprint = _fingerprint(base, examples_path, lora, seed)
+        self.step = 0
+        self.losses: list[float] = []
+        self.seconds, self.tokens = 0.0, 0
+
+    def go(self, on_step: Callable[[Step], None], stop: Callable[[], bool]) -> Trained:
+        done = _finished(self.folder, self.fingerprint)
+        if done:
+            return done
+        with self._adapted():
+            self._resume()
+            self.say("training")
+            while self.step < self.steps and not stop():
+                on_step(self._take())
+                if self.step % self.lora.checkpoint_every == 0 and self.step < self.steps:
+                    self._checkpoint()
+            complete = self.step == self.steps
+            if not complete:
+                self._checkpoint()
+            return self._finish(complete)
+
+    @contextmanager
+    def _adapted(self) -> Iterator[None]:
+        """Within, the base carries the adapter that is trained; afterwards it is bare again."""
+        model = self.base.model.train()
+        shared = shares_beginnings(self.base)
+        torch.manual_seed(self.seed)
+        self.model = get_peft_model(
+            model,
+            LoraConfig(
+                r=self.lora.rank,
+                lora_alpha=self.lora.alpha,
+                lora_dropout=self.lora.dropout,
+                target_modules="all-linear",
+                task_type="CAUSAL_LM",
+            ),
+        )
+        config = self.model.peft_config["default"]
+        config.base_model_name_or_path = _base_name(self.base)
+        config.revision = self.base.revision
+        self.trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        self.optimizer = torch.optim.AdamW(
+            self.trained.values(), lr=0.0, weight_decay=self.lora.weight_decay
+        )
+        budget = self.lora.micro_tokens
+        if self.base.device.type == "cpu":
+            budget = min(budget, CPU_TOKENS)
+        self.engine = Engine(self.base, budget, shared)
+        try:
+            with disable_input_dtype_casting(self.model, model.dtype is torch.bfloat16):
+                yield
+        finally:
+            self.model.unload()
+            model.eval()
+            self.model = self.optimizer = None
+            self.trained = {}
+
+    def _take(self) -> Step:
+        """One optimizer step."""
+        began = time.monotonic()
+        torch.manual_seed(self.seed * 1_000_003 + self.step)  # for dropout, wherever we resume
+        rate = learning_rate(self.lora, self.step, self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        batch = [
+            self.lessons[i] for i in chosen(len(self.lessons), self.lora, self.seed, self.step)
+        ]
+        loss = backward(self.engine, batch)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.trained.values(), self.lora.max_grad_norm))
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise ModelError(
+                f"The loss is no longer a number at step {self.step + 1} of {self.steps}. Lower "
+                "the learning rate, or tune in 32-bit, and train again."
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        seconds = time.monotonic() - began
+        tokens = sum(lesson.tokens for lesson in batch)
+        self.step += 1
+        self.losses.append(loss)
+        self.seconds += seconds
+        self.tokens += tokens
+        return Step(self.step, self.steps, loss, rate, tokens / seconds, self._memory(), norm)
+
+    def _memory(self) -> int:
+        if self.base.device.type == "cuda":
+            return torch.cuda.max_memory_allocated()
+        return psutil.Process().memory_info().rss
+
+    # -- checkpoints -----------------------------------------------------------------------------
+
+    def _checkpoint(self) -> None:
+        """Weights, moments and place, under a name that appears only once all of it is there."""
+        tensors = {}
+        for name, weight in self.trained.items():
+            state = self.optimizer.state[weight]
+            tensors[f"weight.{name}"] = weight.detach()
+            tensors[f"mean.{name}"] = state["exp_avg"]
+            tensors[f"square.{name}"] = state["exp_avg_sq"]
+        place = {
+            "fingerprint": self.fingerprint,
+            "step": self.step,
+            "losses": self.losses,
+            "seconds": self.seconds,
+            "tokens": self.tokens,
+            "micro_tokens": self.lora.micro_tokens,
+            "budget": self.engine.budget,
+        }
+        shelf = self.folder / UNFINISHED
+        name = f"step-{self.step:06}"
+        with _disk_in_words(self.folder):
+            _write_folder(
+                shelf / name,
+                {"state.safetensors": _bytes(tensors), "place.json": _json(place)},
+            )
+            for old in shelf.iterdir():
+                if old.name != name:
+                    shutil.rmtree(old)
+
+    def _resume(self) -> None:
+        """Take up the newest whole checkpoint of this very training; other ones are removed."""
+        shelf = self.folder / UNFINISHED
+        for found in sorted(shelf.glob("step-*"), reverse=True):
+            try:
+                place = json.loads((found / "place.json").read_text(encoding="utf-8"))
+                if place["fingerprint"] != self.fingerprint:
+                    break
+                tensors = load_file(found / "state.safetensors")
+            except (OSError, ValueError, KeyError, SafetensorError):
+                continue
+            self._take_up(place, tensors)
+            return
+        shutil.rmtree(shelf, ignore_errors=True)
+
+    def _take_up(self, place: dict, tensors: dict[str, torch.Tensor]) -> None:
+        with torch.no_grad():
+            for name, weight in self.trained.items():
+                weight.copy_(tensors[f"weight.{name}"])
+                self.optimizer.state[weight] = {
+                    "step": torch.tensor(float(place["step"])),
+                    "exp_avg": tensors[f"mean.{name}"].to(weight.device),
+                    "exp_avg_sq": tensors[f"square.{name}"].to(weight.device),
+                }
+        self.step, self.losses = place["step"], place["losses"]
+        self.seconds, self.tokens = place["seconds"], place["tokens"]
+        if place["micro_tokens"] == self.lora.micro_tokens:
+            self.engine = self.engine._replace(budget=place["budget"])
+
+    # -- the adapter -----------------------------------------------------------------------------
+
+    def _finish(self, complete: bool) -> Trained:
+        weights = _bytes(get_peft_model_state_dict(self.model, save_embedding_layers=False))
+        sha256 = hashlib.sha256(weights).hexdigest()
+        facts = self._facts(complete)
+        record = {
+            "title": self.title,
+            "fingerprint": self.fingerprint,
+            "sha256": sha256,
+            "facts": facts,
+        }
+        with _disk_in_words(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write_file(self.folder / "adapter_model.safetensors", weights)
+            _write_file(self.folder / "adapter_config.json", _json(_peft_config(self.model)))
+            _write_file(self.folder / RECORD, _json(record))
+        if complete:
+            shutil.rmtree(self.folder / UNFINISHED, ignore_errors=True)
+        return Trained(sha256, facts, complete)
+
+    def _facts(self, complete: bool) -> dict:
+        return {
+            "complete": complete,
+            "steps": self.step,
+            "steps_planned": self.steps,
+            "examples": len(self.lessons),
+            "first_loss": self.losses[0] if self.losses else None,
+            "last_loss": self.losses[-1] if self.losses else None,
+            "mean_loss": float(np.mean(self.losses)) if self.losses else None,
+            "trainable_parameters": sum(p.numel() for p in self.trained.values()),
+            "seconds": round(self.seconds, 2),
+            "tokens": self.tokens,
+            "tokens_per_second": self.tokens / self.seconds if self.seconds else None,
+            "shared_beginnings": self.engine.shared,
+            "tokens_at_once": self.engine.budget,
+            "precision": self.base.precision,
+            "device": str(self.base.device),
+            "base": _base_name(self.base),
+            "base_revision": self.base.revision,
+            "seed": self.seed,
+            "lora": asdict(self.lora),
+        }
+
+
+def _fingerprint(base: Loaded, examples_path: Path, lora: Lora, seed: int) -> str:
+    """Of all that decides what is trained; what only decides how fast is left out."""
+    said = {k: v for k, v in asdict(lora).items() if k not in ("micro_tokens", "checkpoint_every")}
+    record = {
+        "lora": {**said, "precision": base.precision},
+        "seed": seed,
+        "base": base.revision,
+        "device": base.device.type,
+        "examples": hashlib.sha256(examples_path.read_bytes()).hexdigest(),
+    }
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def _finished(folder: Path, fingerprint: str) -> Trained | None:
+    """An adapter in the folder that is this very training's end result."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        weights = (folder / "adapter_model.safetensors").read_bytes()
+    except (OSError, ValueError):
+        return None
+    same = record.get("fingerprint") == fingerprint and record["facts"]["complete"]
+    if same and hashlib.sha256(weights).hexdigest() == record["sha256"]:
+        return Trained(record["sha256"], record["facts"], True)
+    return None
+
+
+def _base_name(base: Loaded) -> str:
+    """What adapter_config.json calls the base: its hub id, or its folder."""
+    folder = catalogue.find(base.spec)
+    local = base.spec.source == "builtin" or Path(base.spec.source).expanduser().is_dir()
+    return str(folder) if local else base.spec.source
+
+
+def _peft_config(model: PeftModel) -> dict:
+    """adapter_config.json as peft writes it, for loading and not for training on."""
+    config = model.peft_config["default"].to_dict()
+    config["inference_mode"] = True
+    return {k: sorted(v) if isinstance(v, set) else v for k, v in config.items()}
+
+
+# -- files that are whole or not there -------------------------------------------------------------
+
+
+def _bytes(tensors: dict[str, torch.Tensor]) -> bytes:
+    return to_safetensors(
+        {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"format": "pt"}
+    )
+
+
+def _json(record: dict) -> bytes:
+    return (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """A folder with these files, at once."""
+    unfinished = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        unfinished.mkdir(parents=True)
+        for name, data in files.items():
+            _write_file(unfinished / name, data)
+        shutil.rmtree(folder, ignore_errors=True)
+        unfinished.rename(folder)
+    except OSError:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    """A file, at once, and on the disk when this returns."""
+    unfinished = path.with_name(f"{path.name}.part")
+    try:
+        with open(unfinished, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _disk_in_words(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ModelError(
+            f"The adapter could not be written to {folder} ({error.strerror or error}). Make room "
+            "on the disk, then Resume: training goes on from the last checkpoint."
+        ) from error
