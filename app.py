@@ -18,6 +18,7 @@ PAGES = (
     ("ask", "Ask", "forum", "Put one question to a model, plainly and as people of countries."),
     ("run", "Run", "play_circle", "Ask a model many questions, in the background."),
     ("map", "Map", "public", "How close the answers are to people's, country by country."),
+    ("compare", "Compare", "compare_arrows", "Is it about the country at all? Who is like whom."),
     ("items", "Items", "list_alt", "Every question: what people answer, and what models answer."),
     ("library", "Library", "shelves", "Models, runs and surveys on this machine."),
     ("country", "Country", "flag", "One country: topics, best and worst questions, neighbours."),

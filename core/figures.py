@@ -267,6 +267,10 @@ class Sheet:
             **layout,
         }
 
+    def layout(self, **how: object) -> None:
+        """More of plotly's layout: a second axis."""
+        self._layout |= how
+
     def margin(self, left: int = 0, right: int = 0, top: int = 0, bottom: int = 0) -> None:
         self._layout["margin"] = {"l": left, "r": right, "t": top, "b": bottom, "pad": 0}
 

@@ -941,6 +941,11 @@ def _plain(numbers: Mapping[str, float]) -> dict:
     }
 
 
+def seen(panel: Panel) -> Panel:
+    """The panel with people's answers only where the model was asked."""
+    return replace(panel, human=np.where(panel.asked[..., None], panel.human, np.nan))
+
+
 def others_line(name: str | Metric) -> str:
     """Which reference is "the other countries" for this metric."""
     return "median_others" if metric(name).kind == "choice" else "mean_others"
@@ -969,9 +974,8 @@ def score(
         bootstrap = _bootstrap([panel], of, replicates, seed)[0]
         low, high = bounds(bootstrap.countries())
         mean = _interval(mean.value, bootstrap.mean())
-    seen = replace(panel, human=np.where(panel.asked[..., None], panel.human, np.nan))
     lines = [
-        np.where(items > 0, reference_values(seen, of, kind, pool, seed), np.nan)
+        np.where(items > 0, reference_values(seen(panel), of, kind, pool, seed), np.nan)
         for kind in ("uniform", "ceiling", others_line(of))
     ]
     table = zip(*(x.tolist() for x in (value, low, high, *lines, items)), strict=True)

@@ -6,6 +6,7 @@ what was computed is kept in the store for exactly the answers it came from.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -132,7 +133,7 @@ def closeness(store: Store, run: Run, metric: str = HEADLINE, topic: str = "") -
     countries that were not surveyed have no row.
     """
     scored = table(store, run, metric, topic)
-    result = _names(survey_of(store, run)).merge(scored, on="iso3", how="left")
+    result = names(survey_of(store, run)).merge(scored, on="iso3", how="left")
     result["state"] = np.where(result["value"].notna(), "scored", "not_asked")
     return result
 
@@ -149,17 +150,75 @@ def change(
     key = a.no, b.no, known, topic, a.answered + b.answered, VERSION
     found = store.kept_changes(*key)
     if found.empty:
-        compared = _compare(store, a, b, known, topic)
+        compared = metrics.compare(*both(store, a, b, topic), known)
         rows = [("", *compared.mean)]
         rows += [(iso3, *difference) for iso3, difference in compared.countries.items()]
         found = pd.DataFrame(rows, columns=["iso3", "value", "low", "high", "p", "clear"])
         if not {a.state, b.state} & UNDER_WAY:
             store.keep_changes(*key, found)
     mean = metrics.Difference(*found[found.iso3 == ""].iloc[0, 1:])
-    result = _names(survey_of(store, a)).merge(found, on="iso3", how="left")
+    result = names(survey_of(store, a)).merge(found, on="iso3", how="left")
     result["state"] = np.where(result["value"].notna(), "scored", "not_asked")
     result["clear"] = result["clear"].eq(True)
     return result, mean
+
+
+ZONE_COLUMNS = ["zone", "value", "low", "high", "countries"]
+
+
+def zones(store: Store, run: Run, metric: str = HEADLINE, topic: str = "") -> pd.DataFrame:
+    """The mean score of each part of the world (the survey's cultural zones), best first.
+
+    Columns: zone, value, low, high, countries (how many were scored). A survey that knows no
+    zones gives no rows.
+    """
+    sides = panel(store, run, topic=topic)
+    zone_of = {c.iso3: c.region for c in survey_of(store, run).cultures}
+    value = metrics.values(sides, metric)
+    scored = Counter(
+        zone_of[iso3] for iso3, x in zip(sides.countries, value, strict=True) if np.isfinite(x)
+    )
+    means = metrics.by_zone(sides, zone_of, metric, replicates=2000)
+    rows = [(zone, *mean, scored[zone]) for zone, mean in means.items() if zone and scored[zone]]
+    table = pd.DataFrame(rows, columns=ZONE_COLUMNS)
+    return table.sort_values("value", ascending=False, ignore_index=True)
+
+
+def topics(store: Store, run: Run, metric: str = HEADLINE) -> pd.DataFrame:
+    """Each topic's own score in each country, with an interval over its items.
+
+    Columns: topic, iso3, value, low, high, items; only cells that have a score.
+    """
+    grid = metrics.by_topic(panel(store, run), metric, replicates=1000)
+    return _grid_rows(grid)
+
+
+def topic_changes(store: Store, a: Run, b: Run, metric: str = HEADLINE) -> pd.DataFrame:
+    """From run a to run b by topic and country, on what both have.
+
+    Columns: topic, iso3, value (points, + is closer), low, high, p, q (Benjamini-Hochberg over
+    the whole grid), clear (q below 0.05).
+    """
+    return _grid_rows(metrics.compare_topics(*both(store, a, b), metric))
+
+
+def _grid_rows(grid: metrics.Grid | metrics.ChangeGrid) -> pd.DataFrame:
+    topics, countries, *arrays = grid
+    table = pd.DataFrame(
+        {
+            "topic": np.repeat(topics, len(countries)),
+            "iso3": np.tile(countries, len(topics)),
+            **{name: x.ravel() for name, x in zip(grid._fields[2:], arrays, strict=True)},
+        }
+    )
+    return table[table["value"].notna()].reset_index(drop=True)
+
+
+def references(store: Store, run: Run, metric: str = HEADLINE) -> dict[str, metrics.Reference]:
+    """What one gets without a model on the very cells that a run was asked, per country too."""
+    sides = panel(store, run)
+    everyone = metrics.human_panel(survey_of(store, run), sides.items)
+    return metrics.references(metrics.seen(sides), metric, pool=everyone)
 
 
 def reference_means(store: Store, survey_id: str, metric: str = HEADLINE) -> dict[str, float]:
@@ -169,25 +228,58 @@ def reference_means(store: Store, survey_id: str, metric: str = HEADLINE) -> dic
     return {name: float(line.mean) for name, line in found.items()}
 
 
-def _compare(store: Store, a: Run, b: Run, metric: str, topic: str) -> metrics.Comparison:
+def both(store: Store, a: Run, b: Run, topic: str = "") -> tuple[Panel, Panel]:
+    """Panels of two runs on the countries and items they share, in the same order.
+
+    Raises PluriscopeError where they share none, or were asked different surveys.
+    """
     one, other = (survey_of(store, run) for run in (a, b))
     if (one.id, one.version) != (other.id, other.version):
         raise PluriscopeError("These two runs were asked different surveys; choose two of one.")
     theirs = set(countries_of(b, other))
-    both = [iso3 for iso3 in countries_of(a, one) if iso3 in theirs]
-    if not both:
-        raise PluriscopeError("These two runs have no country in common.")
-    before, after = (panel(store, run, topic=topic, countries=both) for run in (a, b))
-    shared = {item.id for item in before.items} & {item.id for item in after.items}
+    shared = [iso3 for iso3 in countries_of(a, one) if iso3 in theirs]
     if not shared:
+        raise PluriscopeError("These two runs have no country in common.")
+    before, after = (panel(store, run, topic=topic, countries=shared) for run in (a, b))
+    items = {item.id for item in before.items} & {item.id for item in after.items}
+    if not items:
         raise PluriscopeError("These two runs have no question in common.")
-    return metrics.compare(before.only(shared), after.only(shared), metric)
+    return before.only(items), after.only(items)
 
 
-def _names(survey: Survey) -> pd.DataFrame:
+def names(survey: Survey) -> pd.DataFrame:
+    """Every country of a survey: iso3, name, region."""
     return pd.DataFrame(
         [(c.iso3, c.name, c.region) for c in survey.cultures], columns=["iso3", "name", "region"]
     )
+
+
+def given(store: Store, run: Run, items: Sequence[Item], personas: Sequence[str]) -> np.ndarray:
+    """float64[P, I, N, K]: the single answers behind a run's distributions, as distributions.
+
+    N: the most option orders or samples that any cell has. NaN where an answer was refused, could
+    not be read or is missing. personas: country codes, or "" for a run without a country.
+    """
+    width = max((len(item.options) for item in items), default=1)
+    place = {iso3: p for p, iso3 in enumerate(personas)}
+    rows = [
+        (place[row.iso3], i, row.number, _distribution(items[i], row))
+        for i, item in enumerate(items)
+        for row in store.answers(run.no, item=item.id).itertuples()
+        if row.iso3 in place and row.state == "answered"
+    ]
+    most = 1 + max((number for _, _, number, _ in rows), default=0)
+    result = np.full((len(personas), len(items), most, width), np.nan)
+    for p, i, number, shares in rows:
+        result[p, i, number] = 0.0
+        result[p, i, number, : len(shares)] = shares
+    return result
+
+
+def _distribution(item: Item, row: object) -> np.ndarray:
+    if row.probs is not None and len(row.probs):
+        return np.asarray(row.probs, float)
+    return np.array([float(code == row.chosen) for code in item.codes])
 
 
 # -- from stored answers to arrays ------------------------------------------------------

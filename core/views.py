@@ -124,6 +124,11 @@ def country_names(store: Store, asking: Asking) -> dict[str, str]:
     return {c.iso3: c.name for c in scores.survey_of(store, asking.runs[0]).cultures}
 
 
+def country_zones(store: Store, asking: Asking) -> dict[str, str]:
+    """iso3 -> part of the world (cultural zone) of every country of an asking's survey."""
+    return {c.iso3: c.region for c in scores.survey_of(store, asking.runs[0]).cultures}
+
+
 def asked_topics(store: Store, asking: Asking) -> list[str]:
     """Topics of the items that an asking was asked, in questionnaire order."""
     survey = scores.survey_of(store, asking.runs[0])

@@ -103,6 +103,13 @@ def count(n: int, one: str, many: str = "") -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
+def some(n: int, total: int) -> str:
+    """7 of 18, none of 18, all 18."""
+    if n == total:
+        return f"all {total}"
+    return f"{n or 'none'} of {total}"
+
+
 def listed(names: Sequence[str], most: int | None = None) -> str:
     """A, B and C; with `most`, the first few and how many more there are."""
     names = list(names)
