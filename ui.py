@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pandas as pd
 import streamlit as st
 
-from core import catalogue, export, runs, scores, views, words
+from core import catalogue, comparing, export, runs, scores, views, words
 from core.catalogue import PRECISIONS, AdapterEntry, Entry, ModelSpec
 from core.errors import PluriscopeError, StoreBusy
 from core.figures import CONFIG, Figure, palette
@@ -694,24 +694,36 @@ def _export(asking: runs.Asking) -> None:
     if asking.runs[0].kind == "question":
         names = {run.id: run.name for run in asking.runs}
     run_id = st.radio("Which answers", names, format_func=lambda one: plain(names[one]))
-    for label, words_for, suffix, mime, make in (
-        ("CSV", "How often each answer was given, by the model and by people. For spreadsheets.",
-         "csv", "text/csv", lambda: export.csv_bytes(export.run_table(store(), run_id))),
-        ("Parquet", "The same for statistics programs.", "parquet",
-         "application/vnd.apache.parquet",
-         lambda: export.parquet_bytes(export.run_table(store(), run_id))),
+    run = next(one for one in asking.runs if one.id == run_id)
+    tables = {"answers": comparing.TABLES["answers"].words}
+    if run.kind != "question":
+        tables = comparing.tables_of(store(), run)
+    what = st.selectbox("What", tables, format_func=tables.get, key="export_what")
+
+    def make(to_bytes: Callable[[pd.DataFrame], bytes]) -> Callable[[], bytes]:
+        return lambda: to_bytes(comparing.TABLES[what].make(store(), run, ""))
+
+    def with_card(table: pd.DataFrame) -> bytes:
+        return export.parquet_bytes(table, export.card_json(store(), run))
+
+    for label, words_for, end, mime, data in (
+        ("CSV", "A table for spreadsheets.", f"{what}.csv", "text/csv", make(export.csv_bytes)),
+        ("Parquet", "The same for statistics programs; the card is inside.", f"{what}.parquet",
+         "application/vnd.apache.parquet", make(with_card)),
+        ("Card", "Where it all comes from: model, wording in full, questions, people, versions.",
+         "card.json", "application/json", lambda: export.card_json(store(), run)),
         ("JSON", "The whole run: its settings, the wording, every single answer.", "json",
          "application/json", lambda: export.run_json(store(), run_id)),
     ):  # fmt: skip
         with st.container(gap="xxsmall"):
             st.download_button(
                 label,
-                make,
-                file_name=f"pluriscope-{run_id}.{suffix}",
+                data,
+                file_name=f"pluriscope-{run_id}{'.' if end == 'json' else '-'}{end}",
                 mime=mime,
                 on_click="ignore",
                 icon=":material/download:",
-                key=f"export_{suffix}",
+                key=f"export_{label.lower()}",
             )
             st.caption(words_for)
     st.caption("Holds answers of the model and national averages, never a single person's answers.")

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from core import comparing, scores
 from core import runs as planning
-from core import scores
 from core.catalogue import ModelSpec
 from core.demonstrations import CHOICES, EVIDENCE
 from core.errors import PluriscopeError
-from core.export import csv_bytes, parquet_bytes, run_json, run_table
+from core.export import card_json, csv_bytes, parquet_bytes, run_json
 from core.importers import IMPORTERS, import_into, importer
 from core.jobs import Jobs
 from core.metrics import METRICS
@@ -53,7 +53,9 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m core",
         description="Ask a model survey questions as people of different countries, and score it.",
     )
-    verbs = top.add_subparsers(required=True, metavar="ask|runs|score|references|export|import")
+    verbs = top.add_subparsers(
+        required=True, metavar="ask|runs|score|signal|references|export|import"
+    )
 
     ask = _verb(verbs, "ask", _ask, "ask a model the items of a survey")
     ask.add_argument("--model", default="builtin", help="builtin, a folder, or a hub id")
@@ -95,6 +97,13 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument("--run", dest="run_id", required=True, metavar="ID", help="a run, or all")
     score.add_argument("--metric", default="emd", choices=METRICS, help="default: emd")
     score.add_argument("--topic", default="", help="only the items of one topic")
+    score.add_argument(
+        "--by", default="country", choices=comparing.BY, help="also one score for each of these"
+    )
+
+    sign = _verb(verbs, "signal", _signal, "is a run about the country at all?")
+    sign.add_argument("--run", dest="run_id", required=True, metavar="ID", help="a run, or all")
+    sign.add_argument("--metric", default="emd", choices=METRICS, help="default: emd")
 
     refs = _verb(verbs, "references", _references, "what one gets without a model")
     refs.add_argument("--survey", default="wvs7", help="id of a survey in the store")
@@ -112,6 +121,15 @@ def parser() -> argparse.ArgumentParser:
     export = _verb(verbs, "export", _export, "write a run to a file")
     export.add_argument("--run", dest="run_id", required=True, metavar="ID")
     export.add_argument("--to", type=Path, required=True, help="a .json, .csv or .parquet file")
+    export.add_argument(
+        "--table",
+        default="answers",
+        choices=comparing.TABLES,
+        help="which table to write as .csv or .parquet (default: answers, people's beside them)",
+    )
+    export.add_argument(
+        "--metric", default="", choices=["", *METRICS], help="of tables of scores; default: emd"
+    )
     return top
 
 
@@ -207,10 +225,10 @@ def _runs(jobs: Jobs, _: argparse.Namespace) -> tuple[list, str]:
 def _score(jobs: Jobs, a: argparse.Namespace) -> tuple[dict | list, str]:
     store = jobs.store
     if a.run_id != "all":
-        record = scores.record(store, a.run_id, a.metric, a.topic)
+        record = comparing.score_record(store, a.run_id, a.metric, a.topic, a.by)
         return record, _score_words(record)
     records = [
-        scores.record(store, run.id, a.metric, a.topic)
+        comparing.score_record(store, run.id, a.metric, a.topic, a.by)
         for run in store.runs(kind="survey")
         if run.answered
     ]
@@ -224,6 +242,19 @@ def _score_words(record: dict) -> str:
         f"({mean['low']:.2f} to {mean['high']:.2f}); floor {record['floor']:.2f}, "
         f"ceiling {record['ceiling']:.2f}, {len(record['countries'])} countries"
     )
+
+
+def _signal(jobs: Jobs, a: argparse.Namespace) -> tuple[dict | list, str]:
+    store = jobs.store
+    if a.run_id != "all":
+        record = comparing.record(store, a.run_id, a.metric)
+        return record, comparing.record_words(record)
+    records = [
+        comparing.record(store, run.id, a.metric)
+        for run in store.runs(kind="survey")
+        if run.answered
+    ]
+    return records, "\n".join(map(comparing.record_words, records)) or "No runs with answers yet."
 
 
 def _references(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
@@ -250,15 +281,20 @@ def _import(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
 
 
 def _export(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
-    suffix = a.to.suffix.lower()
-    if suffix == ".json":
-        a.to.write_text(run_json(jobs.store, a.run_id), encoding="utf-8")
-    elif suffix in (".csv", ".parquet"):
-        table = run_table(jobs.store, a.run_id)
-        a.to.write_bytes((csv_bytes if suffix == ".csv" else parquet_bytes)(table))
-    else:
+    store, suffix = jobs.store, a.to.suffix.lower()
+    if suffix not in (".json", ".csv", ".parquet"):
         raise PluriscopeError("Give a file that ends in .json, .csv or .parquet.")
-    return {"run": a.run_id, "file": str(a.to)}, f"Wrote {a.to}."
+    result = {"run": a.run_id, "file": str(a.to)}
+    if suffix == ".json":
+        a.to.write_text(run_json(store, a.run_id), encoding="utf-8")
+        return result, f"Wrote {a.to}."
+    run = store.run(a.run_id)
+    table, card = comparing.TABLES[a.table].make(store, run, a.metric), card_json(store, run)
+    a.to.write_bytes(csv_bytes(table) if suffix == ".csv" else parquet_bytes(table, card))
+    beside = a.to.with_name(f"{a.to.stem}.card.json")
+    beside.write_text(card, encoding="utf-8")
+    result |= {"table": a.table, "rows": len(table), "card": str(beside)}
+    return result, f"Wrote {a.to} and {beside}, which says where it comes from."
 
 
 def _sorry(error: PluriscopeError) -> int:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from core import metrics, relations, scores, views, words
+from core import export, metrics, relations, scores, views, words
 from core.errors import PluriscopeError
 from core.metrics import HEADLINE, Difference, Interval, Panel
 from core.prompts import METHODS
@@ -262,9 +262,10 @@ def spread_finding(found: Spread, change: Difference | None = None) -> words.Fin
     """How alike the personas are, whether they differ in the right directions, and the warning."""
     ratio = found.diversity
     share = words.percent(ratio.ratio)
-    if ratio.low > 1:
+    low, high = round(ratio.low, 2), round(ratio.high, 2)
+    if low > 1:
         headline = "The personas differ more than people do"
-    elif ratio.high >= 1:
+    elif high >= 1:
         headline = "The personas differ about as much as people do"
     elif ratio.ratio >= FLAT:
         headline = "The personas are more alike than people are"
@@ -810,14 +811,7 @@ def record(store: Store, run_id: str, metric: str = HEADLINE) -> dict:
         raise PluriscopeError(f"The run {run_id} holds no answers yet.")
     result: dict = {"run": run.id, "method": run.method, "metric": metrics.metric(metric).name}
     if names_country(run):
-        found, apart = fits(store, run, metric), spread(store, run)
-        own = found.personas.set_index("iso3")[["rank", "centred_rank", "best", "own"]]
-        result |= {
-            "own": own.to_dict("index"),
-            "advantage": found.advantage._asdict(),
-            "diversity": apart.diversity._asdict() | {"single_answers": apart.single},
-            "mantel": apart.mantel._asdict(),
-        }
+        result |= _about_the_country(store, run, metric)
     try:
         at = value_map(store, run).model.set_index("iso3")
         result["map"] = {
@@ -828,6 +822,74 @@ def record(store: Store, run_id: str, metric: str = HEADLINE) -> dict:
     lost = rates(store, run).set_index("iso3").drop(columns=["name", "zone"])
     result["rates"] = lost.to_dict("index")
     return _plain(result)
+
+
+def _about_the_country(store: Store, run: Run, metric: str) -> dict:
+    """The part of a record that takes personas; why there is none where they are too few."""
+    try:
+        found, apart = fits(store, run, metric), spread(store, run)
+    except PluriscopeError as error:
+        return {"own": None, "why_not": str(error)}
+    own = found.personas.set_index("iso3")[["rank", "centred_rank", "best", "own"]]
+    return {
+        "own": own.to_dict("index"),
+        "advantage": found.advantage._asdict(),
+        "diversity": {**apart.diversity._asdict(), "single_answers": apart.single},
+        "mantel": apart.mantel._asdict(),
+    }
+
+
+def record_words(record: dict) -> str:
+    """The same in one line."""
+    start = f"{record['run']}  {record['method']}: "
+    if not record.get("own"):
+        return start + record.get("why_not", "names no country")
+    first = sum(one["rank"] == 1 for one in record["own"].values())
+    gain, spread_of, mantel_of = record["advantage"], record["diversity"], record["mantel"]
+    parts = [
+        f"{words.some(first, len(record['own']))} fit their own people best",
+        f"the own country gains {_number(gain['value'])} "
+        f"({_number(gain['low'])} to {_number(gain['high'])})",
+        f"diversity {_number(spread_of['ratio'])} "
+        f"({_number(spread_of['low'])} to {_number(spread_of['high'])})",
+        f"Mantel r {_number(mantel_of['r'])}, p {_number(mantel_of['p'], 4)}",
+    ]
+    return start + "; ".join(parts)
+
+
+def _number(value: float | None, places: int = 2) -> str:
+    return words.number(math.nan if value is None else value, places)
+
+
+BY = ("country", "zone", "topic", "item")
+
+
+def score_record(
+    store: Store, run_id: str, metric: str = HEADLINE, topic: str = "", by: str = "country"
+) -> dict:
+    """scores.record, and what BY asks for beside it: the scores of each zone, topic or item."""
+    result = scores.record(store, run_id, metric, topic)
+    run = store.run(run_id)
+    if by == "zone":
+        table = scores.zones(store, run, metric, topic).set_index("zone")
+        result["zones"] = _plain(table.to_dict("index"))
+    elif by == "topic":
+        table = scores.topics(store, run, metric)
+        if topic:
+            table = table[table["topic"] == topic]
+        result["topics"] = {
+            name: {
+                "mean": float(part["value"].mean()),
+                "countries": _plain(part.set_index("iso3").drop(columns="topic").to_dict("index")),
+            }
+            for name, part in table.groupby("topic", sort=False)
+        }
+    elif by == "item":
+        table = views.item_table(store, run, None, metric).set_index("item")
+        if topic:
+            table = table[table["topic"] == topic]
+        result["items"] = _plain(table["value"].to_dict())
+    return result
 
 
 def _plain(value: object) -> object:
@@ -872,14 +934,76 @@ def distance_table(found: Spread) -> pd.DataFrame:
     )
 
 
-TABLES: dict[str, Callable[[Store, Run, str], pd.DataFrame]] = {
-    "scores": lambda store, run, metric: score_table(store, run, metric),
-    "zones": lambda store, run, metric: scores.zones(store, run, metric or HEADLINE),
-    "topics": lambda store, run, metric: topics(store, run, None, metric or HEADLINE),
-    "items": lambda store, run, metric: views.item_table(store, run, None, metric or HEADLINE),
-    "references": lambda store, run, metric: reference_table(store, run, metric or HEADLINE),
-    "fits": lambda store, run, metric: fits(store, run, metric or HEADLINE).cells,
-    "distances": lambda store, run, metric: distance_table(spread(store, run)),
-    "values": lambda store, run, metric: value_map(store, run).model,
-    "rates": lambda store, run, metric: rates(store, run),
+class Table(NamedTuple):
+    """A table one can take away. words: what it holds. personas: only of runs that name countries.
+    make: (store, run, metric or "") -> the table."""
+
+    words: str
+    personas: bool
+    make: Callable[[Store, Run, str], pd.DataFrame]
+
+
+TABLES: dict[str, Table] = {
+    "answers": Table(
+        "How often each answer was given, by the model and by people",
+        False,
+        lambda store, run, metric: export.run_table(store, run.id),
+    ),
+    "scores": Table("Scores by country, on every measure", False, score_table),
+    "zones": Table(
+        "Scores by part of the world",
+        False,
+        lambda store, run, metric: scores.zones(store, run, metric or HEADLINE),
+    ),
+    "topics": Table(
+        "Scores by topic and country",
+        False,
+        lambda store, run, metric: topics(store, run, None, metric or HEADLINE),
+    ),
+    "items": Table(
+        "Scores by question",
+        False,
+        lambda store, run, metric: views.item_table(store, run, None, metric or HEADLINE),
+    ),
+    "references": Table(
+        "What one gets without a model, by country",
+        False,
+        lambda store, run, metric: reference_table(store, run, metric or HEADLINE),
+    ),
+    "fits": Table(
+        "Every persona against every country’s people",
+        True,
+        lambda store, run, metric: fits(store, run, metric or HEADLINE).cells,
+    ),
+    "distances": Table(
+        "How far countries lie apart, people’s and the model’s",
+        True,
+        lambda store, run, metric: distance_table(spread(store, run)),
+    ),
+    "values": Table(
+        "Positions on the map of values",
+        False,
+        lambda store, run, metric: value_map(store, run).model,
+    ),
+    "rates": Table(
+        "Refused, unreadable and off the scale, by country",
+        False,
+        lambda store, run, metric: rates(store, run),
+    ),
 }
+
+
+def tables_of(store: Store, run: Run) -> dict[str, str]:
+    """The tables that can be made of a run, and what each holds."""
+    few = not names_country(run) or len(run.settings["cultures"]) < 3
+    survey = scores.survey_of(store, run)
+    known = {item.id for item in survey.items}
+    asked = set(run.settings["items"])
+    mapped = set(relations.IW_ITEMS) <= known and not (
+        set(relations.IW_ITEMS) - asked - set(relations.IW_LIGHT)
+    )
+    return {
+        name: table.words
+        for name, table in TABLES.items()
+        if not (table.personas and few) and (name != "values" or mapped)
+    }

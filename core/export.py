@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as parquet
 
 from core.catalogue import PRECISIONS, describe, resolve_precision
-from core.prompts import METHODS
+from core.prompts import METHODS, PromptSet, templates
 from core.settings import AskSettings
 from core.store import Run, Store
 from core.survey import Item, Survey
@@ -67,8 +70,9 @@ def provenance(store: Store, run: Run) -> list[Fact]:
         lines.append(Fact("Survey", f"{survey.name}, version {survey.version}"))
     lines += [
         Fact("Answered", f"{run.answered:,} of {run.planned:,} planned answers"),
+        Fact("What is left out", "refusals and what cannot be read; counted apart", "missing rule"),
         Fact("Date", when_words(run.created)),
-        Fact("Pluriscope", f"version {settings.code_version}", "code version"),
+        Fact("Versions", _version_words(settings, facts)),
         Fact("Run", run.id),
     ]
     return lines
@@ -94,6 +98,11 @@ def model_words(run: Run) -> str:
 
 def when_words(moment: datetime) -> str:
     return f"{moment:%-d %B %Y, %H:%M} UTC"
+
+
+def _version_words(settings: AskSettings, facts: dict) -> str:
+    others = [f"{name} {version}" for name, version in facts.get("versions", {}).items()]
+    return ", ".join([f"Pluriscope {settings.code_version}", *others])
 
 
 def _short(revision: str | None) -> str:
@@ -151,9 +160,114 @@ def _people_words(settings: AskSettings, survey: Survey) -> str:
     if not cells:
         return "no human answers to these questions"
     counts = [cell.n_valid for cell in cells]
-    bases = sorted({cell.basis for cell in cells})
+    bases = _bases(survey, wanted, settings.items)
     span = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,}–{max(counts):,}"
     return f"{span} in each country, {' and '.join(bases)}"
+
+
+CARD_FORMAT = "pluriscope-card/1"
+MISSING_RULE = (
+    "People without a valid answer are left out of the shares. Refusals of the model and answers "
+    "that cannot be read are no part of a distance; they are counted as rates of their own. A "
+    "score is taken over the questions that a country's people were asked and the model answered."
+)
+
+
+def card(store: Store, run: Run) -> dict:
+    """Where the numbers of a run come from, for programs: the provenance card of every table.
+
+    Holds what it takes to ask the same again and to read the numbers: model and its precision,
+    wording in full, method, orders and seed, questions, people behind them, rules, versions, dates.
+    """
+    settings = AskSettings.from_json(run.settings)
+    survey = store.survey(settings.survey, settings.survey_version)
+    facts, how = run.facts, METHODS[settings.method]
+    own = bool(settings.own_item)
+    wanted = settings.cultures or tuple(c.iso3 for c in survey.cultures)
+    return {
+        "format": CARD_FORMAT,
+        "run": run.id,
+        "name": run.name,
+        "model": settings.model.source,
+        "model_name": model_words(run),
+        "revision": facts.get("revision") or settings.model.revision,
+        "precision": facts.get("precision") or resolve_precision(settings.model),
+        "adapter": settings.model.adapter,
+        "adapter_sha256": facts.get("adapter_sha256"),
+        "method": settings.method,
+        "method_words": how.name,
+        "uses_human_answers": settings.human_answers,
+        "derived": settings.derived,
+        "prompt_set": settings.prompt_set,
+        "prompt_sha256": settings.prompt_sha256,
+        "prompt": _prompt_text(store, settings),
+        "language": settings.language,
+        "answering": settings.answering,
+        "option_orders": settings.orders if settings.answering == "probabilities" else "given",
+        "sampling": _sampling(settings),
+        "seed": settings.seed,
+        "survey": None if own else {
+            "id": survey.id,
+            "version": survey.version,
+            "name": survey.name,
+            "citation": survey.citation,
+        },
+        "n_items": len(settings.asked_items(survey)),
+        "items": [item.id for item in settings.asked_items(survey)],
+        "countries": [] if own else list(wanted),
+        "respondents": {} if own else _respondents(survey, wanted, settings.items),
+        "weighting": [] if own else _bases(survey, wanted, settings.items),
+        "missing_rule": MISSING_RULE,
+        "answered": run.answered,
+        "planned": run.planned,
+        "date": run.created.isoformat(timespec="seconds"),
+        "versions": {"pluriscope": settings.code_version, **facts.get("versions", {})},
+    }  # fmt: skip
+
+
+def card_json(store: Store, run: Run) -> str:
+    return json.dumps(card(store, run), ensure_ascii=False, indent=1)
+
+
+def _prompt_text(store: Store, settings: AskSettings) -> dict[str, str] | None:
+    """The wording in full with its blanks; None where the store does not hold it."""
+    texts = store.prompt_texts(settings.prompt_sha256)
+    if not texts:
+        return None
+    prompts = PromptSet(settings.prompt_set, settings.prompt_set, settings.language, texts)
+    explain = settings.answering == "written" and settings.explain
+    system, user = templates(prompts, settings.asked_method, explain)
+    return {"system": system, "user": user}
+
+
+def _sampling(settings: AskSettings) -> dict | None:
+    if settings.answering == "probabilities":
+        return None
+    return {
+        "samples": settings.samples,
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+    }
+
+
+def _respondents(survey: Survey, wanted: Sequence[str], items: Sequence[str]) -> dict[str, dict]:
+    """iso3 -> size of the sample, fewest and most valid answers to a question."""
+    result = {}
+    for iso3 in wanted:
+        valid = [survey.shares[iso3, i].n_valid for i in items if (iso3, i) in survey.shares]
+        result[iso3] = {
+            "sample": survey.culture(iso3).n,
+            "fewest_valid": min(valid, default=0),
+            "most_valid": max(valid, default=0),
+        }
+    return result
+
+
+def _bases(survey: Survey, wanted: Sequence[str], items: Sequence[str]) -> list[str]:
+    """How people were counted: "weighted", "unweighted", or both."""
+    return sorted(
+        {survey.shares[c, i].basis for c in wanted for i in items if (c, i) in survey.shares}
+    )
 
 
 # -- the files -------------------------------------------------------------------------------------
@@ -257,10 +371,13 @@ def csv_bytes(table: pd.DataFrame) -> bytes:
     return safe.to_csv(index=False, lineterminator="\n").encode("utf-8")
 
 
-def parquet_bytes(table: pd.DataFrame) -> bytes:
-    """A table as Parquet."""
+def parquet_bytes(table: pd.DataFrame, card: str = "") -> bytes:
+    """A table as Parquet. card: the provenance card, kept in the file's metadata ("pluriscope")."""
+    made = pa.Table.from_pandas(table, preserve_index=False)
+    if card:
+        made = made.replace_schema_metadata({**(made.schema.metadata or {}), "pluriscope": card})
     stream = io.BytesIO()
-    table.to_parquet(stream, index=False)
+    parquet.write_table(made, stream)
     return stream.getvalue()
 
 

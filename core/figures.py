@@ -981,7 +981,10 @@ def closeness_bars(
     groups = [("", scored)]
     if by_region:
         means = scored.groupby("region")["value"].mean().sort_values(ascending=False)
-        groups = [(region, scored[scored["region"] == region]) for region in means.index]
+        groups = [
+            (f"{region}  {words.number(mean)}", scored[scored["region"] == region])
+            for region, mean in means.items()
+        ]
     rows = []
     for region, group in groups:
         rows += [_Row(region)] if region else []

@@ -17,6 +17,7 @@ from core import words
 from core.figures import (
     CHANGE,
     CLOSENESS,
+    LIGHT,
     Figure,
     Palette,
     Sheet,
@@ -54,12 +55,13 @@ def shade(stops: Sequence[str], at: float) -> str:
 
 
 def readable(colour: str) -> str:
-    """Dark or light, whichever can be read on a colour."""
+    """Dark or light letters, whichever stand out more on a colour."""
     if not colour.startswith("#"):
-        return palette(False).ink
+        return LIGHT.ink
     red, green, blue = (int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5))
+    # Relative luminance; at 0.21 both have the same contrast (WCAG), 3.9.
     bright = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
-    return palette(False).ink if bright > 0.3 else palette(False).page
+    return LIGHT.ink if bright > 0.21 else LIGHT.page
 
 
 def _swatches(stops: Sequence[str]) -> str:

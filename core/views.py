@@ -187,6 +187,18 @@ def map_result(
     return MapResult(table, _comparison(run, before, table, mean), kicker)
 
 
+def zone_words(table: pd.DataFrame) -> str:
+    """The mean of each part of the world, in one line; "" where there are fewer than two.
+
+    table: as scores.closeness gives it.
+    """
+    means = scores.zone_means(table)
+    if len(means) < 2:
+        return ""
+    said = [f"{row.zone} {words.number(row.value, 0)}" for row in means.itertuples()]
+    return f"On average by part of the world: {', '.join(said)}."
+
+
 def unasked(store: Store) -> pd.DataFrame:
     """What the map draws before anything was asked: every country surveyed, none scored."""
     rows = [(c.iso3, c.name, c.region, np.nan, "not_asked") for c in store.survey().cultures]
@@ -344,6 +356,24 @@ def country_kicker(store: Store, asking: Asking, iso3: str) -> str:
     if culture.n:
         parts.append(f"{culture.n:,} people")
     return " · ".join(parts)
+
+
+def zone_line(store: Store, asking: Asking, iso3: str, metric: str = HEADLINE) -> str:
+    """How the part of the world around a country scores on average; "" where it is alone."""
+    zone = scores.survey_of(store, asking.runs[0]).culture(iso3).region
+    said = []
+    for method, run in by_method(asking).items():
+        means = scores.zone_means(scores.closeness(store, run, metric)).set_index("zone")
+        if zone in means.index and means.loc[zone, "countries"] > 1:
+            how = METHODS[method].name
+            value = words.number(means.loc[zone, "value"])
+            said.append(f"{how[0].lower()}{how[1:]} {value}")
+            many = means.loc[zone, "countries"]
+    if not said:
+        return ""
+    return (
+        f"{zone}, {words.count(int(many), 'country', 'countries')} on average: {', '.join(said)}."
+    )
 
 
 def topic_table(

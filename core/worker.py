@@ -16,6 +16,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import platform
 import queue
 import signal
 import sys
@@ -24,6 +25,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +175,8 @@ class Worker:
             "memory_bytes": loaded.memory_bytes,
             "adapter_sha256": loaded.adapter_sha256,
             "load_seconds": round(time.monotonic() - began, 2),
+            "versions": {"python": platform.python_version()}
+            | {name: version(name) for name in ("torch", "transformers", "tokenizers")},
         }
         self.channel.send("facts", job=job, run=run_id, facts=facts)
         self.say_model()

@@ -100,6 +100,7 @@ def open_with(finding: words.Finding) -> None:
         st.title(ui.plain(finding.headline))
         st.markdown(ui.plain(finding.paragraph), width=ui.READING)
         ui.teaching_note(run, *([before] if before else []))
+        ui.evidence_note(run, *([before] if before else []))
         ui.under_way_note(asking)
 
 

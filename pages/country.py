@@ -113,6 +113,8 @@ with left:
     st.subheader("By way of asking")
     methods = figures.method_bars(scored, metric=measure, label=label, dark=dark)
     ui.figure(methods, "country_methods")
+    if around := views.zone_line(store, asking, iso3, measure):
+        st.caption(ui.plain(around))
     st.subheader("By topic")
     by_topic = figures.topic_bars(
         topics, metric=measure, label=label, kind=method, before_kind=before, dark=dark

@@ -1,6 +1,6 @@
 """How close the answers are to people's in every country: one selection, shown three ways.
 
-The address holds the whole selection: run, show, with, measure, about, face.
+The address holds the whole selection: run, show, with, measure, about, face, by.
 """
 
 from __future__ import annotations
@@ -142,7 +142,18 @@ if face == "ranked":
     if before:
         drawn = figures.change_bars(result.table, **look)
     else:
-        drawn = figures.closeness_bars(result.table, kind=run.method, **look)
+        together = ui.linked(
+            "Order",
+            {"": "All together", "zone": "By part of the world"},
+            name="by",
+            page="map",
+            default="",
+            widget=st.segmented_control,
+            label_visibility="collapsed",
+        )
+        drawn = figures.closeness_bars(
+            result.table, kind=run.method, by_region=together == "zone", **look
+        )
     ui.figure(
         drawn,
         "map_ranked",
@@ -178,6 +189,8 @@ else:
         )
         ui.table(drawn, {"Country": name}, height=700)
 
+if not before and (by_zone := views.zone_words(result.table)):
+    st.caption(ui.plain(by_zone))
 st.caption(views.MEASURES[measure] + " " + words.CAUTION)
 with st.container(horizontal=True, vertical_alignment="center"):
     st.selectbox(

@@ -22,8 +22,8 @@ FLOW = [
         "metrics",
     ),
     "relations",
-    *("scores", "export", "worker", "jobs", "runs", "words", "views", "question", "figures"),
-    "__main__",
+    *("scores", "export", "worker", "jobs", "runs", "words", "views", "comparing", "question"),
+    *("figures", "relation_figures", "value_figures", "__main__"),
 ]
 HOMES = {
     "streamlit": {"app.py", "pages", *(path.name for path in ROOT.glob("ui*.py"))},

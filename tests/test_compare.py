@@ -1,0 +1,648 @@
+"""The page Compare: what it computes, draws and says; and that page, command and export agree."""
+
+import json
+import math
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as parquet
+import pytest
+
+import core.__main__ as command
+from core import comparing, export, metrics, relation_figures, relations, scores, value_figures
+from core.errors import PluriscopeError
+from core.figures import CLOSENESS, DARK, LIGHT
+from core.metrics import METRICS
+from core.settings import AskSettings
+from core.store import Answer, Store
+from tests import filled
+from tests.conftest import pages_on
+from tests.test_figures import contrast
+from tests.test_pages_results import said, spec
+
+FACES = ("like", "apart", "values", "topics", "ladder", "rates")
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A filled store and its runs, and one more whose personas answer as people themselves do."""
+    home = tmp_path_factory.mktemp("compared")
+    (home / "demo-made").write_text("", encoding="utf-8")
+    store = Store(home)
+    made = filled.fill(store)
+    yield store, made, people_themselves(store, made.country)
+    store.close()
+
+
+def people_themselves(store: Store, like):
+    """A run as people of the same countries, asked the same, that answers exactly as they do."""
+    settings = AskSettings.from_json(like.settings)
+    survey = store.survey()
+    run = store.add_run(settings.to_json(), planned=1, name="People themselves", state="done")
+    store.add_answers(
+        run.no,
+        [
+            Answer(
+                c, i, 0, tuple(survey.shares[c, i].values), 1.0, None, "answered", "", None, None
+            )
+            for c in settings.cultures
+            for i in settings.items
+            if (c, i) in survey.shares
+        ],
+    )
+    return store.run(run.id)
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    home = tmp_path_factory.mktemp("compare-pages")
+    (home / "demo-made").write_text("", encoding="utf-8")
+    store = Store(home)
+    made = filled.fill(store)
+    store.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLURISCOPE_HOME", str(home))
+        with pages_on(home) as page:
+            yield page, made
+
+
+# -- who is like whom ------------------------------------------------------------------------------
+
+
+def test_people_themselves_are_most_like_themselves(kept):
+    store, _, people = kept
+    found = comparing.fits(store, people)
+    assert (found.personas["rank"] == 1).all() and (found.personas["centred_rank"] == 1).all()
+    assert found.personas["own"].to_numpy() == pytest.approx(100, abs=1e-3)
+    assert list(found.personas["best"]) == list(found.personas["iso3"])
+    assert comparing.fits_finding(found).headline == (
+        "Most personas answer most like the people they speak for"
+    )
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_persona_s_fit_with_its_own_people_is_the_run_s_score_there(kept, metric):
+    store, made, _ = kept
+    found = comparing.fits(store, made.country, metric)
+    own = found.cells[found.cells["persona"] == found.cells["country"]].set_index("persona")
+    table = scores.table(store, made.country, metric).set_index("iso3")
+    # A score counts what its own people were asked; so does the diagonal.
+    assert own["value"].to_dict() == pytest.approx(table["value"].drop("").to_dict())
+
+
+def test_centred_fits_sum_to_nothing_along_rows_and_columns(kept):
+    store, made, _ = kept
+    square = comparing.fits(store, made.country).cells.pivot(
+        index="persona", columns="country", values="centred"
+    )
+    assert square.mean(axis=0).to_numpy() == pytest.approx(0, abs=1e-9)
+    assert square.mean(axis=1).to_numpy() == pytest.approx(0, abs=1e-9)
+
+
+def test_zones_stay_together_and_nobody_is_lost(kept):
+    store, made, _ = kept
+    alike = comparing.alike(store, made.country)
+    zone_of = {c.iso3: c.region for c in store.survey().cultures}
+    ordered = comparing.by_zone(alike, zone_of)
+    assert sorted(ordered) == sorted(alike) == sorted(made.country.settings["cultures"])
+    zones = [zone_of[iso3] for iso3 in ordered]
+    assert sum(a != b for a, b in pairwise(zones)) == len(set(zones)) - 1
+    assert abs(alike.index("USA") - alike.index("CAN")) <= 4  # people who answer alike
+
+
+def test_the_questions_that_separate_two_countries(kept):
+    store, made, people = kept
+    table = comparing.separating(store, made.country, "KEN", "NLD")
+    assert table["apart"].is_monotonic_decreasing and len(table) == 10
+    survey = store.survey()
+    top = survey.item(table["item"].iloc[0])
+    ours, theirs = (survey.shares[c, top.id].values for c in ("KEN", "NLD"))
+    assert table["apart"].iloc[0] == pytest.approx(metrics.item_distance(top, ours, theirs))
+    answers = np.mean(
+        list(store.answers(made.country.no, item=top.id, iso3="KEN")["probs"]), axis=0
+    )
+    lean = metrics.item_distance(top, answers, theirs) - metrics.item_distance(top, answers, ours)
+    assert table["lean"].iloc[0] == pytest.approx(100 * lean, abs=1e-3)
+    same = comparing.separating(store, people, "KEN", "NLD", most=60)
+    assert same["own"].to_numpy() == pytest.approx(same["model"].to_numpy(), abs=1e-6)
+    # Without an order, the axis is the share of the answer on which the two differ most.
+    row = same.set_index("item").loc["Q154"]
+    kenya, dutch = (survey.shares[c, "Q154"].values for c in ("KEN", "NLD"))
+    at = int(np.abs(kenya - dutch).argmax())
+    assert (row["own"], row["other"]) == (pytest.approx(kenya[at]), pytest.approx(dutch[at]))
+    assert survey.item("Q154").options[at].label in row["high"]
+
+
+def test_too_few_personas_are_said_to_be_too_few(kept):
+    store, made, _ = kept
+    with pytest.raises(PluriscopeError, match="fewer than three countries"):
+        comparing.fits(store, made.written)
+    with pytest.raises(PluriscopeError, match="the same for every country"):
+        comparing.spread(store, made.plain)
+
+
+# -- how different ---------------------------------------------------------------------------------
+
+
+def test_people_themselves_differ_as_much_as_people(kept):
+    store, _, people = kept
+    found = comparing.spread(store, people)
+    assert found.diversity.ratio == pytest.approx(1, abs=1e-4)
+    assert found.mantel.r == pytest.approx(1, abs=1e-4)
+    assert not found.single
+    assert np.allclose(found.model, found.people, atol=1e-3)
+    assert list(found.model) == list(found.people) == list(found.model.index)
+    assert comparing.spread_finding(found).headline == (
+        "The personas differ about as much as people do"
+    )
+
+
+def test_a_flat_run_is_warned_of_and_the_fuller_one_is_clearly_fuller(kept):
+    store, made, people = kept
+    flat = comparing.spread(store, made.country)
+    assert flat.diversity.high < comparing.FLAT
+    told = comparing.spread_finding(flat)
+    assert told.headline == "The personas are far too much alike"
+    assert "stereotype" in told.paragraph
+    change = comparing.spread_change(store, made.country, made.other_country)
+    assert change.value == pytest.approx(
+        comparing.spread(store, made.other_country).diversity.ratio - flat.diversity.ratio
+    )
+    assert change.clear and change.value > 0
+    fuller = comparing.spread_finding(comparing.spread(store, made.other_country), change)
+    assert "points more than in the other run" in fuller.paragraph
+    assert comparing.spread_change(store, made.plain, made.country) is None
+    same = comparing.spread_change(store, people, people)
+    assert "too small to call" in comparing.spread_finding(flat, same).paragraph
+
+
+def test_runs_on_one_plot_were_asked_the_same_of_the_same(kept):
+    store, made, people = kept
+    found = {run.id for run in comparing.comparable(store, made.country)}
+    assert found == {made.country.id, made.other_country.id, people.id}
+    at = comparing.standing(store, people)
+    assert (at.value, at.ratio) == (pytest.approx(100, abs=1e-3), pytest.approx(1, abs=1e-4))
+
+
+# -- the map of values -----------------------------------------------------------------------------
+
+
+def test_people_themselves_stand_where_people_stand(kept):
+    store, _, people = kept
+    found = comparing.value_map(store, people)
+    table = found.model.set_index("iso3")
+    # Two autonomy questions are not in the core set; they move nobody by more than 0.05.
+    assert found.assumed == ("Children: independence", "Children: determination")
+    away = np.hypot(table["x"] - table["people_x"], table["y"] - table["people_y"])
+    assert away.max() < 0.07
+    assert "self-expression" not in comparing.map_finding(found).headline
+    assert len(found.people) == 58  # of 61; three were not asked all ten
+
+
+def test_arrows_begin_where_the_other_run_stands(kept):
+    store, made, _ = kept
+    found = comparing.value_map(store, made.country, made.plain)
+    plain = comparing.value_map(store, made.plain).model
+    assert plain["iso3"].tolist() == [""]
+    assert found.model["from_x"].to_numpy() == pytest.approx(plain["x"].iloc[0])
+    between = comparing.value_map(store, made.other_country, made.country).model
+    assert between["from_x"].tolist() == pytest.approx(found.model["x"].tolist())
+    assert "than the answers given plainly" in comparing.map_finding(found, made.plain).paragraph
+
+
+def test_the_map_of_values_names_what_a_run_did_not_ask(kept):
+    store, made, _ = kept
+    with pytest.raises(PluriscopeError, match=r"did not ask.*Q184.*core set"):
+        comparing.value_map(store, made.written)
+    notes = comparing.map_notes(comparing.value_map(store, made.country))
+    assert "73%" in notes[0]
+    assert any("“Children: independence”" in note for note in notes)
+
+
+# -- topics, the ladder, rates ---------------------------------------------------------------------
+
+
+def test_changes_by_topic_are_the_differences_of_the_topics_scores(kept):
+    store, made, _ = kept
+    change = comparing.topics(store, made.country, made.plain).set_index(["topic", "iso3"])
+    after = comparing.topics(store, made.country).set_index(["topic", "iso3"])
+    before = comparing.topics(store, made.plain).set_index(["topic", "iso3"])
+    assert change["value"].to_dict() == pytest.approx(
+        (after["value"] - before["value"].reindex(after.index)).to_dict()
+    )
+    assert (change["q"] >= change["p"]).all()
+    assert (change["clear"] == (change["q"] < 0.05)).all()
+    assert 0 < change["clear"].sum() < len(change)
+
+
+def test_the_ladder_holds_every_reference_and_the_runs_among_them(kept):
+    store, made, people = kept
+    table = comparing.ladder(store, made.country, made.plain).set_index("key")
+    assert set(metrics.REFERENCES) <= set(table.index)
+    assert set(comparing.LADDER_WORDS) == set(metrics.REFERENCES)
+    assert table["value"].is_monotonic_increasing
+    mean = scores.table(store, made.country).iloc[0]
+    row = table.loc[made.country.id]
+    assert (row["value"], row["low"]) == (mean["value"], mean["low"])
+    # The plain run is compared with all countries elsewhere, here with those of the persona run.
+    pair = scores.both(store, made.plain, made.country)[0]
+    assert table.loc[made.plain.id, "value"] == pytest.approx(metrics.values(pair).mean())
+    # The lines are those of the score's own columns.
+    for key, column in (("uniform", "floor"), ("ceiling", "ceiling"), ("mean_others", "others")):
+        assert table.loc[key, "value"] == pytest.approx(mean[column], abs=0.02)
+    top = comparing.ladder_finding(comparing.ladder(store, people), people)
+    assert top.headline == "The answers score above another sample of the same people"
+    assert "the average of the five most alike" in top.paragraph
+
+
+def test_rates_are_counted_by_country(kept):
+    store, made, _ = kept
+    table = comparing.rates(store, made.written).set_index("iso3")
+    assert table["refused"].to_dict() == {"KEN": 0.25, "USA": 0.25}
+    assert table["unparsed"].to_dict() == {"KEN": 0.25, "USA": 0.25}
+    assert comparing.rates_finding(table.reset_index()).headline == (
+        "50% of the answers cannot be used"
+    )
+    exact = comparing.rates(store, made.country)
+    assert exact["outside"].to_numpy() == pytest.approx(0.003, abs=1e-6)
+    assert comparing.rates_finding(exact).headline == "Every answer could be used"
+    plain = comparing.rates(store, made.plain)
+    assert (plain["iso3"].tolist(), plain["name"].tolist()) == ([""], ["all countries"])
+    # What lies off the scale, by hand for one country.
+    survey = store.survey()
+    off = [
+        survey.shares["KEN", item.id].values[item.codes.index(code)]
+        for item in survey.select("core")
+        for code in item.off_scale
+        if (("KEN", item.id) in survey.shares)
+    ]
+    kenya = exact.set_index("iso3").loc["KEN"]
+    assert kenya["people_off_scale"] == pytest.approx(np.mean(off))
+
+
+def test_zones_score_as_the_plain_mean_of_their_countries(kept):
+    store, made, _ = kept
+    zones = scores.zones(store, made.country).set_index("zone")
+    closeness = scores.closeness(store, made.country)
+    assert scores.zone_means(closeness).set_index("zone")["value"].to_dict() == pytest.approx(
+        zones["value"].to_dict()
+    )
+    assert (zones["low"] < zones["value"]).all() and (zones["value"] < zones["high"]).all()
+    assert zones["countries"].sum() == 18
+
+
+# -- figures ---------------------------------------------------------------------------------------
+
+
+def cells(drawn, name: str):
+    return next(trace for trace in drawn.figure.data if trace.name == name)
+
+
+def test_the_matrix_writes_its_numbers_up_to_20_by_20_and_gives_back_what_is_clicked(kept):
+    store, made, _ = kept
+    found = comparing.fits(store, made.country)
+    drawn = relation_figures.fit_matrix(found.cells, found.personas, found.alike)
+    bars = cells(drawn, "fits")
+    assert len(bars.x) == 18 * 18
+    at = list(bars.customdata).index(["KEN|USA"])
+    value = found.cells.set_index(["persona", "country"]).loc[("KEN", "USA"), "value"]
+    assert bars.text[at] == f"{value:.0f}"
+    event = {"selection": {"points": [{"customdata": ["KEN|USA"]}]}}
+    assert relation_figures.picked(event) == ("KEN", "USA")
+    assert relation_figures.picked({}) == relation_figures.picked(None) == ()
+    assert "4 of 18" in drawn.alt or "of 18" in drawn.alt
+    assert len(drawn.table) == 18
+    narrow = relation_figures.fit_matrix(found.cells, found.personas, found.alike, narrow=True)
+    assert cells(narrow, "fits").text is None
+    many = pd.DataFrame(
+        {"persona": np.repeat(range(21), 21), "country": np.tile(range(21), 21)}
+    ).astype(str).assign(value=70.0, centred=0.0)  # fmt: skip
+    who = pd.DataFrame({"iso3": [str(k) for k in range(21)]}).assign(
+        name="Somewhere", zone="", own=70.0, rank=1, centred_rank=1, best="0",
+        best_name="Somewhere", best_value=70.0,
+    )  # fmt: skip
+    large = relation_figures.fit_matrix(many, who, list(who["iso3"]))
+    assert cells(large, "fits").text is None
+
+
+def test_letters_can_be_read_on_every_cell():
+    diverging = relation_figures._diverging(LIGHT), relation_figures._diverging(DARK)
+    for stops in (CLOSENESS, *diverging):
+        for k in range(21):
+            colour = relation_figures.shade(stops, k / 20)
+            assert contrast(colour, relation_figures.readable(colour)) > 3.8, colour
+
+
+def test_a_change_that_is_not_clear_is_pale_and_wordless(kept):
+    store, made, _ = kept
+    table = comparing.topics(store, made.country, made.plain)
+    drawn = relation_figures.topic_grid(table, comparing.alike(store, made.country))
+    bars = cells(drawn, "topics")
+    page = LIGHT.panel
+
+    def strength(colour: str) -> float:
+        return sum(abs(int(colour[k : k + 2], 16) - int(page[k : k + 2], 16)) for k in (1, 3, 5))
+
+    words_of = dict(zip([c[0] for c in bars.customdata], bars.text, strict=True))
+    colour_of = dict(zip([c[0] for c in bars.customdata], bars.marker.color, strict=True))
+    faint = [colour_of[f"{r.topic}|{r.iso3}"] for r in table.itertuples() if not r.clear]
+    assert all(words_of[f"{r.topic}|{r.iso3}"] == "" for r in table.itertuples() if not r.clear)
+    assert all(words_of[f"{r.topic}|{r.iso3}"] for r in table.itertuples() if r.clear)
+    strong = [
+        colour_of[f"{r.topic}|{r.iso3}"] for r in table.itertuples() if r.clear and r.value > 8
+    ]
+    assert max(map(strength, faint)) < min(map(strength, strong))
+    assert (drawn.table["Remark"] == "too small to call").sum() == len(faint)
+
+
+def test_who_lies_off_the_map_stands_hollow_at_its_edge(kept):
+    store, made, _ = kept
+    found = comparing.value_map(store, made.country)
+    model = found.model.copy()
+    model.loc[0, ["x", "y"]] = 9.0, 9.0
+    drawn = value_figures.value_map(found.people, model)
+    ends = comparing.limits(found.people)
+    assert drawn.figure.layout.xaxis.range == pytest.approx(ends[:2])  # people alone
+    dots = cells(drawn, "as a person from …")
+    assert (dots.x[0], dots.y[0]) == (pytest.approx(ends[1]), pytest.approx(ends[3]))
+    assert dots.marker.color[0] == LIGHT.page != dots.marker.color[1]
+    notes = comparing.map_notes(found._replace(model=model))
+    assert any("1 persona" in note and "edge" in note for note in notes)
+
+
+def test_names_on_the_map_cover_neither_dots_nor_names():
+    names = [value_figures._Name(f"Country {k}", k % 3 / 10, k / 40, "#000000") for k in range(30)]
+    dots = [(100 * n.x - 4, 100 * n.x + 4, 400 * n.y - 4, 400 * n.y + 4) for n in names]
+    taken = list(dots)
+    placed = value_figures._apart(names, taken, (100, 400), (-200, 300))
+    boxes = taken[len(dots) :]
+    assert len(placed) == len(boxes) > 5
+    for k, one in enumerate(boxes):
+        for other in [*dots, *boxes[:k]]:
+            apart = (
+                one[1] <= other[0] or other[1] <= one[0] or one[3] <= other[2] or other[3] <= one[2]
+            )
+            assert apart
+
+
+def test_every_figure_has_a_sentence_and_the_same_numbers_as_a_table(kept):
+    store, made, _ = kept
+    run = made.country
+    found, apart = comparing.fits(store, run), comparing.spread(store, run)
+    names = {c.iso3: c.name for c in store.survey().cultures}
+    standings = comparing.standing_table([comparing.standing(store, run)])
+    values = comparing.value_map(store, run, made.plain)
+    rows = comparing.separating(store, run, "KEN", "USA")
+    ladder = comparing.ladder(store, run, made.plain)
+    rates = comparing.rates(store, run)
+    for dark in (False, True):
+        for narrow in (False, True):
+            look = {"dark": dark, "narrow": narrow}
+            for drawn in (
+                relation_figures.fit_matrix(found.cells, found.personas, found.alike, **look),
+                relation_figures.separating_rows(rows, persona="Kenya", country="United States"),
+                relation_figures.distance_matrix(
+                    apart.people, names, title="People", top=40, **look
+                ),
+                relation_figures.closeness_diversity(standings, mine=run.id, **look),
+                value_figures.value_map(values.people, values.model, before_kind="plain", **look),
+                relation_figures.topic_grid(comparing.topics(store, run), found.alike, **look),
+                relation_figures.ladder(ladder, **look),
+                relation_figures.rate_rows(rates, **look),
+            ):
+                assert drawn.alt.endswith(".") and len(drawn.table)
+                json.loads(drawn.figure.to_json())
+    drawn = relation_figures.ladder(ladder)
+    assert sorted(drawn.table["Score"]) == sorted(ladder["value"].round(1))
+    drawn = relation_figures.closeness_diversity(standings, mine=run.id)
+    assert cells(drawn, "people").x[0] == 1
+    assert cells(drawn, "people").y[0] == pytest.approx(standings["ceiling"].iloc[0])
+
+
+# -- the page --------------------------------------------------------------------------------------
+
+
+def test_on_an_empty_store_compare_has_the_button_that_mends_it(app):
+    at = app("compare")
+    assert not at.exception
+    assert "Nothing has been asked yet" in said(at)
+    assert [b.label for b in at.button].count("Ask the built-in model") == 1
+
+
+@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize("show", ["country", "plain"])
+def test_each_face_opens_with_a_sentence_of_its_own(pages, face, show):
+    page, made = pages
+    at = page("compare", run=made.country.id, face=face, show=show)
+    assert not at.exception
+    assert len(at.title) == 1
+    if face == "apart" and show == "plain":
+        assert "the same for every country" in said(at)
+    else:
+        assert len(at.get("plotly_chart")) >= 1
+        assert "National averages hide" in said(at)
+        assert "Built-in model" in said(at)
+
+
+def test_one_face_is_computed_and_no_other(pages, monkeypatch):
+    page, made = pages
+    asked = []
+    for name in ("fits", "spread", "value_map", "topics", "ladder", "rates"):
+        make = getattr(comparing, name)
+        monkeypatch.setattr(
+            comparing,
+            name,
+            lambda *a, _make=make, _name=name: (asked.append(_name), _make(*a))[1],
+        )
+    page("compare", run=made.other_country.id, face="rates", measure="tv")
+    assert set(asked) <= {"rates"}
+
+
+def test_a_link_to_compare_opens_exactly_what_it_names(pages):
+    page, made = pages
+    query = {"run": made.country.id, "with": made.other_country.id, "measure": "tv", "face": "like",
+             "order": "zone", "cells": "centred", "persona": "KEN", "against": "CHN"}  # fmt: skip
+    at = page("compare", **query)
+    assert not at.exception
+    assert at.selectbox(key="compare_persona").value == "KEN"
+    assert at.selectbox(key="compare_against").value == "CHN"
+    assert at.selectbox(key="compare_with").value == made.other_country.id
+    marked = [s for s in spec(at)["layout"]["shapes"] if s["line"]["width"] == 3]
+    assert len(marked) == 1
+    at = page("compare", run=made.country.id, face="topics", grid="score")
+    assert "of 100" in json.dumps(spec(at)["data"])
+
+
+def test_mangled_links_to_compare_degrade(pages):
+    page, _ = pages
+    at = page("compare", run="gone", show="x", measure="y", face="z", order="?", cells="?",
+              persona="XXX", against="<b>", country="1", grid="no", **{"with": "gone"})  # fmt: skip
+    assert not at.exception
+    assert "The link asks for the run “gone”" in said(at)
+
+
+def test_the_numbers_of_compare_can_be_taken_away(pages):
+    page, made = pages
+    at = page("compare", run=made.country.id, face="rates")
+    assert [b.label for b in at.get("download_button")] == ["Download as CSV"]
+
+
+def test_the_ranked_map_goes_by_parts_of_the_world_with_their_means(pages):
+    import ui
+
+    page, made = pages
+    means = scores.zone_means(scores.closeness(ui.store(), made.country)).set_index("zone")["value"]
+    at = page("map", run=made.country.id, face="ranked", by="zone")
+    notes = " ".join(note["text"] for note in spec(at)["layout"]["annotations"])
+    assert f"Latin America  {means['Latin America']:.1f}" in notes
+    assert "On average by part of the world:" in said(at)
+    at = page("country", run=made.country.id, country="KEN")
+    assert f"as a person from … {means['African-Islamic']:.1f}" in said(at)
+
+
+# -- the same everywhere ---------------------------------------------------------------------------
+
+
+def run_command(capsys, *arguments: str) -> dict | list:
+    assert command.main([*arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_page_command_and_export_give_the_same_scores_on_every_metric(
+    filled_home, tmp_path, capsys
+):
+    import ui
+    from core import views
+
+    with pages_on(filled_home) as page:
+        store = ui.store()
+        run = next(r for r in store.runs() if r.method == "country" and len(r.settings["items"]) > 9
+                   and r.state == "done")  # fmt: skip
+        shown = {}
+        for metric in views.MEASURES:
+            table = page("map", run=run.id, face="table", measure=metric).dataframe[0].value
+            shown[metric] = table.set_index("Country")["Score"].dropna().to_dict()
+    names = {c.iso3: c.name for c in scores.survey_of(Store(tmp_path / "other"), run).cultures}
+    assert command.main(["export", "--run", run.id, "--table", "scores", "--to",
+                         str(tmp_path / "scores.parquet")]) == 0  # fmt: skip
+    exported = pd.read_parquet(tmp_path / "scores.parquet").set_index(["metric", "iso3"])
+    assert set(exported.index.get_level_values("metric")) == set(METRICS)
+    capsys.readouterr()
+    for metric in METRICS:
+        record = run_command(capsys, "score", "--run", run.id, "--metric", metric)
+        rows = exported.loc[metric]
+        for column in ("value", "low", "high"):
+            assert record["mean"][column] == rows.loc["", column]
+        for column in ("floor", "ceiling", "others"):
+            assert record[column] == rows.loc["", column]
+        for iso3, country in record["countries"].items():
+            for column, x in country.items():
+                same = rows.loc[iso3, column]
+                assert x == same or (x is None and math.isnan(same))
+        if metric in shown:
+            assert shown[metric] == {
+                names[iso3]: round(c["value"], 1) for iso3, c in record["countries"].items()
+            }
+    references = run_command(capsys, "references", "--metric", "skill")
+    assert {"uniform", "midpoint", "mean_others", "median_others", "nearest", "nearest5",
+            "ceiling"} <= set(references)  # fmt: skip
+
+
+def test_the_signal_of_a_run_on_the_command_line_is_that_of_the_page(filled_home, capsys):
+    store = Store(filled_home)
+    run = next(r for r in store.runs() if r.method == "country" and r.model == "builtin"
+               and len(r.settings["items"]) > 9)  # fmt: skip
+    fits, spread = comparing.fits(store, run), comparing.spread(store, run)
+    at = comparing.value_map(store, run).model.set_index("iso3")
+    lost = comparing.rates(store, run).set_index("iso3")
+    store.close()
+    record = run_command(capsys, "signal", "--run", run.id)
+    ranks = fits.personas.set_index("iso3")
+    assert {c: one["rank"] for c, one in record["own"].items()} == ranks["rank"].to_dict()
+    assert record["advantage"] == fits.advantage._asdict()
+    assert record["diversity"]["ratio"] == spread.diversity.ratio
+    assert record["mantel"] == spread.mantel._asdict()
+    assert record["map"]["KEN"]["secular"] == at.loc["KEN", "y"]
+    assert record["rates"]["KEN"]["off_scale"] == lost.loc["KEN", "off_scale"]
+    every = run_command(capsys, "signal", "--run", "all")
+    by_run = {one["run"]: one for one in every}
+    assert by_run[run.id] == record
+    plain = next(one for one in every if one["method"] == "plain" and one["map"])
+    assert "own" not in plain and set(plain["map"]) == {""}
+    few = next(one for one in every if one.get("why_not"))
+    assert "fewer than three" in few["why_not"] and few["map"] is None
+
+
+def test_scores_by_zone_topic_and_item_on_the_command_line(filled_home, capsys):
+    store = Store(filled_home)
+    run = next(r for r in store.runs() if r.method == "country" and r.model == "builtin"
+               and len(r.settings["items"]) > 9)  # fmt: skip
+    panel = scores.panel(store, run)
+    store.close()
+    zones = run_command(capsys, "score", "--run", run.id, "--by", "zone")["zones"]
+    assert zones["Latin America"]["countries"] == 2
+    topics = run_command(capsys, "score", "--run", run.id, "--by", "topic")["topics"]
+    kenya = metrics.values(
+        panel.only([i.id for i in panel.items if i.topic == "Security"], ["KEN"])
+    )
+    assert topics["Security"]["countries"]["KEN"]["value"] == pytest.approx(kenya[0])
+    items = run_command(capsys, "score", "--run", run.id, "--by", "item")["items"]
+    cell = metrics.by_item(panel)[:, [i.id for i in panel.items].index("Q57")]
+    assert items["Q57"] == pytest.approx(np.nanmean(cell))
+
+
+# -- the provenance card ---------------------------------------------------------------------------
+
+CARD = {
+    *("model", "revision", "precision", "adapter", "prompt", "prompt_sha256", "method", "language"),
+    *("seed", "option_orders", "n_items", "respondents", "weighting", "missing_rule", "versions"),
+    *("date", "run", "survey", "uses_human_answers"),
+}
+
+
+def test_a_card_says_all_that_made_the_numbers(kept):
+    store, made, _ = kept
+    card = export.card(store, made.country)
+    assert set(card) >= CARD
+    assert card["n_items"] == len(card["items"]) == 52
+    assert "{" in card["prompt"]["system"]  # in full, with its blanks
+    kenya = store.survey().culture("KEN").n
+    assert card["respondents"]["KEN"]["sample"] == kenya
+    assert 0 < card["respondents"]["KEN"]["fewest_valid"] <= kenya
+    assert set(card["weighting"]) <= {"weighted", "unweighted"} and card["weighting"]
+    assert card["sampling"] is None and export.card(store, made.written)["sampling"] == {
+        "samples": 4, "temperature": 0.6, "top_p": 0.9,
+    }  # fmt: skip
+    assert json.loads(export.card_json(store, made.country)) == card
+    said = export.provenance_text(store, made.country)
+    assert "What is left out" in said and "Versions: Pluriscope" in said
+
+
+@pytest.mark.parametrize("name", comparing.TABLES)
+def test_every_table_can_be_taken_away_with_its_card(filled_home, tmp_path, capsys, name):
+    store = Store(filled_home)
+    run = next(r for r in store.runs() if r.method == "country" and r.model == "builtin"
+               and len(r.settings["items"]) > 9)  # fmt: skip
+    assert name in comparing.tables_of(store, run)
+    plain = next(r for r in store.runs() if r.method == "plain")
+    assert ("fits" in comparing.tables_of(store, plain)) is False
+    card = export.card(store, run)
+    store.close()
+    metric = ["--metric", "emd"] if name == "scores" else []
+    for suffix in ("csv", "parquet"):
+        to = tmp_path / f"{name}.{suffix}"
+        arguments = ["export", "--run", run.id, "--table", name, "--to", str(to), *metric]
+        assert command.main(arguments) == 0
+        assert json.loads((tmp_path / f"{name}.card.json").read_text(encoding="utf-8")) == card
+    inside = parquet.read_schema(tmp_path / f"{name}.parquet").metadata[b"pluriscope"]
+    assert json.loads(inside) == card
+    table = pd.read_parquet(tmp_path / f"{name}.parquet")
+    assert len(table) and len(pd.read_csv(tmp_path / f"{name}.csv")) == len(table)
+
+
+def test_the_map_needs_its_ten_questions_to_be_offered(kept):
+    store, made, _ = kept
+    assert "values" in comparing.tables_of(store, made.plain)
+    assert "values" not in comparing.tables_of(store, made.written)
+    assert set(relations.IW_LIGHT) < set(relations.IW_ITEMS)
