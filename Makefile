@@ -10,7 +10,7 @@ run: $(VENV)/run.done
 	$(BIN)/streamlit run app.py
 
 test: $(VENV)/test.done lint
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile -rs
 
 lint: $(VENV)/test.done
 	$(BIN)/ruff format --check .

@@ -120,7 +120,7 @@ def _status_line(was_busy: bool) -> None:
                     help="Let go of the model and free its memory. It loads again when needed.",
                     on_click=queue.unload,
                 )
-        st.caption(work_words(queue), width="content")
+        st.caption(plain(work_words(queue)), width="content")
 
 
 def _held_words(held: dict | None) -> str:
@@ -144,11 +144,13 @@ def work_words(queue: Jobs) -> str:
 
 def live_words(live: Live) -> str:
     if live.state == "stopping":
-        return "Stopping after the questions in hand"
+        return "Stopping after what is in hand"
     if live.phase == "starting":
         return "Getting ready"
     if live.phase == "loading":
-        return f"Loading the model, {clock(live.elapsed)}"
+        return f"{live.doing}, {clock(live.elapsed)}"
+    if live.phase == "comparing":
+        return "Comparing with people"
     done = words.percent(live.done / live.total) if live.total else ""
     said = f"Asking {words.count(live.total, 'question')}, {done}"
     return f"{said}, {about(live.eta)} left" if live.eta else said
@@ -575,7 +577,7 @@ def job_progress(job: dict) -> None:
             f"{live.rate:,.0f} a second" if live.rate >= 10 else f"{live.rate:.1f} a second"
         )
     st.progress(min(live.done / live.total, 1.0) if live.total else 0.0)
-    st.caption(" · ".join(facts))
+    st.caption(plain(" · ".join(facts)))
 
 
 def job_trouble(job: dict, key: str) -> None:

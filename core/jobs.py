@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from core import scores
@@ -33,16 +34,22 @@ ROOT = Path(__file__).resolve().parent.parent
 WAITING, ACTIVE = ("queued",), ("loading", "running", "stopping")
 UNFINISHED = (*WAITING, *ACTIVE)
 RESUMABLE = ("stopped", "failed", "interrupted")
+LOADING_GRACE = 3.0  # seconds in which a model that is being loaded may still hear of a stop
 log = logging.getLogger("pluriscope.jobs")
 
 
 @dataclass
 class Live:
-    """What is known of the job at work, as of now. Counts are answers."""
+    """What is known of the job at work, as of now. Counts are answers.
+
+    phase: starting, loading, answering, comparing. doing: what loading is at, in words.
+    """
 
     job: str
     state: str = "loading"
     phase: str = "starting"
+    doing: str = ""
+    stopping_since: float | None = None
     done: int = 0
     total: int = 0
     began: float = field(default_factory=time.monotonic)
@@ -137,13 +144,17 @@ class Jobs:
             self._own.add(job_id)
 
     def stop(self, job_id: str) -> None:
-        """Stop after the batch in hand and keep what was answered. A queued job leaves the line."""
+        """Stop after the batch in hand and keep what was answered. A queued job leaves the line.
+
+        Loading cannot be left half done: if it lasts, its process ends and a new one begins.
+        """
         with self._lock:
             job = self.store.job(job_id)
             if job["state"] == "queued":
                 self._finish(job, "stopped")
-            elif self._live and self._live.job == job_id:
+            elif self._live and self._live.job == job_id and job["state"] in ACTIVE:
                 self._live.state = "stopping"
+                self._live.stopping_since = self._live.stopping_since or time.monotonic()
                 self.store.update_job(job_id, state="stopping")
                 self._send({"do": "stop", "job": job_id})
 
@@ -219,6 +230,11 @@ class Jobs:
         live = self._live
         return live if live and job_id in (None, live.job) else None
 
+    def asking(self) -> str | None:
+        """The id of the job whose questions are being asked now."""
+        live = self._live
+        return live.job if live and live.phase != "comparing" else None
+
     def busy(self) -> bool:
         return self._live is not None or bool(self.store.jobs(UNFINISHED, limit=1))
 
@@ -290,23 +306,33 @@ class Jobs:
                         traceback.format_exc(),
                     )
             else:
-                self._score(job)
+                self._compare(job)
             finally:
                 with self._lock:
                     self._live = None
 
-    def _score(self, job: dict) -> None:
-        """Have the headline scores ready before anybody opens the map."""
+    def _compare(self, job: dict) -> None:
+        """Have the headline scores ready before anybody opens the map.
+
+        Only of what is complete, since others will have more answers once they are resumed; and
+        not for a command, after which no page is opened.
+        """
+        if self._own is not None or self.store.job(job["id"])["state"] != "done":
+            return
         runs = [self.store.run(run_id) for run_id in job["runs"]]
         runs = [run for run in runs if run.kind == "survey" and run.answered and not run.deleted]
-        if self._closing or not runs:
-            return
+        self._live.phase = "comparing"
+        wanted = [
+            partial(scores.table, self.store, run, metric)
+            for run in runs
+            for metric in (scores.HEADLINE, "paper")
+        ]
+        wanted += [partial(scores.change, self.store, runs[0], other) for other in runs[1:]]
         try:
-            for run in runs:
-                for metric in (scores.HEADLINE, "paper"):
-                    scores.table(self.store, run, metric)
-            for other in runs[1:]:
-                scores.change(self.store, runs[0], other)
+            for compute in wanted:
+                if self._closing:
+                    return
+                compute()
         except Exception:  # a page that needs the score will show why it cannot be had
             log.exception("scores of job %s", job["id"])
 
@@ -336,7 +362,11 @@ class Jobs:
             self._send({"do": "stop", "job": job["id"]})
         saved = time.monotonic()
         while True:
-            event = self._events.get()
+            try:
+                event = self._events.get(timeout=0.5)
+            except queue.Empty:
+                self._end_endless_loading(live)
+                continue
             kind = event["event"]
             if kind == "ended":
                 self._died(job, event["code"])
@@ -347,6 +377,7 @@ class Jobs:
             if event.get("job") != job["id"]:
                 continue
             if kind == "phase":
+                live.doing = event.get("doing", "")
                 self._set_phase(live, event["phase"])
             elif kind == "facts":
                 for run in runs:  # all runs of a job share the model that was loaded
@@ -423,10 +454,20 @@ class Jobs:
         self.store.update_job(job["id"], error=error, details=details)
         self._finish(job, "failed")
 
+    def _end_endless_loading(self, live: Live) -> None:
+        """A download or a large model hears of a stop only at its end; do not wait for that."""
+        since = live.stopping_since
+        if since and live.phase == "loading" and time.monotonic() - since > LOADING_GRACE:
+            self._process.kill()
+
     def _died(self, job: dict, code: int) -> None:
         self._process = None
         self.model = None
         if self._closing:
+            return
+        if self._live.state == "stopping" and self._live.phase == "loading":
+            self._warm = True
+            self._finish(job, "stopped")
             return
         if code in (-9, 137):
             error = (

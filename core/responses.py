@@ -10,6 +10,7 @@ import re
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.demonstrations import choose_examples, neighbours
@@ -80,19 +81,31 @@ def prompt_for(
 def ask(
     loaded: Loaded,
     settings: AskSettings,
-    planned: Sequence[Planned],
+    planned: Iterable[Planned],
     *,
     stop: Callable[[], bool] = lambda: False,
     on_text: Callable[[list[str]], None] | None = None,
 ) -> Iterator[list[Answer]]:
     """Answers in small batches as they are made. Ends early, between batches, once stop() is true.
 
+    planned is taken a few at a time, so that the first answers do not wait for the last prompt.
     on_text gets the texts so far of the batch being written.
     """
-    if settings.answering == "written":
-        yield from _written(loaded, settings, planned, stop, on_text)
-    else:
-        yield from _scored(loaded, planned, stop)
+    written = settings.answering == "written"
+    planned = iter(planned)
+    while group := list(islice(planned, WRITTEN_SIDE_BY_SIDE if written else SCORED_TOGETHER)):
+        if stop():
+            return
+        if written:
+            yield from _written(loaded, settings, group, stop, on_text)
+        else:
+            yield from _scored(loaded, group, stop)
+
+
+# Enough for the beginnings that prompts share, the system prompt of a country above all, to be
+# computed once; few enough to be tokenised in a moment.
+SCORED_TOGETHER = 2048
+WRITTEN_SIDE_BY_SIDE = 16
 
 
 def _scored(
@@ -126,38 +139,31 @@ def _scored(
         yield batch
 
 
-WRITTEN_SIDE_BY_SIDE = 16
-
-
 def _written(
     loaded: Loaded,
     settings: AskSettings,
-    planned: Sequence[Planned],
+    group: Sequence[Planned],
     stop: Callable[[], bool],
     on_text: Callable[[list[str]], None] | None,
 ) -> Iterator[list[Answer]]:
     from core.generation import generate
 
-    for start in range(0, len(planned), WRITTEN_SIDE_BY_SIDE):
-        if stop():
-            return
-        group = planned[start : start + WRITTEN_SIDE_BY_SIDE]
-        began = time.monotonic()
-        written = generate(
-            loaded,
-            [p.prompt.messages for p in group],
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            max_new_tokens=settings.max_new_tokens if settings.explain else 24,
-            # The same seed on every side; sample number n of an item is drawn with seed + n.
-            seeds=[settings.seed + p.key[2] for p in group],
-            on_text=on_text,
-            stop=stop,
-        )
-        if stop():  # cut short: what was being written is unasked, not answered
-            return
-        seconds = (time.monotonic() - began) / len(group)
-        yield [read_written(p, w.text, seconds) for p, w in zip(group, written, strict=True)]
+    began = time.monotonic()
+    written = generate(
+        loaded,
+        [p.prompt.messages for p in group],
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        max_new_tokens=settings.max_new_tokens if settings.explain else 24,
+        # The same seed on every side; sample number n of an item is drawn with seed + n.
+        seeds=[settings.seed + p.key[2] for p in group],
+        on_text=on_text,
+        stop=stop,
+    )
+    if stop():  # cut short: what was being written is unasked, not answered
+        return
+    seconds = (time.monotonic() - began) / len(group)
+    yield [read_written(p, w.text, seconds) for p, w in zip(group, written, strict=True)]
 
 
 def read_written(planned: Planned, text: str, seconds: float | None = None) -> Answer:

@@ -23,7 +23,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -74,34 +74,29 @@ class Worker:
         job = command["job"]
         survey = _survey(command.get("survey_file"))
         runs = [(run, AskSettings.from_json(run["settings"])) for run in command["runs"]]
-        for run, settings in runs:
-            if job in self.stopped:
-                return
-            if run.get("side_by_side"):
-                continue
-            planned = _plan(run, settings, survey)
-            if planned:
-                loaded = self._load(job, run["id"], settings.model)
-                self._answer(job, loaded, settings, [(run, planned)])
-        together = [(run, s) for run, s in runs if run.get("side_by_side")]
-        if together and job not in self.stopped:
-            run, settings = together[0]
-            loaded = self._load(job, run["id"], settings.model)
-            self._answer(
-                job, loaded, settings, [(r, _plan(r, s, survey)) for r, s in together]
-            )  # one batch, same seed on every side
+        unfinished = [(run, s) for run, s in runs if _unasked(run, s, survey)]
+        for run, settings in unfinished:
+            if not run.get("side_by_side"):
+                self._answer(job, settings, survey, [run])
+        together = [(run, s) for run, s in unfinished if run.get("side_by_side")]
+        if together:  # one batch, same seed on every side
+            self._answer(job, together[0][1], survey, [run for run, _ in together])
 
-    def _answer(
-        self, job: str, loaded, settings: AskSettings, runs: list[tuple[dict, list[Planned]]]
-    ) -> None:
-        flat = [(run, planned) for run, plans in runs for planned in plans]
-        if not flat:
+    def _answer(self, job: str, settings: AskSettings, survey: Survey, runs: list[dict]) -> None:
+        """Answer what is unasked of runs that differ only in whom the model answers as."""
+        if job in self.stopped:
             return
-        run_of = {}
-        for run, planned in flat:
-            run_of.setdefault(planned.key, []).append(run)
-        names = [f"{run['id']}/{planned.key[0]}" for run, planned in flat]
+        loaded = self._load(job, runs[0]["id"], settings.model)
         self.channel.send("phase", job=job, phase="answering")
+        run_of: dict[tuple, list[dict]] = {}  # whom the next answer to a prompt belongs to
+        names: list[str] = []
+
+        def planned() -> Iterator[Planned]:
+            for run in runs:
+                for one in _plan(run, survey):
+                    run_of.setdefault(one.key, []).append(run)
+                    names.append(f"{run['id']}/{one.key[0]}")
+                    yield one
 
         def on_text(texts: list[str]) -> None:
             self.channel.send("text", job=job, texts=dict(zip(names, texts, strict=False)))
@@ -109,9 +104,9 @@ class Worker:
         for answers in ask(
             loaded,
             settings,
-            [planned for _, planned in flat],
+            planned(),
             stop=self.stop_asked(job),
-            on_text=on_text if settings.answering == "written" else None,
+            on_text=on_text if runs[0].get("side_by_side") else None,
         ):
             rows: dict[str, list] = {}
             for answer in answers:
@@ -164,9 +159,12 @@ class Worker:
             gc.collect()
 
     def _load(self, job: str, run_id: str, spec: ModelSpec):
-        self.channel.send("phase", job=job, phase="loading")
+        def say(doing: str) -> None:
+            self.channel.send("phase", job=job, phase="loading", doing=doing)
+
+        say("Loading the model")
         began = time.monotonic()
-        loaded = self.shelf.get(spec)
+        loaded = self.shelf.get(spec, on_phase=say)
         facts = {
             "model_name": loaded.name,
             "revision": loaded.revision,
@@ -234,8 +232,6 @@ class Worker:
                 )
             )
             self.channel.send("failed", job=job, error=message, details=traceback.format_exc())
-        finally:
-            self.stopped.discard(job)
 
 
 OUT_OF_MEMORY = (
@@ -248,9 +244,14 @@ def _survey(snapshot: str | None) -> Survey:
     return load_snapshot(Path(snapshot)) if snapshot else load_bundled()
 
 
-def _plan(run: dict, settings: AskSettings, survey: Survey) -> list[Planned]:
-    prompts = PromptSet(**run["prompts"])
-    return list(plan(settings, survey, prompts, {tuple(key) for key in run["answered"]}))
+def _unasked(run: dict, settings: AskSettings, survey: Survey) -> bool:
+    """Is there anything left to ask of a run?"""
+    return bool(set(settings.keys(survey)) - {tuple(key) for key in run["answered"]})
+
+
+def _plan(run: dict, survey: Survey) -> Iterator[Planned]:
+    settings, prompts = AskSettings.from_json(run["settings"]), PromptSet(**run["prompts"])
+    return plan(settings, survey, prompts, {tuple(key) for key in run["answered"]})
 
 
 def _die_with_parent() -> None:
@@ -276,8 +277,10 @@ def main() -> None:
             command = json.loads(line)
             if command["do"] == "stop":
                 worker.stopped.add(command["job"])
-            else:
-                commands.put(command)
+                continue
+            # A stop counts for the asking before it, never for the one to come.
+            worker.stopped.discard(command.get("job"))
+            commands.put(command)
         os._exit(0)  # the app is gone; nothing here is worth keeping
 
     threading.Thread(target=listen, daemon=True).start()

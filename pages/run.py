@@ -115,12 +115,12 @@ def how_exactly() -> dict:
 
 def now(was: str | None) -> None:
     """The job at work and those in line. Reads only; draws itself again while there is work."""
-    live = queue.live()
-    if (live.job if live else None) != was:
+    job_id = queue.asking()
+    if job_id != was:
         st.rerun()  # another job began or the last one ended: the history has changed
     waiting = store.jobs(("queued",))
-    if live:
-        at_work(store.job(live.job))
+    if job_id:
+        at_work(store.job(job_id))
     if waiting:
         st.subheader("In line", anchor=False)
         for place, job in enumerate(waiting):
@@ -271,7 +271,5 @@ if st.button(
     runs.start(queue, plan)
     st.rerun()
 
-live = queue.live()
-at_work_id = live.job if live else None
-st.fragment(now, run_every=1.0 if queue.busy() else None)(at_work_id)
+st.fragment(now, run_every=1.0 if queue.busy() else None)(queue.asking())
 history()
