@@ -504,7 +504,13 @@ class Jobs:
                 stderr=errors,
                 text=True,
                 encoding="utf-8",
-                env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
+                # Threads that wait for each other sleep: spinning, as OpenMP does by default, takes
+                # the cores from pages and from itself wherever anything else is at work.
+                env={
+                    "OMP_WAIT_POLICY": "PASSIVE",
+                    **os.environ,
+                    "TOKENIZERS_PARALLELISM": "false",
+                },
             )
         self._events = queue.SimpleQueue()
         threading.Thread(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,10 @@ from core.store import Store
 from tests import filled, tiny
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Before anything imports torch: several test processes share the cores, and threads that spin
+# while they wait make each other ten times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 hypothesis.settings.register_profile("facts", deadline=None)  # facts, not timings
 hypothesis.settings.load_profile("facts")
