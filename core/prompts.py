@@ -186,7 +186,8 @@ def is_numeric(item: Item) -> bool:
     There the number is the answer, so a changed order moves the lines and keeps the numbers. On
     other items the options are numbered anew in the order shown.
     """
-    return sum(option.label == str(option.code) for option in item.options) >= 2
+    bare = [option for option in item.options if option.label.isdecimal()]
+    return len(bare) >= 2 and all(option.label == str(option.code) for option in bare)
 
 
 def show_options(
@@ -265,6 +266,35 @@ def templates(prompts: PromptSet, method: str, explain: bool = False) -> tuple[s
         elif user.endswith(question):
             user = user.removesuffix(question) + reasons
     return system, user
+
+
+def render_writing(
+    topic: str, examples: Sequence[tuple[str, Sequence[str]]], prompts: PromptSet
+) -> tuple[dict[str, str], ...]:
+    """The messages that ask for a new question on a topic.
+
+    examples: questions with their options, in the order shown.
+    """
+    texts = prompts.texts
+    line = texts.get("write_example", "Question: {question}\nOptions: {options}")
+    shown = [
+        _fill(
+            line,
+            number=str(number),
+            question=question,
+            # As the reply is to give them; the study's prompt shows a Python list.
+            options=str(list(options))
+            if texts.get("write_example_list") == "python"
+            else json.dumps(list(options), ensure_ascii=False),
+        )
+        for number, (question, options) in enumerate(examples, 1)
+    ]
+    block = texts.get("write_example_separator", "\n\n").join(shown)
+    user = _fill(_text(prompts, "write_question_user"), topic=topic, examples=block)
+    return (
+        {"role": "system", "content": _text(prompts, "write_question_system")},
+        {"role": "user", "content": user},
+    )
 
 
 def _text(prompts: PromptSet, key: str) -> str:
@@ -349,4 +379,15 @@ def _culturespa_set(record: dict) -> PromptSet:
         "examples_user": named(user["en_self_alignment"], "examples", "question", "options"),
         "example": named(user["example"], "question", "options", "answer"),
     }
+    if "write_questions" in record:
+        writing = record["write_questions"]
+        # A Python format string: its braces stand twice.
+        user = named(writing["user"], "topic", "examples", "topic")
+        texts |= {
+            "write_question_system": writing["system"],
+            "write_question_user": user.replace("{{", "{").replace("}}", "}"),
+            "write_example": named(writing["example"], "number", "question", "options"),
+            "write_example_separator": "",
+            "write_example_list": "python",
+        }
     return PromptSet("culturespa", "CultureSPA study", "en", texts, "arXiv 2410.12971")
