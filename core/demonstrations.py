@@ -169,7 +169,7 @@ def chrf_scores(texts: Sequence[str]) -> np.ndarray:
     """
     n = len(texts)
     precision, recall, orders = np.zeros((n, n)), np.zeros((n, n)), np.zeros((n, n), int)
-    for counters in zip(*map(_ngrams, texts), strict=True):
+    for counters in zip(*map(ngrams, texts), strict=True):
         sizes = np.array([counter.total() for counter in counters], float)
         both = (sizes[:, None] > 0) & (sizes > 0)
         matches = _shared(counters)
@@ -185,7 +185,7 @@ def chrf_scores(texts: Sequence[str]) -> np.ndarray:
         )
 
 
-def _ngrams(text: str) -> list[Counter[str]]:
+def ngrams(text: str) -> list[Counter[str]]:
     """Counts of character n-grams (1 to 6, spaces left out), then of words and word pairs."""
     characters = "".join(text.split())
     words = []
