@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.demonstrations import choose_examples, neighbours
-from core.prompts import PromptSet, Rendered, option_orders, render
+from core.prompts import Neighbours, PromptSet, Rendered, option_orders, render
 from core.settings import AskSettings
 from core.store import Answer
 from core.survey import Item, Survey
@@ -54,7 +54,7 @@ def prompt_for(
     order = option_orders(item, "given" if written else settings.orders)[0 if written else number]
     near_far, examples = None, []
     if settings.asked_method.startswith("cross_culture"):
-        near_far = neighbours(survey, iso3)
+        near_far = _near_far(settings, survey, iso3)
     if settings.asked_method.endswith("examples"):
         examples = choose_examples(
             survey,
@@ -76,6 +76,13 @@ def prompt_for(
         neighbours=near_far,
         examples=examples,
     )
+
+
+def _near_far(settings: AskSettings, survey: Survey, iso3: str) -> Neighbours:
+    if settings.neighbours is None:
+        return neighbours(survey, iso3)
+    near, far = settings.neighbours[iso3]
+    return Neighbours(tuple(map(survey.culture, near)), tuple(map(survey.culture, far)))
 
 
 def ask(

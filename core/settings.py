@@ -39,7 +39,8 @@ class AskSettings:
     sampled answers, in the given order). explain: ask written answers for a sentence as well.
     examples, example_choice, example_evidence, other_batteries: for methods that show answered
     items, see demonstrations.choose_examples. derived: for methods that are made from the answers
-    of other runs, what core/derived.py records.
+    of other runs, what core/derived.py records. neighbours: country -> [near, far] codes for
+    cross-culture thinking; found from the survey's shares where it is None.
     """
 
     model: ModelSpec
@@ -66,6 +67,7 @@ class AskSettings:
     other_batteries: bool = False
     own_item: dict | None = field(default=None)
     derived: dict | None = field(default=None)
+    neighbours: dict[str, list[list[str]]] | None = None
     code_version: str = VERSION
 
     def __post_init__(self) -> None:
@@ -213,6 +215,15 @@ class Arm:
                 raise PluriscopeError(f"An arm cannot be {value!r}: {', '.join(known)}.")
         if not 0 < self.fraction <= 1:
             raise PluriscopeError("The share of the examples lies above 0 and up to 1.")
+        if self.uses_human_answers and (
+            self.choose != "all" or self.weighted or self.answers != "probabilities"
+        ):
+            raise PluriscopeError(
+                "People's own shares are taught of every question alike: choose all, as "
+                "probabilities, and without weights."
+            )
+        if self.shift and not self.uses_human_answers:
+            raise PluriscopeError("Only people's own shares can be taught with a shift term.")
 
     @property
     def uses_human_answers(self) -> bool:
@@ -306,8 +317,9 @@ class TuneSettings:
 
     cultures: those tuned for. topics: which questions are written on; per_topic: how many are to
     be kept of each. seed_items: example items come from all of a topic ("all") or from one
-    ("one"). near_limit, leak_limit: chrF++ (0 to 100) above which a written question is taken
-    for a repetition of another one, or of a survey item; None leaves that filter out.
+    ("one"). near_limit, leak_limit: likeness (0 to 100) from which on a written question is taken
+    for a repetition of another one, or of a survey item; None leaves that filter out. likeness:
+    how it is measured, "chrf" (chrF++) or "rouge" (ROUGE-L; Self-Instruct leaves out from 70 on).
     temperature, top_p: of sampled answers. held_out_items, held_out_topics, held_out_cultures:
     nothing is written, answered or taught from them; scores are given on them apart. evaluate:
     survey items asked before and after ("all", "core", or ids); none where "".
@@ -326,6 +338,7 @@ class TuneSettings:
     seed_items: str = "all"
     near_limit: float | None = 80.0
     leak_limit: float | None = 80.0
+    likeness: str = "chrf"
     orders: str = "both"
     temperature: float = 0.6
     top_p: float = 0.9

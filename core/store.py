@@ -30,6 +30,7 @@ from core.errors import PluriscopeError, StoreBusy
 from core.survey import Culture, Item, Option, Shares, Survey, load_bundled
 
 BUNDLED_SURVEY = "wvs7"
+WRITTEN_SURVEY = "written"  # the source of surveys that a model wrote
 
 
 def m001_initial(sql: Callable[[str], Any]) -> None:
@@ -319,7 +320,10 @@ class Store:
         return True
 
     def surveys(self) -> pd.DataFrame:
-        """id, version, name, citation, source, added, items, countries, runs; newest first."""
+        """id, version, name, citation, source, added, items, countries, runs; newest first.
+
+        Those that a model wrote for a tuning (source WRITTEN_SURVEY) are the tuning's own affair.
+        """
         return self.query(
             """select s.id, s.version, s.name, s.citation, s.source, s.added,
                  (select count(*) from items i where i.survey = s.id and i.version = s.version)
@@ -329,7 +333,9 @@ class Store:
                  (select count(*) from runs r where r.deleted is null
                    and r.settings->>'survey' = s.id
                    and r.settings->>'survey_version' = s.version) as runs
-               from surveys s where s.deleted is null order by s.added desc"""
+               from surveys s where s.deleted is null and s.source <> ?
+               order by s.added desc""",
+            [WRITTEN_SURVEY],
         )
 
     def survey(self, survey_id: str = BUNDLED_SURVEY, version: str | None = None) -> Survey:
@@ -789,8 +795,7 @@ class Store:
             cursor.execute(
                 "delete from pairs where (tuning, seed, teacher, answers) = (?, ?, ?, ?)", key
             )
-            if rows:
-                _insert(cursor, "pairs", list(rows))
+            _insert(cursor, "pairs", list(rows))
 
     def pairs(
         self, tuning_id: str, seed: int, teacher: str, answers: str, limit: int | None = None
@@ -974,6 +979,8 @@ def _who_holds(home: Path, error: str) -> str:
 
 
 def _insert(cursor: duckdb.DuckDBPyConnection, table: str, rows: list[dict]) -> None:
+    if not rows:
+        return
     cursor.register("incoming", pa.Table.from_pylist(rows))
     cursor.execute(f"insert into {table} by name select * from incoming")
     cursor.unregister("incoming")
