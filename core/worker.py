@@ -5,9 +5,11 @@ app never imports torch and never holds a model; if this process dies (out of me
 native code), the app goes on, says so, and what was answered is already saved. This process ends
 when its input closes, so it never outlives the app.
 
-Commands: {"do": "ask", "job", "runs": [...], "survey_file"}, {"do": "tune", "job", "model",
-"examples", "lora", "seed", "folder", "title", "iso3"}, {"do": "stop", "job"}, {"do": "unload"}.
-Events carry the job they belong to: phase, facts, answers, text, training, trained, done, stopped,
+Commands: {"do": "ask", "job", "runs": [...], "survey_file"}, {"do": "stop", "job"},
+{"do": "unload"}; for tuning {"do": "write", "job", "model", "requests": [{"messages", "seed"}],
+"temperature", "top_p", "max_new_tokens"}, {"do": "judge", "job", "file_in", "file_out"} and
+{"do": "tune", "job", "model", "examples", "lora", "seed", "folder", "title", "iso3"}. Events carry
+the job they belong to: phase, facts, answers, text, written, training, trained, done, stopped,
 failed; "model" says what is held now.
 """
 
@@ -30,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from core.catalogue import ModelSpec
+from core.culturespa import judge_file
 from core.errors import PluriscopeError
 from core.prompts import PromptSet
 from core.responses import Planned, ask, plan
@@ -158,6 +161,39 @@ class Worker:
             self._base = None
             gc.collect()
 
+    def write(self, command: dict) -> None:
+        """Write a reply to each request; each is reported once, as it is finished."""
+        from core.generation import generate
+
+        job, requests = command["job"], command["requests"]
+        loaded = self._load(job, "", ModelSpec.from_json(command["model"]))
+        self.channel.send("phase", job=job, phase="writing")
+        for first in range(0, len(requests), WRITTEN_AT_ONCE):
+            if job in self.stopped:
+                return
+            group = requests[first : first + WRITTEN_AT_ONCE]
+            written = generate(
+                loaded,
+                [request["messages"] for request in group],
+                temperature=command["temperature"],
+                top_p=command["top_p"],
+                max_new_tokens=command["max_new_tokens"],
+                seeds=[request["seed"] for request in group],
+                stop=self.stop_asked(job),
+            )
+            if job in self.stopped:  # cut short
+                return
+            texts = [
+                {"index": first + place, "text": one.text, "finished": one.finished}
+                for place, one in enumerate(written)
+            ]
+            self.channel.send("written", job=job, texts=texts)
+
+    def judge(self, command: dict) -> None:
+        """Tell which written questions are kept; from a file to a file, for they may be many."""
+        self.channel.send("phase", job=command["job"], phase="judging")
+        judge_file(Path(command["file_in"]), Path(command["file_out"]))
+
     def _load(self, job: str, run_id: str, spec: ModelSpec):
         def say(doing: str) -> None:
             self.channel.send("phase", job=job, phase="loading", doing=doing)
@@ -209,6 +245,10 @@ class Worker:
                 self.ask(command)
             elif command["do"] == "tune":
                 self.tune(command)
+            elif command["do"] == "write":
+                self.write(command)
+            elif command["do"] == "judge":
+                self.judge(command)
             elif command["do"] == "unload":
                 self.unload()
                 return
@@ -234,6 +274,7 @@ class Worker:
             self.channel.send("failed", job=job, error=message, details=traceback.format_exc())
 
 
+WRITTEN_AT_ONCE = 64
 OUT_OF_MEMORY = (
     "There was not enough memory to go on. Choose a smaller model or a lower precision "
     "(4-bit needs the least), or close other programs. What was answered is saved."

@@ -9,20 +9,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOW = [
-    *("__init__", "errors", "survey", "prompts", "demonstrations", "catalogue", "settings"),
-    *(
-        "models",
-        "tree",
-        "scoring",
-        "generation",
-        "tuning",
-        "store",
-        "responses",
-        "importers",
-        "metrics",
-    ),
+    *("__init__", "errors", "survey", "prompts", "demonstrations", "likeness", "catalogue"),
+    "settings",
+    *("models", "tree", "scoring", "generation", "tuning", "store", "responses", "importers"),
+    "metrics",
     "relations",
-    *("scores", "export", "worker", "jobs", "runs", "words", "views", "comparing", "question"),
+    *("scores", "export", "culturespa", "worker", "jobs", "runs", "words", "views"),
+    *("comparing", "question"),
     *("figures", "relation_figures", "value_figures", "__main__"),
 ]
 HOMES = {
