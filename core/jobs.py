@@ -17,16 +17,16 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from core import scores
+from core import pipeline, scores
 from core.errors import PluriscopeError
 from core.prompts import PromptSet
-from core.settings import AskSettings
+from core.settings import AskSettings, TuneSettings
 from core.store import Answer, Run, Store
 from core.survey import load_bundled, save_snapshot
 
@@ -40,9 +40,11 @@ log = logging.getLogger("pluriscope.jobs")
 
 @dataclass
 class Live:
-    """What is known of the job at work, as of now. Counts are answers.
+    """What is known of the job at work, as of now.
 
-    phase: starting, loading, answering, comparing. doing: what loading is at, in words.
+    phase: starting, loading, answering, comparing. doing: what loading is at, in words. stage: of
+    a tuning, what is being done, in words. done, total: of what is counted: answers, and for a
+    tuning questions or steps as well. share: of the whole job, where it has several stages.
     """
 
     job: str
@@ -53,9 +55,13 @@ class Live:
     done: int = 0
     total: int = 0
     began: float = field(default_factory=time.monotonic)
-    first: float | None = None  # when answering began
-    asked: int = 0  # answers made since then
+    first: float | None = None  # when counting began
+    asked: int = 0  # counted since then
     texts: dict[str, str] = field(default_factory=dict)
+    stage: str = ""
+    share: float | None = None
+    share_at_start: float = 0.0
+    facts: dict = field(default_factory=dict)
 
     @property
     def elapsed(self) -> float:
@@ -70,8 +76,32 @@ class Live:
 
     @property
     def eta(self) -> float | None:
-        """Seconds to go, or None while unknown."""
+        """Seconds to go until the job's end, or None while unknown."""
+        if self.share is not None:
+            gone = self.share - self.share_at_start
+            return self.elapsed * (1 - self.share) / gone if gone > 0.01 else None
         return (self.total - self.done) / self.rate if self.rate else None
+
+    def begin(self, stage: str, done: int, total: int) -> None:
+        """A stage of a tuning begins."""
+        self.stage, self.done, self.total = stage, done, total
+        self.first, self.asked = time.monotonic(), 0
+
+
+class Stopped(Exception):
+    """The work in hand was stopped because somebody asked for it."""
+
+
+class Failed(Exception):
+    """The work in hand failed: a sentence for people, and details."""
+
+    def __init__(self, error: str, details: str):
+        super().__init__(error)
+        self.details = details
+
+
+class Closing(Exception):
+    """The app is on its way out; what was under way becomes interrupted."""
 
 
 class Jobs:
@@ -139,6 +169,26 @@ class Jobs:
         self._ensure_thread()
         return job_id
 
+    def start_tuning(self, settings: TuneSettings, prompts: PromptSet, *, name: str) -> str:
+        """Queue a tuning. Gives the job's id; the tuning's is in its settings.
+
+        The same tuning that is still under way is not queued twice; its job's id comes back.
+        """
+        frozen = json.loads(json.dumps(settings.to_json()))
+        with self._lock:
+            for job in self.store.jobs(UNFINISHED):
+                known = job["kind"] == "tune" and self.store.tuning(job["settings"]["tuning"])
+                if known and known["settings"] == frozen:
+                    return job["id"]
+            self.store.add_prompt_set(
+                prompts.sha256, prompts.id, prompts.name, prompts.language, dict(prompts.texts)
+            )
+            tuning = self.store.add_tuning(frozen, name=name)
+            job_id = self.store.add_job("tune", name, {"tuning": tuning}, [])
+            self._claim(job_id)
+        self._ensure_thread()
+        return job_id
+
     def _claim(self, job_id: str) -> None:
         if self._own is not None:
             self._own.add(job_id)
@@ -168,7 +218,7 @@ class Jobs:
                 return
             if job["state"] == "queued":
                 self._finish(job, "stopped")
-        self.store.delete_runs(job["runs"])
+        self._throw_away(job)
 
     def resume(self, job_id: str) -> None:
         """Go on where a stopped, failed or interrupted job left off: only the unasked is asked."""
@@ -176,9 +226,12 @@ class Jobs:
             job = self.store.job(job_id)
             if job["state"] not in RESUMABLE:
                 return
-            self.store.restore_runs(job["runs"])
-            for run_id in job["runs"]:
-                self.store.update_run(run_id, state="queued")
+            if job["kind"] == "tune":
+                self.store.restore_tuning(job["settings"]["tuning"])
+            self.store.restore_runs(self._runs_of(job))
+            for run_id in self._runs_of(job):
+                if self.store.run(run_id).state != "done":
+                    self.store.update_run(run_id, state="queued")
             ahead = [other["position"] for other in self.store.jobs(WAITING)]
             self.store.update_job(
                 job_id,
@@ -319,7 +372,7 @@ class Jobs:
         """
         if self._own is not None or self.store.job(job["id"])["state"] != "done":
             return
-        runs = [self.store.run(run_id) for run_id in job["runs"]]
+        runs = [self.store.run(run_id) for run_id in self._runs_of(job)]
         runs = [run for run in runs if run.kind == "survey" and run.answered and not run.deleted]
         self._live.phase = "comparing"
         wanted = [
@@ -341,45 +394,45 @@ class Jobs:
         return next((job for job in line if self._own is None or job["id"] in self._own), None)
 
     def _execute(self, job: dict) -> None:
+        """Do a job to its end, and note how it ended."""
+        try:
+            if job["kind"] == "tune":
+                pipeline.carry_out(_Hands(self, job), job["settings"]["tuning"])
+            else:
+                self._ask(job, job["runs"], job["settings"]["side_by_side"])
+        except Closing:
+            return
+        except Stopped:
+            self._finish(job, "stopped")
+        except Failed as failure:
+            self._fail(job, str(failure), failure.details)
+        except PluriscopeError as error:
+            self._fail(job, str(error), traceback.format_exc())
+        else:
+            self._finish(job, "done")
+
+    def _ask(
+        self, job: dict, run_ids: Sequence[str], side_by_side: bool = False,
+        on_answers: Callable[[int], None] | None = None,
+    ) -> None:  # fmt: skip
+        """Have what is unanswered of some runs answered, and save it as it comes."""
         live = self._live
-        runs = [self.store.run(run_id) for run_id in job["runs"]]
+        runs = [self.store.run(run_id) for run_id in run_ids]
         by_id = {run.id: run for run in runs}
         live.total = sum(run.planned for run in runs)
         live.done = sum(run.answered for run in runs)
         self.store.update_job(job["id"], done=live.done, total=live.total)
         for run in runs:
             self.store.update_run(run.id, state="running")
-        self._ensure_process()
-        self._send(
-            {
-                "do": "ask",
-                "job": job["id"],
-                "survey_file": self._survey_file(runs[0]),
-                "runs": [self._order(run, job["settings"]["side_by_side"]) for run in runs],
-            }
-        )
-        if live.state == "stopping":  # asked to before the process was there to hear it
-            self._send({"do": "stop", "job": job["id"]})
         saved = time.monotonic()
-        while True:
-            try:
-                event = self._events.get(timeout=0.5)
-            except queue.Empty:
-                self._end_endless_loading(live)
-                continue
+        command = {
+            "do": "ask",
+            "survey_file": self._survey_file(runs[0]),
+            "runs": [self._order(run, side_by_side) for run in runs],
+        }
+        for event in self._converse(job, command):
             kind = event["event"]
-            if kind == "ended":
-                self._died(job, event["code"])
-                return
-            if kind == "model":
-                self.model = event["held"]
-                continue
-            if event.get("job") != job["id"]:
-                continue
-            if kind == "phase":
-                live.doing = event.get("doing", "")
-                self._set_phase(live, event["phase"])
-            elif kind == "facts":
+            if kind == "facts":
                 for run in runs:  # all runs of a job share the model that was loaded
                     self.store.update_run(run.id, facts=event["facts"])
             elif kind == "text":
@@ -391,16 +444,49 @@ class Jobs:
                 landed = self.store.add_answers(by_id[event["run"]].no, answers)
                 live.done += landed
                 live.asked += landed
+                if on_answers:
+                    on_answers(landed)
                 if time.monotonic() - saved > 2:
                     saved = time.monotonic()
                     self.store.update_job(job["id"], done=live.done, rate=live.rate)
+        self.store.update_job(job["id"], done=live.done, rate=live.rate)
+
+    def _converse(self, job: dict, command: dict) -> Iterator[dict]:
+        """Send the worker a command and yield what it reports until it has done it.
+
+        Raises Stopped, Failed or Closing where it ends otherwise. Phases are noted here.
+        """
+        live = self._live
+        self._ensure_process()
+        self._send({**command, "job": job["id"]})
+        if live.state == "stopping":  # asked to before the process was there to hear it
+            self._send({"do": "stop", "job": job["id"]})
+        while True:
+            try:
+                event = self._events.get(timeout=0.5)
+            except queue.Empty:
+                self._end_endless_loading(live)
+                continue
+            kind = event["event"]
+            if kind == "ended":
+                raise self._died(event["code"])
+            if kind == "model":
+                self.model = event["held"]
+                continue
+            if event.get("job") != job["id"]:
+                continue
+            if kind == "phase":
+                live.doing = event.get("doing", "")
+                self._set_phase(live, event["phase"])
             elif kind == "failed":
-                self._fail(job, event["error"], event["details"])
-                return
-            elif kind in ("done", "stopped"):
+                raise Failed(event["error"], event["details"])
+            elif kind == "stopped":
                 self.store.update_job(job["id"], done=live.done, rate=live.rate)
-                self._finish(job, kind)
+                raise Stopped
+            elif kind == "done":
                 return
+            else:
+                yield event
 
     def _order(self, run: Run, side_by_side: bool) -> dict:
         settings = AskSettings.from_json(run.settings)
@@ -442,13 +528,28 @@ class Jobs:
             live.first = time.monotonic()
 
     def _finish(self, job: dict, state: str) -> None:
-        for run_id in job["runs"]:
+        for run_id in self._runs_of(job):
             run = self.store.run(run_id)
-            self.store.update_run(run_id, state="done" if run.answered >= run.planned else state)
+            if run.state != "done":
+                self.store.update_run(
+                    run_id, state="done" if run.answered >= run.planned else state
+                )
         self.store.update_job(job["id"], state=state, finished=_now())
         if job["id"] in self._discard:
             self._discard.discard(job["id"])
-            self.store.delete_runs(job["runs"])
+            self._throw_away(job)
+
+    def _runs_of(self, job: dict) -> list[str]:
+        """The runs a job holds; those of a tuning are made as it goes."""
+        if job["kind"] == "tune":
+            return [run.id for run in self.store.tuning_runs(job["settings"]["tuning"])]
+        return job["runs"]
+
+    def _throw_away(self, job: dict) -> None:
+        """Put what a job made in the bin."""
+        self.store.delete_runs(self._runs_of(job))
+        if job["kind"] == "tune":
+            self.store.delete_tuning(job["settings"]["tuning"])
 
     def _fail(self, job: dict, error: str, details: str) -> None:
         self.store.update_job(job["id"], error=error, details=details)
@@ -460,15 +561,15 @@ class Jobs:
         if since and live.phase == "loading" and time.monotonic() - since > LOADING_GRACE:
             self._process.kill()
 
-    def _died(self, job: dict, code: int) -> None:
+    def _died(self, code: int) -> Exception:
+        """What to raise when the worker process has ended by itself."""
         self._process = None
         self.model = None
         if self._closing:
-            return
+            return Closing()
         if self._live.state == "stopping" and self._live.phase == "loading":
             self._warm = True
-            self._finish(job, "stopped")
-            return
+            return Stopped()
         if code in (-9, 137):
             error = (
                 "The model's process was ended by the system, most likely because memory ran out. "
@@ -480,7 +581,7 @@ class Jobs:
                 f"The model's process ended unexpectedly (code {code}). What was answered is "
                 "saved; Resume starts the process anew and carries on."
             )
-        self._fail(job, error, self._tail_of_log())
+        return Failed(error, self._tail_of_log())
 
     def _tail_of_log(self, characters: int = 4000) -> str:
         try:
@@ -539,9 +640,55 @@ class Jobs:
         """What was under way when the app last ended can be resumed."""
         for job in self.store.jobs(ACTIVE):
             self.store.update_job(job["id"], state="interrupted", finished=_now())
-            for run_id in job["runs"]:
+            for run_id in self._runs_of(job):
                 if self.store.run(run_id).state == "running":
                     self.store.update_run(run_id, state="interrupted")
+
+
+class _Hands:
+    """What a tuning may do while its job is at work: see pipeline.Hands."""
+
+    def __init__(self, jobs: Jobs, job: dict):
+        self._jobs, self._job = jobs, job
+        self.store = jobs.store
+        self.home = jobs.store.home
+
+    def stopping(self) -> None:
+        """Raises Stopped once somebody asked for it."""
+        if self._jobs._closing:
+            raise Closing
+        if self._jobs._live.state == "stopping":
+            raise Stopped
+
+    def begin(self, stage: str, done: int = 0, total: int = 0) -> None:
+        live = self._jobs._live
+        live.begin(stage, done, total)
+        live.facts = {}
+        with self._jobs._lock:
+            if live.state == "loading":
+                live.state = "running"
+                self.store.update_job(self._job["id"], state="running")
+        self.store.update_job(self._job["id"], phase=stage, done=done, total=total)
+
+    def count(self, done: int, **facts: float) -> None:
+        live = self._jobs._live
+        live.asked += done - live.done
+        live.done = done
+        live.facts = facts or live.facts
+
+    def share(self, share: float) -> None:
+        live = self._jobs._live
+        if live.share is None:
+            live.share_at_start = share
+        live.share = share
+
+    def ask(self, run_ids: Sequence[str], on_answers: Callable[[int], None]) -> None:
+        self._jobs._ask(self._job, run_ids, on_answers=on_answers)
+        for run_id in run_ids:
+            self.store.update_run(run_id, state="done")
+
+    def do(self, command: dict) -> Iterator[dict]:
+        return self._jobs._converse(self._job, command)
 
 
 def _listen(process: subprocess.Popen, events: queue.SimpleQueue) -> None:

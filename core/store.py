@@ -737,6 +737,13 @@ class Store:
             )
         return found[0]
 
+    def tuning_runs(self, tuning_id: str) -> list[Run]:
+        """Every run made for a tuning, in the bin or not, as they were made.
+
+        Their groups begin with the tuning's id: "ID-base", "ID-ARM-SEED", "ID-written-SEED".
+        """
+        return self._runs("where starts_with(grp, ?)", [f"{tuning_id}-"])[::-1]
+
     def update_tuning(
         self, tuning_id: str, *, name: str | None = None, counts: dict | None = None
     ) -> None:

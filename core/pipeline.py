@@ -1,0 +1,600 @@
+"""CultureSPA from end to end: carry a tuning through its stages, each of which can be resumed.
+
+questions -> answers -> pairs, for each seed; then for each arm examples -> training -> the survey
+asked again -> what it cost. Whatever a stage makes is in the store before the next begins, so a
+stop, a crash or a kill costs only the step in hand. The model's work is done by the worker.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from core import culturespa, experiments
+from core.catalogue import ModelSpec, describe
+from core.errors import PluriscopeError
+from core.prompts import METHODS, PromptSet
+from core.settings import Arm, AskSettings, TuneSettings
+from core.store import Run, Store
+from core.survey import Survey
+
+BASE = "base"
+
+
+class Hands(Protocol):
+    """What carries a tuning out: the store it writes to, and the worker it commands.
+
+    stopping() raises where somebody asked to stop. begin(doing, done, total) says what is being
+    done; count(done, **facts) how far it is; share(s) how much of the whole is behind it. ask()
+    has runs answered; do() sends the worker a command and yields what it reports.
+    """
+
+    store: Store
+    home: Path
+
+    def stopping(self) -> None: ...
+    def begin(self, doing: str, done: int = 0, total: int = 0) -> None: ...
+    def count(self, done: int, **facts: float) -> None: ...
+    def share(self, share: float) -> None: ...
+    def ask(self, run_ids: Sequence[str], on_answers: Callable[[int], None]) -> None: ...
+    def do(self, command: dict) -> Iterator[dict]: ...
+
+
+def carry_out(hands: Hands, tuning_id: str) -> None:
+    """Take a tuning from wherever it stands to its end."""
+    _Tuning(hands, tuning_id).carry_out()
+
+
+# -- what it will cost -----------------------------------------------------------------------------
+
+# What each kind of work takes beside one question asked for its probabilities. Only proportions
+# matter: they turn the time gone by into the time to go.
+COST = {"write": 12.0, "sample": 4.0, "ask": 1.0, "example": 7.0, "abilities": 400.0}
+
+
+class Work(NamedTuple):
+    """How much there is to do, by kind of work."""
+
+    write: int = 0
+    sample: int = 0
+    ask: int = 0
+    example: int = 0
+    abilities: int = 0
+
+    @property
+    def cost(self) -> float:
+        return sum(count * COST[kind] for kind, count in zip(self._fields, self, strict=True))
+
+    def plus(self, **more: int) -> Work:
+        return self._replace(**{kind: getattr(self, kind) + n for kind, n in more.items()})
+
+
+def work_of(settings: TuneSettings, survey: Survey) -> Work:
+    """How much a tuning is to do. Examples of arms that choose pairs are a guess (a third)."""
+    questions = settings.per_topic * len(written_topics(settings))
+    orders = 2 if settings.orders == "both" else 1
+    cultures = len(tuned_cultures(settings))
+    work = Work()
+    writes = any(arm.teacher != "people" for arm in settings.arms)
+    for _ in settings.seeds:
+        if writes:
+            work = work.plus(write=questions)
+        for answers in sorted({a.answers for a in settings.arms if a.teacher != "people"}):
+            times = orders if answers == "probabilities" else 1
+            kind = "ask" if answers == "probabilities" else "sample"
+            teachers = {
+                a.teacher for a in settings.arms if (a.answers, a.teacher != "people") ==
+                (answers, True)
+            }  # fmt: skip
+            asked = questions * times * (cultures * len(teachers) + 1)
+            work = work.plus(**{kind: asked})
+        for arm in settings.arms:
+            pool = cultures * (
+                len(taught_items(settings, survey)) if arm.teacher == "people" else questions
+            )
+            part = 1.0 if arm.choose == "all" else 0.33
+            times = orders if arm.answers == "probabilities" else 1
+            examples = int(pool * part * arm.fraction * times * settings.lora.epochs)
+            work = work.plus(example=examples)
+    evaluated = _evaluated_prompts(settings, survey)
+    extra = len(settings.cultures) and any(a.teacher == "cross_culture" for a in settings.arms)
+    rounds = 1 + len(settings.seeds) * len(settings.arms) + (0.9 if extra else 0)
+    work = work.plus(ask=int(evaluated * rounds))
+    if settings.abilities:
+        work = work.plus(abilities=len(settings.seeds) * len(settings.arms))
+    return work
+
+
+def _evaluated_prompts(settings: TuneSettings, survey: Survey) -> int:
+    if not settings.evaluate:
+        return 0
+    orders = 2 if settings.orders == "both" else 1
+    return len(survey.select(settings.evaluate)) * orders * (len(settings.cultures) + 1)
+
+
+def written_topics(settings: TuneSettings) -> tuple[str, ...]:
+    """Topics that questions are written on."""
+    return tuple(t for t in settings.topics if t not in settings.held_out_topics)
+
+
+def tuned_cultures(settings: TuneSettings) -> tuple[str, ...]:
+    """Countries that are tuned for; the others are held out."""
+    return tuple(c for c in settings.cultures if c not in settings.held_out_cultures)
+
+
+def taught_items(settings: TuneSettings, survey: Survey) -> tuple[str, ...]:
+    """Survey items that may be shown as examples or taught with people's shares."""
+    held = set(settings.held_out_items)
+    return tuple(
+        item.id
+        for item in survey.items
+        if item.id not in held and item.topic not in settings.held_out_topics
+    )
+
+
+# -- one tuning, stage by stage --------------------------------------------------------------------
+
+
+class _Tuning:
+    def __init__(self, hands: Hands, tuning_id: str):
+        self.hands, self.store, self.id = hands, hands.store, tuning_id
+        record = self.store.tuning(tuning_id)
+        self.name = record["name"]
+        self.settings = TuneSettings.from_json(record["settings"])
+        self.survey = self.store.survey(self.settings.survey, self.settings.survey_version)
+        texts = self.store.prompt_texts(self.settings.prompt_sha256)
+        if texts is None:
+            raise PluriscopeError(
+                "The wording this tuning began with is no longer in the store, so it cannot go on "
+                "with the same words. Start it anew."
+            )
+        s = self.settings
+        self.prompts = PromptSet(s.prompt_set, s.prompt_set, "en", texts)
+        self.folder = hands.home / "tunings" / tuning_id
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.whole = work_of(self.settings, self.survey).cost
+        self.behind = 0.0
+
+    # How much of the whole is behind: counted as planned, so that every stage ends where it should.
+
+    def _advance(self, cost: float) -> None:
+        self.behind += cost
+        self.hands.share(min(self.behind / self.whole, 0.999) if self.whole else 0.0)
+
+    def _note(self, seed: int, stage: str, counts: dict) -> None:
+        self.store.update_tuning(self.id, counts={f"{seed}/{stage}": counts})
+
+    def carry_out(self) -> None:
+        self._base()
+        for seed in self.settings.seeds:
+            written = None
+            if any(arm.teacher != "people" for arm in self.settings.arms):
+                written = self._questions(seed)
+                self._answers(seed, written)
+            for arm in self.settings.arms:
+                self.hands.stopping()
+                self._arm(arm, seed, written)
+        failed = [arm for arm in self.store.arms(self.id) if arm["state"] == "failed"]
+        if failed and len(failed) == len(self.settings.arms) * len(self.settings.seeds):
+            raise PluriscopeError(failed[0]["facts"]["error"])
+
+    # -- before ------------------------------------------------------------------------------------
+
+    def _base(self) -> None:
+        """The survey asked before tuning. It does not depend on the seed, so it is asked once."""
+        if not self.settings.evaluate:
+            return
+        methods = ["plain", "country"]
+        if any(arm.teacher == "cross_culture" for arm in self.settings.arms):
+            methods.append("cross_culture")
+        runs = self._ask_survey("before tuning", self.settings.model, "base", methods)
+        for seed in self.settings.seeds:
+            self.store.set_arm(self.id, BASE, seed, state="done", runs=[run.id for run in runs])
+
+    def _ask_survey(
+        self, when: str, model: ModelSpec, group: str, methods: Sequence[str]
+    ) -> list[Run]:
+        self.hands.stopping()
+        s = self.settings
+        items = self.survey.select(s.evaluate)
+        item_set = s.evaluate if s.evaluate in ("core", "all", *self.survey.topics) else ""
+        alone = len(s.arms) * len(s.seeds) == 1
+        runs = []
+        for method in methods:
+            settings = AskSettings(
+                model=model,
+                method=method,
+                cultures=s.cultures,
+                items=tuple(item.id for item in items),
+                item_set=item_set,
+                survey=self.survey.id,
+                survey_version=self.survey.version,
+                prompt_set=s.prompt_set,
+                prompt_sha256=s.prompt_sha256,
+                orders=s.orders,
+            )
+            name = f"{self.name}, {when} · {METHODS[method].name.lower()}"
+            kind = "survey" if alone else "experiment"
+            runs.append(self._run(settings, self.survey, f"{self.id}-{group}", kind, name))
+        self._have_answered(f"Asking the survey {when}", runs)
+        return runs
+
+    def _run(
+        self, settings: AskSettings, survey: Survey, group: str, kind: str, name: str
+    ) -> Run:
+        """The run of these settings, made where there is none yet."""
+        frozen = json.loads(json.dumps(settings.to_json()))
+        for run in self.store.tuning_runs(self.id):
+            if run.group == group and run.settings == frozen:
+                return run
+        planned = len(settings.keys(survey))
+        return self.store.add_run(
+            settings.to_json(), planned=planned, name=name, group=group, kind=kind
+        )
+
+    def _have_answered(self, doing: str, runs: Sequence[Run]) -> None:
+        def cost(run: Run) -> float:
+            return COST["sample" if run.settings["answering"] == "written" else "ask"]
+
+        before = sum(run.answered * cost(run) for run in runs)
+        whole = sum(run.planned * cost(run) for run in runs)
+        behind = self.behind
+        self._advance(before)
+        open_runs = [run for run in runs if run.answered < run.planned]
+        if open_runs:
+            self.hands.begin(doing)
+            each = cost(open_runs[0])
+            self.hands.ask([run.id for run in open_runs], lambda n: self._advance(n * each))
+        self.behind = behind
+        self._advance(whole)
+
+    # -- questions ---------------------------------------------------------------------------------
+
+    def _questions(self, seed: int) -> Survey:
+        """Written and filtered questions as a survey of their own; from the store if complete."""
+        noted = self.store.tuning(self.id)["counts"]
+        whole = self.settings.per_topic * len(written_topics(self.settings)) * COST["write"]
+        behind = self.behind
+        if f"{seed}/filter" not in noted:
+            self._write(seed)
+            self._judge(seed)
+        self.behind = behind
+        self._advance(whole)
+        survey = culturespa.survey_of(
+            self.id, seed, self.store.questions(self.id, seed), self.settings, self.survey
+        )
+        self.store.add_survey(survey, source="written")
+        return survey
+
+    def _write(self, seed: int) -> None:
+        wanted = self.settings.per_topic * len(written_topics(self.settings))
+        behind = self.behind
+        while True:
+            self.hands.stopping()
+            so_far = self.store.questions(self.id, seed)
+            kept = int((so_far["state"] == "kept").sum()) if len(so_far) else 0
+            self.hands.begin("Writing questions", kept, wanted)
+            self.behind = behind
+            self._advance(min(kept / wanted, 1.0) * wanted * COST["write"] * 0.95)
+            batch = culturespa.next_round(
+                self.settings, self.survey, self.prompts, so_far, seed,
+                taught_items(self.settings, self.survey),
+            )  # fmt: skip
+            if not batch.requests:
+                break
+            texts: dict[int, str] = {}
+            command = {
+                "do": "write",
+                "model": self.settings.model.to_json(),
+                "requests": [
+                    {"messages": list(request.messages), "seed": request.seed}
+                    for request in batch.requests
+                ],
+                "temperature": culturespa.TEMPERATURE,
+                "top_p": culturespa.TOP_P,
+                "max_new_tokens": culturespa.MAX_NEW_TOKENS,
+            }
+            for event in self.hands.do(command):
+                if event["event"] == "written":
+                    texts.update({text["index"]: text["text"] for text in event["texts"]})
+                    self.hands.count(min(kept + len(texts), wanted))
+            rows = culturespa.read_round(batch, so_far, texts)
+            self.store.add_questions([{"tuning": self.id, "seed": seed, **row} for row in rows])
+        self._note(seed, "questions", culturespa.written_counts(self.store.questions(self.id, seed)))
+
+    def _judge(self, seed: int) -> None:
+        """Filter what was written, in the worker: comparing thousands of texts takes a while."""
+        self.hands.begin("Sorting the questions out")
+        source, result = self.folder / f"written-{seed}.json", self.folder / f"judged-{seed}.json"
+        questions = self.store.questions(self.id, seed)
+        source.write_text(
+            json.dumps(
+                {
+                    "questions": json.loads(questions.to_json(orient="records")),
+                    "items": [
+                        {"question": i.question, "options": [o.label for o in i.options]}
+                        for i in self.survey.items
+                    ],
+                    "near_limit": self.settings.near_limit,
+                    "leak_limit": self.settings.leak_limit,
+                },
+                ensure_ascii=False,
+            ),
+            encoding="utf-8",
+        )
+        command = {"do": "judge", "file_in": str(source), "file_out": str(result)}
+        for _ in self.hands.do(command):
+            pass
+        judged = json.loads(result.read_text(encoding="utf-8"))
+        rows = [{"tuning": self.id, "seed": seed, **row} for row in judged["questions"]]
+        if not any(row["state"] == "kept" for row in rows):
+            raise PluriscopeError(
+                "Not one of the questions that the model wrote could be used. Choose a larger "
+                "model, or write more questions on each topic."
+            )
+        self.store.judge_questions(self.id, seed, rows)
+        self._note(seed, "filter", judged["counts"])
+
+    # -- answers and pairs -------------------------------------------------------------------------
+
+    def _answers(self, seed: int, written: Survey) -> None:
+        """Plain and country answers to the written questions, and the pairs they make."""
+        s = self.settings
+        needed = {(a.teacher, a.answers) for a in s.arms if a.teacher != "people"}
+        for answers in sorted({answers for _, answers in needed}):
+            teachers = sorted(teacher for teacher, how in needed if how == answers)
+            runs = {
+                method: self._run(
+                    self._asking(method, answers, seed, written), written,
+                    f"{self.id}-written-{seed}", "tuning",
+                    f"{self.name}, own questions · {METHODS[method].name.lower()}",
+                )
+                for method in ("plain", *teachers)
+            }  # fmt: skip
+            self._have_answered("Answering its own questions", list(runs.values()))
+            for teacher in teachers:
+                self._pairs(seed, teacher, answers, written, runs["plain"], runs[teacher])
+
+    def _asking(self, method: str, answers: str, seed: int, written: Survey) -> AskSettings:
+        s = self.settings
+        return AskSettings(
+            model=s.model,
+            method=method,
+            cultures=tuned_cultures(s),
+            items=tuple(item.id for item in written.items),
+            item_set="all",
+            survey=written.id,
+            survey_version=written.version,
+            prompt_set=s.prompt_set,
+            prompt_sha256=s.prompt_sha256,
+            orders=s.orders,
+            answering=answers,
+            # A second plain sample says how often the same question gets another answer by chance.
+            samples=2 if answers == "written" and method == "plain" else 1,
+            temperature=s.temperature,
+            top_p=s.top_p,
+            seed=seed,
+        )
+
+    def _pairs(
+        self, seed: int, teacher: str, answers: str, written: Survey, plain: Run, aware: Run
+    ) -> None:
+        noted = self.store.tuning(self.id)["counts"]
+        stage = f"pairs/{teacher}/{answers}"
+        if f"{seed}/{stage}" in noted:
+            return
+        self.hands.begin("Comparing the answers")
+        found = culturespa.pairs_of(self.store, written, plain, aware)
+        key = {"tuning": self.id, "seed": seed, "teacher": teacher, "answers": answers}
+        self.store.keep_pairs(
+            self.id, seed, teacher, answers, [{**key, **row} for row in found.rows]
+        )
+        self._note(seed, stage, found.counts)
+
+    # -- one arm -----------------------------------------------------------------------------------
+
+    def _arm(self, arm: Arm, seed: int, written: Survey | None) -> None:
+        state = next(
+            (a for a in self.store.arms(self.id) if (a["arm"], a["seed"]) == (arm.name, seed)), None
+        )
+        behind, whole = self.behind, self._arm_cost(arm)
+        if state and state["state"] == "done":
+            self._advance(whole)
+            return
+        if not state or not state["started"]:
+            self.store.set_arm(self.id, arm.name, seed, started=_now())
+        self.store.set_arm(self.id, arm.name, seed, state="running")
+        try:
+            files = self._examples(arm, seed, written)
+            folder = self._train(arm, seed, files)
+            runs = self._after(arm, seed, folder)
+            self._what_it_cost(arm, seed, folder)
+            self._card(arm, seed, folder)
+        except PluriscopeError as error:
+            # One arm that cannot be made does not keep the others from being made.
+            self.store.set_arm(
+                self.id, arm.name, seed, state="failed", facts={"error": str(error)},
+                finished=_now(),
+            )  # fmt: skip
+        else:
+            self.store.set_arm(
+                self.id, arm.name, seed, state="done", runs=[run.id for run in runs],
+                finished=_now(),
+            )  # fmt: skip
+        self.behind = behind
+        self._advance(whole)
+
+    def _arm_cost(self, arm: Arm) -> float:
+        alone = replace(self.settings, arms=(arm,), seeds=(0,))
+        work = work_of(alone, self.survey)
+        evaluated = _evaluated_prompts(self.settings, self.survey)
+        only = Work(example=work.example, ask=evaluated, abilities=work.abilities)
+        return only.cost
+
+    def _examples(self, arm: Arm, seed: int, written: Survey | None) -> dict[str, Path]:
+        """Files of training examples by country ("" for all of them together)."""
+        self.hands.begin("Making the training examples")
+        made = culturespa.examples(
+            self.store, self.id, arm, seed, self.settings, self.prompts, written, self.survey
+        )
+        files = {}
+        for iso3, lines in made.files.items():
+            path = self.folder / f"{arm.name}-{seed}{f'-{iso3}' if iso3 else ''}.jsonl"
+            unfinished = path.with_suffix(".part")
+            with open(unfinished, "w", encoding="utf-8") as file:
+                file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+            unfinished.replace(path)
+            files[iso3] = path
+        self.store.set_arm(
+            self.id, arm.name, seed, examples=sum(map(len, made.files.values())),
+            counts=made.counts,
+        )  # fmt: skip
+        return files
+
+    def adapter_folder(self, arm: Arm, seed: int) -> Path:
+        return self.hands.home / "adapters" / f"{self.id}-{arm.name}-{seed}"
+
+    def _train(self, arm: Arm, seed: int, files: dict[str, Path]) -> Path:
+        folder = self.adapter_folder(arm, seed)
+        known = {
+            (a["arm"], a["seed"], a["iso3"]): a for a in self.store.adapters(self.id)
+        }  # fmt: skip
+        each = self._arm_training_cost(arm) / max(len(files), 1)
+        for iso3, path in files.items():
+            self.hands.stopping()
+            before = self.behind
+            done = known.get((arm.name, seed, iso3))
+            if not (done and done["facts"].get("complete")):
+                self._train_one(arm, seed, iso3, path, folder / iso3 if iso3 else folder, each)
+            self.behind = before
+            self._advance(each)
+        return folder
+
+    def _arm_training_cost(self, arm: Arm) -> float:
+        work = work_of(replace(self.settings, arms=(arm,), seeds=(0,)), self.survey)
+        return work.example * COST["example"]
+
+    def _train_one(
+        self, arm: Arm, seed: int, iso3: str, examples: Path, folder: Path, cost: float
+    ) -> None:
+        where = f" for {self.survey.culture(iso3).name}" if iso3 else ""
+        self.hands.begin(f"Training{where}")
+        before = self.behind
+        points: list[dict] = []
+
+        def save_points() -> None:
+            self.store.add_training(points)
+            points.clear()
+
+        command = {
+            "do": "tune",
+            "model": replace(self.settings.model, adapter=None).to_json(),
+            "examples": str(examples),
+            "lora": self.settings.to_json()["lora"],
+            "seed": seed,
+            "folder": str(folder),
+        }
+        trained = None
+        try:
+            for event in self.hands.do(command):
+                if event["event"] == "training":
+                    point = {
+                        key: event.get(key)
+                        for key in ("step", "steps", "loss", "rate", "tokens_per_second",
+                                    "memory_bytes")
+                    }  # fmt: skip
+                    self.hands.begin_total(point["steps"])
+                    self.hands.count(
+                        point["step"],
+                        **{k: v for k, v in point.items() if k not in ("step", "steps")},
+                    )
+                    self.behind = before
+                    self._advance(cost * point["step"] / point["steps"])
+                    points.append(
+                        {"tuning": self.id, "arm": arm.name, "seed": seed, "iso3": iso3, **point}
+                    )
+                    if len(points) >= 5:
+                        save_points()
+                elif event["event"] == "trained":
+                    trained = event
+        finally:
+            save_points()
+            if trained:
+                self._keep_adapter(arm, seed, iso3, folder, trained)
+
+    def _keep_adapter(self, arm: Arm, seed: int, iso3: str, folder: Path, trained: dict) -> None:
+        """Note an adapter; one that was stopped half way is kept too, and says so."""
+        for old in self.store.adapters(self.id):
+            if (old["arm"], old["seed"], old["iso3"]) == (arm.name, seed, iso3):
+                self.store.delete_adapter(old["id"])
+        where = f", {self.survey.culture(iso3).name}" if iso3 else ""
+        self.store.add_adapter(
+            {
+                "tuning": self.id,
+                "arm": arm.name,
+                "seed": seed,
+                "iso3": iso3,
+                "name": f"{self.name}: {arm.title}{where}",
+                "base": replace(self.settings.model, adapter=None).to_json(),
+                "base_revision": trained["facts"].get("base_revision", ""),
+                "path": str(folder.relative_to(self.hands.home)),
+                "sha256": trained["sha256"],
+                "facts": trained["facts"],
+            }
+        )
+
+    def _after(self, arm: Arm, seed: int, folder: Path) -> list[Run]:
+        if not self.settings.evaluate:
+            return []
+        model = replace(self.settings.model, adapter=str(folder))
+        when = "after tuning"
+        if len(self.settings.arms) * len(self.settings.seeds) > 1:
+            when = f"after tuning: {arm.title}, seed {seed}"
+        return self._ask_survey(when, model, f"{arm.name}-{seed}", ["plain", "country"])
+
+    def _what_it_cost(self, arm: Arm, seed: int, folder: Path) -> None:
+        if not self.settings.abilities:
+            return
+        done = {(one["arm"], one["seed"]) for one in self.store.abilities(self.id)}
+        if (arm.name, seed) in done:
+            return
+        self.hands.begin("Checking what it cost elsewhere")
+        command = {
+            "do": "abilities",
+            "model": replace(self.settings.model, adapter=None).to_json(),
+            "adapter": str(folder),
+            "tasks": [],
+        }
+        for event in self.hands.do(command):
+            if event["event"] == "abilities":
+                self.store.keep_abilities(self.id, arm.name, seed, event["record"])
+
+    def _card(self, arm: Arm, seed: int, folder: Path) -> None:
+        """Write the adapter's model card, with what is known by now."""
+        record = experiments.card_record(self.store, self.id, arm.name, seed)
+        from core import adapters
+
+        adapters.write_card(folder, record)
+
+
+def delete_files(home: Path, tuning_id: str) -> None:
+    """Remove what a tuning wrote outside the store; its adapters are kept."""
+    shutil.rmtree(home / "tunings" / tuning_id, ignore_errors=True)
+
+
+def tuning_words(settings: TuneSettings) -> str:
+    """A name for people: "Built-in model, tuned for 18 countries"."""
+    count = len(tuned_cultures(settings))
+    where = "1 country" if count == 1 else f"{count} countries"
+    if len(settings.arms) * len(settings.seeds) > 1:
+        return f"{describe(settings.model)}: experiment with {len(settings.arms)} arms, {where}"
+    return f"{describe(settings.model)}, tuned for {where}"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
