@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from core import comparing, scores
+from core import comparing, scores, tuning_commands
 from core import runs as planning
 from core.catalogue import ModelSpec
 from core.demonstrations import CHOICES, EVIDENCE
@@ -117,6 +118,8 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="for a table with mistakes: import the rows that are right",
     )
+
+    tuning_commands.add_verbs(partial(_verb, verbs))
 
     export = _verb(verbs, "export", _export, "write a run to a file")
     export.add_argument("--run", dest="run_id", required=True, metavar="ID")

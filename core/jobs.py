@@ -670,8 +670,9 @@ class _Hands:
                 self.store.update_job(self._job["id"], state="running")
         self.store.update_job(self._job["id"], phase=stage, done=done, total=total)
 
-    def count(self, done: int, **facts: float) -> None:
+    def count(self, done: int, total: int | None = None, **facts: float) -> None:
         live = self._jobs._live
+        live.total = live.total if total is None else total
         live.asked += done - live.done
         live.done = done
         live.facts = facts or live.facts

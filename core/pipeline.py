@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import NamedTuple, Protocol
 
 from core import culturespa, experiments
 from core.catalogue import ModelSpec, describe
+from core.culturespa import Question
 from core.errors import PluriscopeError
 from core.prompts import METHODS, PromptSet
 from core.settings import Arm, AskSettings, TuneSettings
@@ -39,7 +41,7 @@ class Hands(Protocol):
 
     def stopping(self) -> None: ...
     def begin(self, doing: str, done: int = 0, total: int = 0) -> None: ...
-    def count(self, done: int, **facts: float) -> None: ...
+    def count(self, done: int, total: int | None = None, **facts: float) -> None: ...
     def share(self, share: float) -> None: ...
     def ask(self, run_ids: Sequence[str], on_answers: Callable[[int], None]) -> None: ...
     def do(self, command: dict) -> Iterator[dict]: ...
@@ -76,7 +78,7 @@ class Work(NamedTuple):
 
 def work_of(settings: TuneSettings, survey: Survey) -> Work:
     """How much a tuning is to do. Examples of arms that choose pairs are a guess (a third)."""
-    questions = settings.per_topic * len(written_topics(settings))
+    questions = settings.per_topic * len(culturespa.topics_of(settings))
     orders = 2 if settings.orders == "both" else 1
     cultures = len(tuned_cultures(settings))
     work = Work()
@@ -117,11 +119,6 @@ def _evaluated_prompts(settings: TuneSettings, survey: Survey) -> int:
     return len(survey.select(settings.evaluate)) * orders * (len(settings.cultures) + 1)
 
 
-def written_topics(settings: TuneSettings) -> tuple[str, ...]:
-    """Topics that questions are written on."""
-    return tuple(t for t in settings.topics if t not in settings.held_out_topics)
-
-
 def tuned_cultures(settings: TuneSettings) -> tuple[str, ...]:
     """Countries that are tuned for; the others are held out."""
     return tuple(c for c in settings.cultures if c not in settings.held_out_cultures)
@@ -159,6 +156,7 @@ class _Tuning:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.whole = work_of(self.settings, self.survey).cost
         self.behind = 0.0
+        self._budgets: dict[int, int | None] = {}
 
     # How much of the whole is behind: counted as planned, so that every stage ends where it should.
 
@@ -224,9 +222,7 @@ class _Tuning:
         self._have_answered(f"Asking the survey {when}", runs)
         return runs
 
-    def _run(
-        self, settings: AskSettings, survey: Survey, group: str, kind: str, name: str
-    ) -> Run:
+    def _run(self, settings: AskSettings, survey: Survey, group: str, kind: str, name: str) -> Run:
         """The run of these settings, made where there is none yet."""
         frozen = json.loads(json.dumps(settings.to_json()))
         for run in self.store.tuning_runs(self.id):
@@ -257,88 +253,73 @@ class _Tuning:
 
     def _questions(self, seed: int) -> Survey:
         """Written and filtered questions as a survey of their own; from the store if complete."""
-        noted = self.store.tuning(self.id)["counts"]
-        whole = self.settings.per_topic * len(written_topics(self.settings)) * COST["write"]
+        whole = self.settings.per_topic * len(culturespa.topics_of(self.settings))
         behind = self.behind
-        if f"{seed}/filter" not in noted:
-            self._write(seed)
-            self._judge(seed)
-        self.behind = behind
-        self._advance(whole)
-        survey = culturespa.survey_of(
-            self.id, seed, self.store.questions(self.id, seed), self.settings, self.survey
-        )
+        questions = self._write(seed)
+        survey = culturespa.survey_of(self.id, seed, questions, self.survey)
+        counts = culturespa.tally(questions)
+        counts["shortfalls"] = culturespa.shortfalls(self.settings, questions)
+        self._note(seed, "questions", counts)
         self.store.add_survey(survey, source="written")
+        self.behind = behind
+        self._advance(whole * COST["write"])
         return survey
 
-    def _write(self, seed: int) -> None:
-        wanted = self.settings.per_topic * len(written_topics(self.settings))
+    def _write(self, seed: int) -> list[Question]:
+        """Round after round until every topic has its questions or was tried often enough."""
+        wanted = self.settings.per_topic * len(culturespa.topics_of(self.settings))
         behind = self.behind
         while True:
             self.hands.stopping()
-            so_far = self.store.questions(self.id, seed)
-            kept = int((so_far["state"] == "kept").sum()) if len(so_far) else 0
-            self.hands.begin("Writing questions", kept, wanted)
+            so_far = culturespa.from_table(self.store.questions(self.id, seed))
+            usable = sum(one.state in culturespa.USABLE for one in so_far)
+            self.hands.begin("Writing questions", min(usable, wanted), wanted)
             self.behind = behind
-            self._advance(min(kept / wanted, 1.0) * wanted * COST["write"] * 0.95)
-            batch = culturespa.next_round(
-                self.settings, self.survey, self.prompts, so_far, seed,
-                taught_items(self.settings, self.survey),
-            )  # fmt: skip
-            if not batch.requests:
-                break
-            texts: dict[int, str] = {}
-            command = {
-                "do": "write",
-                "model": self.settings.model.to_json(),
-                "requests": [
-                    {"messages": list(request.messages), "seed": request.seed}
-                    for request in batch.requests
-                ],
-                "temperature": culturespa.TEMPERATURE,
-                "top_p": culturespa.TOP_P,
-                "max_new_tokens": culturespa.MAX_NEW_TOKENS,
-            }
-            for event in self.hands.do(command):
-                if event["event"] == "written":
-                    texts.update({text["index"]: text["text"] for text in event["texts"]})
-                    self.hands.count(min(kept + len(texts), wanted))
-            rows = culturespa.read_round(batch, so_far, texts)
-            self.store.add_questions([{"tuning": self.id, "seed": seed, **row} for row in rows])
-        self._note(seed, "questions", culturespa.written_counts(self.store.questions(self.id, seed)))
+            self._advance(min(usable, wanted) * COST["write"] * 0.95)
+            asked = culturespa.next_round(self.settings, self.survey, self.prompts, so_far, seed)
+            if asked is not None:
+                found = culturespa.read_round(
+                    asked, self._texts(asked, usable, wanted), self.survey, so_far
+                )
+                self.store.add_questions(culturespa.to_rows(self.id, seed, found))
+            elif culturespa.unjudged(so_far):
+                judged = self._judged(seed, so_far)
+                self.store.judge_questions(self.id, seed, culturespa.to_rows(self.id, seed, judged))
+            else:
+                return so_far
 
-    def _judge(self, seed: int) -> None:
+    def _texts(self, asked: culturespa.Round, usable: int, wanted: int) -> list[str]:
+        """What the model writes to one round of prompts, in their order."""
+        texts: dict[int, str] = {}
+        command = {
+            "do": "write",
+            "model": self.settings.model.to_json(),
+            "requests": asked.to_json(),
+            "temperature": culturespa.TEMPERATURE,
+            "top_p": culturespa.TOP_P,
+            "max_new_tokens": culturespa.MAX_NEW_TOKENS,
+        }
+        for event in self.hands.do(command):
+            if event["event"] == "written":
+                texts.update({text["index"]: text["text"] for text in event["texts"]})
+                self.hands.count(min(usable + len(texts), wanted))
+        return [texts[index] for index in range(len(asked.requests))]
+
+    def _judged(self, seed: int, questions: Sequence[Question]) -> list[Question]:
         """Filter what was written, in the worker: comparing thousands of texts takes a while."""
-        self.hands.begin("Sorting the questions out")
-        source, result = self.folder / f"written-{seed}.json", self.folder / f"judged-{seed}.json"
-        questions = self.store.questions(self.id, seed)
-        source.write_text(
-            json.dumps(
-                {
-                    "questions": json.loads(questions.to_json(orient="records")),
-                    "items": [
-                        {"question": i.question, "options": [o.label for o in i.options]}
-                        for i in self.survey.items
-                    ],
-                    "near_limit": self.settings.near_limit,
-                    "leak_limit": self.settings.leak_limit,
-                },
-                ensure_ascii=False,
-            ),
-            encoding="utf-8",
+        case, verdict = self.folder / f"written-{seed}.json", self.folder / f"judged-{seed}.json"
+        culturespa.save_case(
+            case,
+            questions,
+            [item.question for item in self.survey.items],
+            per_topic=self.settings.per_topic,
+            near_limit=self.settings.near_limit,
+            leak_limit=self.settings.leak_limit,
         )
-        command = {"do": "judge", "file_in": str(source), "file_out": str(result)}
+        command = {"do": "judge", "file_in": str(case), "file_out": str(verdict)}
         for _ in self.hands.do(command):
             pass
-        judged = json.loads(result.read_text(encoding="utf-8"))
-        rows = [{"tuning": self.id, "seed": seed, **row} for row in judged["questions"]]
-        if not any(row["state"] == "kept" for row in rows):
-            raise PluriscopeError(
-                "Not one of the questions that the model wrote could be used. Choose a larger "
-                "model, or write more questions on each topic."
-            )
-        self.store.judge_questions(self.id, seed, rows)
-        self._note(seed, "filter", judged["counts"])
+        return culturespa.load_verdict(verdict)
 
     # -- answers and pairs -------------------------------------------------------------------------
 
@@ -379,6 +360,14 @@ class _Tuning:
             temperature=s.temperature,
             top_p=s.top_p,
             seed=seed,
+            neighbours=self._neighbours() if method == "cross_culture" else None,
+        )
+
+    def _neighbours(self) -> dict[str, list[list[str]]]:
+        """Which countries are near and far, from the survey without what is held out."""
+        s = self.settings
+        return culturespa.frozen_neighbours(
+            self.survey, tuned_cultures(s), s.held_out_items, s.held_out_topics, s.held_out_cultures
         )
 
     def _pairs(
@@ -389,12 +378,17 @@ class _Tuning:
         if f"{seed}/{stage}" in noted:
             return
         self.hands.begin("Comparing the answers")
-        found = culturespa.pairs_of(self.store, written, plain, aware)
-        key = {"tuning": self.id, "seed": seed, "teacher": teacher, "answers": answers}
-        self.store.keep_pairs(
-            self.id, seed, teacher, answers, [{**key, **row} for row in found.rows]
+        found = culturespa.pairs_of(
+            written,
+            self.store.answers(plain.no),
+            self.store.answers(aware.no),
+            answers=answers,
+            tuning=self.id,
+            seed=seed,
+            teacher=teacher,
         )
-        self._note(seed, stage, found.counts)
+        self.store.keep_pairs(self.id, seed, teacher, answers, found.rows)
+        self._note(seed, stage, found.facts)
 
     # -- one arm -----------------------------------------------------------------------------------
 
@@ -439,25 +433,45 @@ class _Tuning:
     def _examples(self, arm: Arm, seed: int, written: Survey | None) -> dict[str, Path]:
         """Files of training examples by country ("" for all of them together)."""
         self.hands.begin("Making the training examples")
-        made = culturespa.examples(
-            self.store, self.id, arm, seed, self.settings, self.prompts, written, self.survey
-        )
+        lines = self._lines(arm, seed, written, self._budget(seed, written))
+        self.store.set_arm(self.id, arm.name, seed, examples=len(lines))
+        by_country: dict[str, list[dict]] = {}
+        for line in lines:
+            by_country.setdefault(line["iso3"] if arm.mode == "specific" else "", []).append(line)
         files = {}
-        for iso3, lines in made.files.items():
-            path = self.folder / f"{arm.name}-{seed}{f'-{iso3}' if iso3 else ''}.jsonl"
-            unfinished = path.with_suffix(".part")
-            with open(unfinished, "w", encoding="utf-8") as file:
-                file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-            unfinished.replace(path)
-            files[iso3] = path
-        self.store.set_arm(
-            self.id, arm.name, seed, examples=sum(map(len, made.files.values())),
-            counts=made.counts,
-        )  # fmt: skip
+        for iso3, mine in by_country.items():
+            name = f"{arm.name}-{seed}{f'-{iso3}' if iso3 else ''}.jsonl".replace(":", "-")
+            files[iso3] = self.folder / name
+            culturespa.save_examples(files[iso3], mine)
         return files
 
+    def _lines(self, arm: Arm, seed: int, written: Survey | None, budget: int | None) -> list[dict]:
+        own = arm.teacher != "people"
+        return culturespa.examples(
+            arm,
+            self.settings,
+            self.prompts,
+            seed=seed,
+            pairs=self.store.pairs(self.id, seed, arm.teacher, arm.answers) if own else None,
+            written=written,
+            people=self.survey,
+            budget=budget,
+        )
+
+    def _budget(self, seed: int, written: Survey | None) -> int | None:
+        """As many examples as the arm with fewest has, where all are to have the same."""
+        if not self.settings.equal_budgets or len(self.settings.arms) == 1:
+            return None
+        if seed not in self._budgets:
+            counts = []
+            for arm in self.settings.arms:
+                with suppress(PluriscopeError):  # that arm will say so itself
+                    counts.append(len(self._lines(arm, seed, written, None)))
+            self._budgets[seed] = min(counts, default=None)
+        return self._budgets[seed]
+
     def adapter_folder(self, arm: Arm, seed: int) -> Path:
-        return self.hands.home / "adapters" / f"{self.id}-{arm.name}-{seed}"
+        return self.hands.home / "adapters" / f"{self.id}-{arm.name}-{seed}".replace(":", "-")
 
     def _train(self, arm: Arm, seed: int, files: dict[str, Path]) -> Path:
         folder = self.adapter_folder(arm, seed)
@@ -508,9 +522,9 @@ class _Tuning:
                         for key in ("step", "steps", "loss", "rate", "tokens_per_second",
                                     "memory_bytes")
                     }  # fmt: skip
-                    self.hands.begin_total(point["steps"])
                     self.hands.count(
                         point["step"],
+                        point["steps"],
                         **{k: v for k, v in point.items() if k not in ("step", "steps")},
                     )
                     self.behind = before

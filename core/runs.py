@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from core.catalogue import Fit, ModelSpec, describe, fit
+from core.catalogue import BUILTIN, Fit, ModelSpec, describe, fit, fit_training
 from core.demonstrations import NEAR_AND_FAR
 from core.errors import PluriscopeError
 from core.jobs import Jobs
+from core.pipeline import Work, tuning_words, work_of
 from core.prompts import METHODS, PromptSet, load_prompt_set
-from core.settings import AskSettings
+from core.settings import ARMS, Arm, AskSettings, Lora, TuneSettings
 from core.store import BUNDLED_SURVEY, Run, Store
 from core.survey import Culture, Survey
 
@@ -291,6 +293,171 @@ def estimate(store: Store, plan: Plan) -> Estimate:
         else "known once the first answers are in",
         fit(first.model),
     )
+
+
+# -- tunings ---------------------------------------------------------------------------------------
+
+# What training settings are called, and which. The study's rates suit models of billions of
+# parameters and tens of thousands of examples; a small model on few examples needs larger steps.
+PRESETS: dict[str, Lora] = {
+    "study": Lora(),
+    "gentle": Lora(learning_rate=5e-5, batch=64),
+    "small": Lora(learning_rate=2e-3, batch=64, checkpoint_every=10),
+}
+
+
+class TuningPlan(NamedTuple):
+    """A tuning to start: its frozen settings, wording and a name for people."""
+
+    settings: TuneSettings
+    prompts: PromptSet
+    name: str
+
+
+class TuningEstimate(NamedTuple):
+    """work: how much of each kind. seconds: how long, or None where nothing is known yet.
+    fit: memory needed against what is free."""
+
+    work: Work
+    seconds: float | None
+    fit: Fit
+
+
+def arms_named(names: Sequence[str], mode: str = "joint") -> tuple[Arm, ...]:
+    """Arms by name; "culturespa:0.3" takes a third of the examples, by chance."""
+    found = []
+    for name in names:
+        known, _, fraction = name.strip().partition(":")
+        if known not in ARMS:
+            raise PluriscopeError(f"There is no arm {known!r}. There are {', '.join(ARMS)}.")
+        arm = replace(ARMS[known], mode=mode)
+        if fraction:
+            try:
+                part = float(fraction)
+            except ValueError:
+                raise PluriscopeError(f"{fraction!r} is not a share such as 0.3.") from None
+            arm = replace(
+                arm, name=f"{known}:{part:g}", title=f"{arm.title} ({part:.0%} of the examples)",
+                fraction=part,
+            )  # fmt: skip
+        found.append(arm)
+    if len({arm.name for arm in found}) < len(found):
+        raise PluriscopeError("Each arm can be chosen once.")
+    if not found:
+        raise PluriscopeError("Choose at least one way of tuning.")
+    return tuple(found)
+
+
+def plan_tuning(
+    store: Store,
+    model: ModelSpec,
+    *,
+    cultures: str | Sequence[str] = "study",
+    arms: Sequence[str] = ("cct_soft_all",),
+    mode: str = "joint",
+    per_topic: int = 40,
+    topics: Sequence[str] = (),
+    seeds: Sequence[int] = (42,),
+    lora: Lora | None = None,
+    seed_items: str = "all",
+    near_limit: float | None = 80.0,
+    leak_limit: float | None = 80.0,
+    held_out_items: Sequence[str] | None = None,
+    held_out_topics: Sequence[str] = (),
+    held_out_cultures: Sequence[str] = (),
+    evaluate: str = "all",
+    abilities: bool = True,
+    prompt_set: str = "pluriscope",
+    survey_id: str = BUNDLED_SURVEY,
+    name: str = "",
+) -> TuningPlan:
+    """A tuning of one model for some countries, with one or more arms and seeds.
+
+    cultures: as for plan_survey. arms: names of settings.ARMS. held_out_items: items that are
+    neither shown nor taught; for the built-in model those it never saw with country answers.
+    Raises PluriscopeError on anything unknown or empty.
+    """
+    survey = store.survey(survey_id)
+    prompts = load_prompt_set(prompt_set)
+    countries = tuple(c.iso3 for c in choose_cultures(survey, cultures))
+    if model.adapter:
+        raise PluriscopeError(
+            "Tune the model itself: choose it without an adapter. Adapters are not stacked."
+        )
+    chosen = tuple(t for t in survey.topics if t in topics) or survey.topics
+    unknown = set(topics) - set(survey.topics)
+    if unknown:
+        raise PluriscopeError(f"The survey has no topic {sorted(unknown)[0]!r}.")
+    if held_out_items is None:
+        held_out_items = builtin_held_out() if model.source == "builtin" else ()
+    held = tuple(c for c in countries if c in set(held_out_cultures))
+    settings = TuneSettings(
+        model=model,
+        cultures=countries,
+        arms=arms_named(arms, mode),
+        topics=chosen,
+        survey=survey.id,
+        survey_version=survey.version,
+        prompt_set=prompts.id,
+        prompt_sha256=prompts.sha256,
+        per_topic=int(per_topic),
+        seeds=tuple(dict.fromkeys(int(seed) for seed in seeds)),
+        seed_items=seed_items,
+        near_limit=near_limit,
+        leak_limit=leak_limit,
+        lora=lora or PRESETS["small" if model.source == "builtin" else "study"],
+        held_out_items=tuple(i.id for i in survey.items if i.id in set(held_out_items)),
+        held_out_topics=tuple(t for t in survey.topics if t in set(held_out_topics)),
+        held_out_cultures=held,
+        evaluate=evaluate,
+        abilities=abilities,
+    )
+    if not 1 <= settings.per_topic <= 5000:
+        raise PluriscopeError("Have between 1 and 5,000 questions written on each topic.")
+    if not countries or len(held) == len(countries):
+        raise PluriscopeError("Choose at least one country to tune for.")
+    if not set(chosen) - set(settings.held_out_topics):
+        raise PluriscopeError("Every topic is held out. Leave at least one to write questions on.")
+    if not settings.seeds:
+        raise PluriscopeError("Give at least one seed.")
+    if evaluate:
+        survey.select(evaluate)
+    return TuningPlan(settings, prompts, name or tuning_words(settings))
+
+
+def builtin_held_out() -> tuple[str, ...]:
+    """Items that the built-in model never saw with answers of a country under a country prompt."""
+    lines = (BUILTIN / "held_out_items.txt").read_text(encoding="utf-8").splitlines()
+    return tuple(line.split()[0] for line in lines if line and not line.startswith("#"))
+
+
+def start_tuning(jobs: Jobs, plan: TuningPlan) -> str:
+    """Queue a tuning; gives the job's id."""
+    return jobs.start_tuning(plan.settings, plan.prompts, name=plan.name)
+
+
+def estimate_tuning(store: Store, plan: TuningPlan) -> TuningEstimate:
+    """How much a tuning is to do, how long that takes, and whether it fits."""
+    survey = store.survey(plan.settings.survey, plan.settings.survey_version)
+    work = work_of(plan.settings, survey)
+    pace = None  # cost done in a second, by the last tuning of this model, else by its askings
+    for job in store.jobs(["done", "stopped"]):
+        if job["kind"] == "tune" and job["state"] == "done":
+            earlier = store.tuning(job["settings"]["tuning"])
+            if earlier["settings"]["model"] == plan.settings.model.to_json():
+                took = (job["finished"] - job["started"]).total_seconds()
+                done = TuneSettings.from_json(earlier["settings"])
+                pace = work_of(done, survey).cost / max(took, 1.0)
+                break
+        asked = job["settings"].get("ask") or [{}]
+        same = asked[0].get("model") == plan.settings.model.to_json()
+        if pace is None and same and job["rate"] and job["settings"].get("kind") == "survey":
+            pace = job["rate"]
+    return TuningEstimate(work, work.cost / pace if pace else None, _training_fit(plan))
+
+
+def _training_fit(plan: TuningPlan) -> Fit:
+    return fit_training(plan.settings.model, plan.settings.lora)
 
 
 def ensure_demo(jobs: Jobs) -> str | None:

@@ -322,7 +322,8 @@ class TuneSettings:
     how it is measured, "chrf" (chrF++) or "rouge" (ROUGE-L; Self-Instruct leaves out from 70 on).
     temperature, top_p: of sampled answers. held_out_items, held_out_topics, held_out_cultures:
     nothing is written, answered or taught from them; scores are given on them apart. evaluate:
-    survey items asked before and after ("all", "core", or ids); none where "".
+    survey items asked before and after ("all", "core", or ids); none where "". equal_budgets:
+    give every arm as many examples as the one with the fewest has.
     """
 
     model: ModelSpec
@@ -348,6 +349,7 @@ class TuneSettings:
     held_out_cultures: tuple[str, ...] = ()
     evaluate: str = "all"
     abilities: bool = True
+    equal_budgets: bool = False
     code_version: str = VERSION
 
     def to_json(self) -> dict:

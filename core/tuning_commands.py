@@ -1,0 +1,222 @@
+"""Tuning without a browser: python -m core tune, experiment, tunings, arms."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+from tqdm import tqdm
+
+from core import experiments
+from core import runs as planning
+from core.catalogue import ModelSpec
+from core.errors import PluriscopeError
+from core.jobs import Jobs, Live
+from core.metrics import HEADLINE, METRICS
+from core.settings import ARMS, MODES, Lora
+
+Verb = Callable[..., argparse.ArgumentParser]
+
+RECOMMENDED = "cct_soft_all"
+CONTROLS = (
+    "culturespa", "culturespa_cct", "soft", "soft_all", "cct_soft_all", "cct_balanced",
+    "random", "shuffled", "world_mean", "people", "people_shuffled",
+)  # fmt: skip
+
+
+def add_verbs(verb: Verb) -> None:
+    """Declare the verbs; `verb(name, run, help)` makes one with --json."""
+    tune = verb("tune", _tune, "tune a model on its own answers (CultureSPA)")
+    _what(tune)
+    tune.add_argument(
+        "--arm", default=RECOMMENDED, choices=ARMS, help="how examples are made from the answers"
+    )
+    experiment = verb("experiment", _tune, "several ways of tuning and their controls, compared")
+    _what(experiment)
+    experiment.add_argument(
+        "--arms",
+        default=",".join(CONTROLS),
+        help=f"joined by commas, each with :0.3 for a share of its examples; of {', '.join(ARMS)}",
+    )
+    experiment.add_argument("--seeds", default="1,2,3,4,5", help="joined by commas")
+    verb("tunings", _tunings, "list tunings and experiments")
+    arms = verb("arms", _arms, "how the arms of a tuning compare with the model before it")
+    arms.add_argument("tuning", help="a tuning's id, as python -m core tunings lists")
+    arms.add_argument("--metric", default=HEADLINE, choices=METRICS)
+    arms.add_argument("--part", default="held_out", help="all, tuned, held_out, held_out_countries")
+    arms.add_argument("--method", default="country", help="plain or country")
+
+
+def _what(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--model", default="builtin", help="builtin, a folder, or a hub id")
+    verb.add_argument("--revision", help="commit or tag of a hub model")
+    verb.add_argument("--precision", default="auto", help="auto, nf4, int8, bf16 or fp32")
+    verb.add_argument("--trust-remote-code", action="store_true",
+                      help="let this model run the code it brings; off by default")  # fmt: skip
+    verb.add_argument("--countries", default="study", help="study (18), all, or USA,KEN,…")
+    verb.add_argument("--mode", default="joint", choices=MODES,
+                      help="one adapter for all countries, or one each")  # fmt: skip
+    verb.add_argument("--per-topic", type=int, default=40, help="questions written on each topic")
+    verb.add_argument("--topics", default="", help="joined by |; all where left out")
+    verb.add_argument("--seed", type=int, default=42)
+    verb.add_argument("--seed-items", default="all", choices=("all", "one"),
+                      help="survey questions shown as examples: all of a topic or one")  # fmt: skip
+    verb.add_argument("--held-out-items", help="ids joined by commas; neither shown nor taught")
+    verb.add_argument("--held-out-topics", default="", help="joined by |")
+    verb.add_argument("--held-out-countries", default="", help="codes joined by commas")
+    verb.add_argument("--evaluate", default="all", help="survey items asked before and after")
+    verb.add_argument("--no-abilities", action="store_true", help="leave out what it cost")
+    verb.add_argument("--preset", choices=planning.PRESETS, help="training settings")
+    for name, kind in (("rank", int), ("alpha", int), ("learning-rate", float), ("epochs", float),
+                       ("batch", int)):  # fmt: skip
+        verb.add_argument(f"--{name}", type=kind)
+    verb.add_argument("--tuning-precision", help="auto, nf4, bf16 or fp32, while it is tuned")
+    verb.add_argument("--prompts", default="pluriscope", help="a prompt set, or the file of one")
+    verb.add_argument("--name", default="")
+    verb.add_argument("--resume", metavar="JOB", help="go on with a stopped or interrupted job")
+
+
+def _lora(a: argparse.Namespace) -> Lora:
+    preset = a.preset or ("small" if a.model == "builtin" else "study")
+    chosen = {
+        name: getattr(a, name)
+        for name in ("rank", "alpha", "learning_rate", "epochs", "batch")
+        if getattr(a, name) is not None
+    }
+    if a.tuning_precision:
+        chosen["precision"] = a.tuning_precision
+    return replace(planning.PRESETS[preset], **chosen)
+
+
+def _split(text: str, by: str = ",") -> list[str]:
+    return [part.strip() for part in text.split(by) if part.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in _split(text)]
+    except ValueError:
+        raise PluriscopeError(f"Seeds are whole numbers joined by commas, not {text!r}.") from None
+
+
+def _tune(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
+    if a.resume:
+        jobs.resume(a.resume)
+        job_id = a.resume
+    else:
+        several = hasattr(a, "arms")
+        plan = planning.plan_tuning(
+            jobs.store,
+            ModelSpec(a.model, a.revision, a.precision, None, a.trust_remote_code),
+            cultures=a.countries,
+            arms=_split(a.arms) if several else [a.arm],
+            seeds=_numbers(a.seeds) if several else [a.seed],
+            mode=a.mode,
+            per_topic=a.per_topic,
+            topics=_split(a.topics, "|"),
+            lora=_lora(a),
+            seed_items=a.seed_items,
+            held_out_items=None if a.held_out_items is None else _split(a.held_out_items),
+            held_out_topics=_split(a.held_out_topics, "|"),
+            held_out_cultures=_split(a.held_out_countries),
+            evaluate=a.evaluate,
+            abilities=not a.no_abilities,
+            prompt_set=a.prompts,
+            name=a.name,
+        )
+        estimate = planning.estimate_tuning(jobs.store, plan)
+        if not estimate.fit.fits:
+            raise PluriscopeError(estimate.fit.sentence)
+        job_id = planning.start_tuning(jobs, plan)
+    job = _watch(jobs, job_id)
+    if job["state"] == "failed":
+        raise PluriscopeError(job["error"])
+    record = summary(jobs, job)
+    lines = [f"{record['tuning']}  {record['name']}: {record['state']}"]
+    lines += [
+        f"  {arm['arm']} (seed {arm['seed']}): {arm['state']}, {arm['examples']:,} examples"
+        for arm in record["arms"]
+    ]
+    return record, "\n".join(lines)
+
+
+def summary(jobs: Jobs, job: dict) -> dict:
+    """A tuning as one record: its stages' counts, arms, adapters and runs."""
+    store = jobs.store
+    tuning = store.tuning(job["settings"]["tuning"])
+    return {
+        "job": job["id"],
+        "state": job["state"],
+        "tuning": tuning["id"],
+        "name": tuning["name"],
+        "counts": tuning["counts"],
+        "arms": [
+            {key: arm[key] for key in ("arm", "seed", "state", "examples", "runs", "facts")}
+            for arm in store.arms(tuning["id"])
+        ],
+        "adapters": [
+            {
+                "id": adapter["id"],
+                "arm": adapter["arm"],
+                "seed": adapter["seed"],
+                "country": adapter["iso3"] or None,
+                "path": str(store.home / adapter["path"]),
+                "sha256": adapter["sha256"],
+            }
+            for adapter in store.adapters(tuning["id"])
+        ],
+    }
+
+
+def _watch(jobs: Jobs, job_id: str) -> dict:
+    """A progress bar over the whole tuning, its stage beside it, until it has ended."""
+    pace = 0.2 if sys.stderr.isatty() else 10
+    with tqdm(total=100, unit="%", file=sys.stderr, mininterval=pace, dynamic_ncols=True,
+              bar_format="{l_bar}{bar}| {elapsed}{postfix}") as bar:  # fmt: skip
+
+        def show(live: Live) -> None:
+            bar.set_postfix_str(f"{live.doing} {live.done:,}/{live.total:,}", refresh=False)
+            bar.update(100 * (live.share or 0.0) - bar.n)
+
+        try:
+            job = jobs.wait(job_id, show)
+        except KeyboardInterrupt:
+            jobs.stop(job_id)
+            jobs.wait(job_id)
+            raise
+        bar.update(100 - bar.n)
+    return job
+
+
+def _tunings(jobs: Jobs, _: argparse.Namespace) -> tuple[list, str]:
+    found = []
+    by_tuning = {
+        job["settings"]["tuning"]: job for job in jobs.store.jobs(limit=5000)
+        if job["kind"] == "tune"
+    }  # fmt: skip
+    for tuning in jobs.store.tunings():
+        job = by_tuning.get(tuning["id"])
+        arms = jobs.store.arms(tuning["id"])
+        found.append(
+            {
+                "id": tuning["id"],
+                "name": tuning["name"],
+                "state": job["state"] if job else "done",
+                "job": job["id"] if job else None,
+                "arms": len({arm["arm"] for arm in arms} - {"base"}),
+                "seeds": len({arm["seed"] for arm in arms}),
+                "created": tuning["created"].isoformat(timespec="seconds"),
+            }
+        )
+    lines = [f"{one['id']}  {one['state']:<11} {one['name']}" for one in found]
+    return found, "\n".join(lines) or "No tunings yet. Start one with: python -m core tune"
+
+
+def _arms(jobs: Jobs, a: argparse.Namespace) -> tuple[list, str]:
+    table = experiments.arms_table(
+        jobs.store, a.tuning, metric=a.metric, part=a.part, method=a.method
+    )
+    records = experiments.as_records(table)
+    return records, table.to_string(index=False)

@@ -1,0 +1,179 @@
+"""Bring a model closer: it writes questions, answers them, and is tuned on what it said.
+
+The address names the tuning that is open (?tuning=), its arm and seed, and which of its steps is
+looked at. The work belongs to the queue; this page asks it and looks.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+import ui
+import ui_tuning
+from core import runs, words
+from core.errors import PluriscopeError
+from core.jobs import UNFINISHED
+from core.settings import ARMS, MODES
+
+PLACES = ("The 18 of the CultureSPA study", "Every country", "My own choice")
+RECOMMENDED = "cct_soft_all"
+OFFERED = (RECOMMENDED, "soft", "culturespa", "culturespa_cct", "people")
+MODE_WORDS = {"joint": "One adapter for all countries", "specific": "One adapter for each country"}
+WAYS = {
+    "cct_soft_all": "its own better answers",
+    "soft": "its own answers, where they differ",
+    "culturespa": "its own answers, as published",
+    "culturespa_cct": "its own better answers, as published",
+    "people": "people's answers",
+}
+CAPTIONS = {
+    "cct_soft_all": "It answers while thinking of countries near and far, and learns to answer so "
+    "when it is only told the country. Whole distributions, all questions.",
+    "soft": "It learns its own answers as a person of each country, where they lie farther from "
+    "its plain answers than chance would have it.",
+    "culturespa": "The CultureSPA study's recipe: one written answer to each question, kept where "
+    "it differs from the plain one.",
+    "culturespa_cct": "The same, with answers given while thinking of countries near and far.",
+    "people": "The survey's own shares, of questions that are not held out. Not self-alignment: "
+    "this uses people's answers.",
+}
+
+queue, store = ui.jobs(), ui.store()
+survey = store.survey()
+names = {culture.iso3: culture.name for culture in survey.cultures}
+
+
+# -- the blanks ------------------------------------------------------------------------------------
+
+
+def which_countries() -> tuple[str | list[str], str]:
+    chosen = st.radio("Countries", PLACES, key="tune_places", bind="query-params")
+    if chosen == PLACES[0]:
+        count = sum(culture.in_culturespa for culture in survey.cultures)
+        return "study", words.count(count, "country", "countries")
+    if chosen == PLACES[1]:
+        return "all", f"all {len(survey.cultures)} countries"
+    picked = st.multiselect(
+        "Countries", names, format_func=names.get, key="tune_who", bind="query-params",
+        placeholder="Search by name",
+    )  # fmt: skip
+    if not picked:
+        return picked, "no country yet"
+    return picked, words.listed([words.country(names[code]) for code in picked], most=3)
+
+
+def which_way() -> tuple[str, str]:
+    """The arm, and the words for it."""
+    chosen = st.radio(
+        "What it learns from",
+        OFFERED,
+        format_func=lambda name: words.capital(WAYS[name]),
+        captions=[CAPTIONS[name] for name in OFFERED],
+        key="tune_way",
+        bind="query-params",
+    )
+    return chosen, WAYS[chosen]
+
+
+def how_exactly() -> dict:
+    """The settings most people leave alone."""
+    mode = st.radio(
+        "Adapters", MODES, format_func=MODE_WORDS.get, key="tune_mode", bind="query-params",
+        help="An adapter (LoRA) is a small set of trained weights that is put on top of a model.",
+    )  # fmt: skip
+    left, right = st.columns(2)
+    settings = {
+        "mode": mode,
+        "per_topic": int(
+            left.number_input("Questions on each topic", 1, 5000, 40, key="tune_per_topic")
+        ),
+        "seeds": (int(right.number_input("Seed", 0, 2**31 - 1, 42, key="tune_seed")),),
+    }
+    held = st.multiselect(
+        "Topics kept out of the tuning", survey.topics, key="tune_held_topics",
+        help="Nothing is written on these topics. Afterwards they show whether what was learned "
+        "carries over.",
+    )  # fmt: skip
+    held_countries = st.multiselect(
+        "Countries kept out of the tuning", names, format_func=names.get,
+        key="tune_held_countries", help="They are asked before and after, but not tuned for.",
+    )  # fmt: skip
+    settings |= {"held_out_topics": held, "held_out_cultures": held_countries}
+    settings["lora"] = ui_tuning.pick_training(is_builtin=ui.picked_model().source == "builtin")
+    settings["prompt_set"] = ui.pick_wording("tune")
+    settings["name"] = st.text_input(
+        "Name", key="tune_name", placeholder="Made from the choices above", max_chars=200
+    ).strip()
+    return settings
+
+
+# -- one tuning ------------------------------------------------------------------------------------
+
+
+def opened() -> str | None:
+    """The tuning that the address names, or else the one under way."""
+    if chosen := st.query_params.get("tuning"):
+        return chosen
+    live = queue.live()
+    job = store.job(live.job) if live else None
+    return job["settings"].get("tuning") if job and job["kind"] == "tune" else None
+
+
+def form() -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        st.subheader("Tune", anchor=False, width="content")
+        model_blank = ui.blank("tune_model", "the built-in model")
+        st.subheader("for", anchor=False, width="content")
+        places_blank = ui.blank("tune_places", "18 countries")
+        st.subheader("with", anchor=False, width="content")
+        way_blank = ui.blank("tune_way", WAYS[RECOMMENDED])
+        more_blank = st.popover("Exactly how", key="tune_more", type="tertiary")
+    with model_blank:
+        model = ui.model_picker()
+    with places_blank:
+        countries, places_said = which_countries()
+    with way_blank:
+        way, way_said = which_way()
+    with more_blank:
+        details = how_exactly()
+    ui.fill(
+        tune_model=ui.model_words(ui.picked_model()), tune_places=places_said, tune_way=way_said
+    )
+    plan = estimate = None
+    try:
+        if model:
+            plan = runs.plan_tuning(store, model, cultures=countries, arms=[way], **details)
+            estimate = runs.estimate_tuning(store, plan)
+        else:
+            st.caption(f":material/info: {ui.plain(ui.picker_problem())}")
+    except PluriscopeError as error:
+        st.caption(f":material/info: {ui.plain(str(error))}")
+    if estimate:
+        st.caption(ui.plain(ui_tuning.cost(plan, estimate)))
+    if st.button(
+        ui_tuning.price("Start tuning", estimate),
+        type="primary",
+        key="tune_start",
+        disabled=estimate is None or not estimate.fit.fits,
+    ):
+        job = store.job(runs.start_tuning(queue, plan))
+        st.query_params.clear()
+        st.query_params["tuning"] = job["settings"]["tuning"]
+        st.rerun()
+
+
+st.title("Bring a model closer to people")
+st.markdown(
+    "The model writes survey questions of its own, answers them plainly and as a person of each "
+    "country, and learns from the difference. No answers of people are shown to it.",
+    width=ui.READING,
+)
+form()
+if ARMS:
+    tuning_id = opened()
+    if tuning_id:
+        try:
+            ui_tuning.one(tuning_id)
+        except PluriscopeError as error:
+            st.caption(f":material/link_off: {ui.plain(str(error))}")
+    ui_tuning.history(open_id=tuning_id, unfinished=UNFINISHED)

@@ -1,0 +1,489 @@
+"""Widgets of the tuning pages: settings, one tuning with its four steps, what was tuned before."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import replace
+
+import streamlit as st
+
+import ui
+from core import adapters, catalogue, experiments, figures, runs, scores, tuning_figures, words
+from core import tuning_views as views
+from core.errors import PluriscopeError
+from core.export import csv_bytes
+from core.jobs import RESUMABLE, UNFINISHED
+from core.metrics import METRICS
+from core.prompts import METHODS
+from core.settings import Arm, Lora
+
+PRESETS = {
+    "study": "As in the study",
+    "gentle": "Gentle",
+    "small": "For small models",
+}
+PRECISIONS = {"auto": "As it is asked", "nf4": "4-bit (QLoRA)", "bf16": "16-bit", "fp32": "32-bit"}
+MARKS = {views.DONE: ":material/check_circle:", views.NOW: ":material/pending:",
+         views.WAITING: ":material/circle:"}  # fmt: skip
+
+
+# -- settings --------------------------------------------------------------------------------------
+
+
+def pick_training(is_builtin: bool) -> Lora:
+    """A preset, and every setting of it for those who want to change one."""
+    usual = "small" if is_builtin else "study"
+    preset = st.segmented_control(
+        "Training", list(PRESETS), format_func=PRESETS.get, default=usual, required=True,
+        key=f"tune_preset_{is_builtin}",
+        help="As in the study: rank 8, learning rate 1e-4, 128 examples to a step. Small models "
+        "with few examples need larger steps.",
+    )  # fmt: skip
+    lora = runs.PRESETS[preset or usual]
+    with st.expander("Advanced", type="compact"):
+        left, right = st.columns(2)
+        key = f"tune_{preset}"
+        return replace(
+            lora,
+            rank=int(left.number_input("Rank", 1, 256, lora.rank, key=f"{key}_rank")),
+            alpha=int(right.number_input("Alpha", 1, 512, lora.alpha, key=f"{key}_alpha")),
+            learning_rate=left.number_input(
+                "Learning rate", 1e-6, 1e-1, lora.learning_rate, format="%.6f", key=f"{key}_rate"
+            ),
+            batch=int(
+                right.number_input("Examples to a step", 1, 4096, lora.batch, key=f"{key}_batch")
+            ),
+            epochs=left.number_input(
+                "Times through the examples", 0.1, 20.0, lora.epochs, key=f"{key}_epochs"
+            ),
+            dropout=right.number_input(
+                "Dropout", 0.0, 0.9, lora.dropout, step=0.05, key=f"{key}_dropout"
+            ),
+            micro_tokens=int(
+                left.number_input(
+                    "Tokens at once", 64, 1 << 20, lora.micro_tokens, key=f"{key}_micro",
+                    help="Fewer need less memory and change nothing else.",
+                )
+            ),
+            precision=right.selectbox(
+                "Precision of the base", list(PRECISIONS), format_func=PRECISIONS.get,
+                key=f"{key}_precision",
+            ),
+        )  # fmt: skip
+
+
+def price(verb: str, estimate: runs.TuningEstimate | None) -> str:
+    """A button that says what it costs: "Start tuning: about 9 minutes"."""
+    return f"{verb}: {ui.about(estimate.seconds)}" if estimate and estimate.seconds else verb
+
+
+def cost(plan: runs.TuningPlan, estimate: runs.TuningEstimate) -> str:
+    """What a tuning does, in words, and what it needs."""
+    work = estimate.work
+    parts = []
+    if work.write:
+        parts.append(f"{words.count(work.write, 'question')} to write")
+    if work.ask + work.sample:
+        parts.append(f"{work.ask + work.sample:,} to answer")
+    parts.append(f"about {words.count(work.example, 'example')} to train on")
+    long = f" {words.capital(ui.about(estimate.seconds))}." if estimate.seconds else ""
+    return f"{words.capital(words.listed(parts))}.{long} {estimate.fit.sentence}"
+
+
+# -- one tuning ------------------------------------------------------------------------------------
+
+
+def one(tuning_id: str) -> None:
+    """A tuning: how far it is, its four steps, and what the chosen one made."""
+    of = views.tuning(ui.store(), tuning_id)
+    with st.container(border=True, gap="medium"):
+        head(of)
+        arm, seed = pick_arm(of)
+        under_way = of.state in UNFINISHED
+        st.fragment(progress, run_every=1.0 if under_way else None)(of.id, arm, seed, of.state)
+        step(of, arm, seed)
+
+
+def head(of: views.Tuning) -> None:
+    with st.container(horizontal=True, vertical_alignment="top"):
+        with st.container(gap=None):
+            st.subheader(ui.plain(of.name), anchor=False)
+            st.caption(ui.plain(f"{views.settings_words(of)} · {ui.when(of.created)}"))
+        if of.is_experiment:
+            st.page_link("pages/experiment.py", label="Compare the arms",
+                         icon=":material/balance:", query_params={"tuning": of.id})  # fmt: skip
+        st.button(
+            "Close", key="tune_close", type="tertiary", icon=":material/close:", on_click=close,
+            disabled=of.state in UNFINISHED and "tuning" not in st.query_params,
+        )  # fmt: skip
+
+
+def close() -> None:
+    for name in ("tuning", "arm", "seed", "step"):
+        st.query_params.pop(name, None)
+
+
+def pick_arm(of: views.Tuning) -> tuple[Arm, int]:
+    """Of an experiment, which arm and seed to look at; of one tuning there is no choice."""
+    arms = {arm.name: arm for arm in of.settings.arms}
+    if not of.is_experiment:
+        return of.settings.arms[0], of.settings.seeds[0]
+    left, right = st.columns([4, 1])
+    with left:
+        name = ui.linked(
+            "Arm", {name: arm.title for name, arm in arms.items()}, name="arm", page="tune",
+            default=next(iter(arms)),
+        )  # fmt: skip
+    with right:
+        seed = ui.linked(
+            "Seed", {str(seed): str(seed) for seed in of.settings.seeds}, name="seed",
+            page="tune", default=str(of.settings.seeds[0]),
+        )  # fmt: skip
+    return arms[name], int(seed)
+
+
+def progress(tuning_id: str, arm: Arm, seed: int, was: str) -> None:
+    """The four steps and, while it is at work, how far it is. Reads only."""
+    queue, store = ui.jobs(), ui.store()
+    of = views.tuning(store, tuning_id)
+    if of.state != was:
+        st.rerun()
+    steps_line(views.steps(store, of, arm, seed))
+    job = of.job
+    if job and of.state in UNFINISHED:
+        at_work(job)
+    elif job:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if of.state in RESUMABLE:
+                st.button("Resume", key="tune_resume", type="primary", on_click=queue.resume,
+                          args=(job["id"],))  # fmt: skip
+                st.caption("Goes on from where it stopped; what is done is not done again.")
+        ui.job_trouble(job, key="tune_trouble")
+    state = of.arm(arm.name, seed)
+    if state and state["state"] == "failed":
+        st.markdown(f":material/error: :red[{ui.plain(state['facts']['error'])}]")
+
+
+def steps_line(steps: tuple[views.Step, ...]) -> None:
+    """Four steps beside each other, each with its count."""
+    with st.grid(len(steps), min_column_width=170, gap=("medium", "medium")) as grid:
+        for number, step in enumerate(steps, 1):
+            with grid.cell(), st.container(gap=None):
+                st.caption(f"{MARKS[step.state]} {number}. {step.name}")
+                st.subheader(step.figure, anchor=False)
+                st.caption(ui.plain(step.words))
+
+
+def at_work(job: dict) -> None:
+    queue = ui.jobs()
+    ui.job_progress(job)
+    with st.container(horizontal=True):
+        stopping = job["state"] == "stopping"
+        st.button(
+            "Stop and keep", key="tune_stop", icon=":material/stop:", on_click=queue.stop,
+            args=(job["id"],), disabled=stopping,
+            help="Stops after the step in hand and keeps what there is, an unfinished adapter "
+            "too. Resume carries on.",
+        )  # fmt: skip
+        st.button(
+            "Stop and discard", key="tune_discard", type="tertiary", on_click=discard, args=(job,),
+            disabled=stopping, help="Stops and puts what was made in the bin.",
+        )  # fmt: skip
+    st.caption("Leaving this page does not stop the tuning.")
+
+
+def discard(job: dict) -> None:
+    ui.jobs().discard(job["id"])
+    st.session_state["tuning_deleted"] = (job["title"], job["settings"]["tuning"])
+    close()
+
+
+STEPS = {
+    "questions": "Questions",
+    "pairs": "Answers and pairs",
+    "training": "Training",
+    "after": "Before and after",
+    "cost": "What it cost",
+}
+
+
+def step(of: views.Tuning, arm: Arm, seed: int) -> None:
+    """The step that is looked at; the last that has something to show where none was chosen."""
+    shown = dict(STEPS)
+    if arm.teacher == "people":
+        del shown["questions"], shown["pairs"]
+    state = of.arm(arm.name, seed)
+    ended = bool(state) and state["state"] == "done"
+    usual = "after" if ended else "training" if state else next(iter(shown))
+    chosen = ui.linked(
+        "Look at", shown, name="step", page="tune", default=usual, widget=st.segmented_control,
+        label_visibility="collapsed",
+    )  # fmt: skip
+    {
+        "questions": questions_step,
+        "pairs": pairs_step,
+        "training": training_step,
+        "after": after_step,
+        "cost": cost_step,
+    }[chosen](of, arm, seed)
+
+
+def questions_step(of: views.Tuning, arm: Arm, seed: int) -> None:
+    counts = of.counts.get(f"{seed}/questions")
+    if counts:
+        for sentence in counts["shortfalls"]:
+            st.caption(f":material/info: {ui.plain(sentence)}")
+    left, right = st.columns(2)
+    topic = left.selectbox("Topic", ["", *of.settings.topics], key="tune_q_topic",
+                           format_func=lambda t: t or "All topics")  # fmt: skip
+    state = right.selectbox("What became of them", ["", *views.STATES], key="tune_q_state",
+                            format_func=lambda s: views.STATES.get(s, "All of them"))  # fmt: skip
+    table = views.question_table(ui.store(), of.id, seed, topic, state)
+    if table.empty:
+        st.caption("No questions yet. They appear here as the model writes them.")
+        return
+    event = st.dataframe(
+        table.drop(columns="raw"),
+        hide_index=True,
+        height=420,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="tune_q_table",
+        column_config={
+            "No": st.column_config.NumberColumn(width=56),
+            "Question": st.column_config.TextColumn(width="large"),
+            "Likeness": st.column_config.NumberColumn(
+                format="%.0f", help="chrF++ to the nearest text, of 100"
+            ),
+        },
+    )
+    rows = event.selection.rows
+    if rows and rows[0] < len(table):
+        st.caption("What the model wrote, word for word")
+        st.code(table["raw"].iloc[rows[0]], language=None, wrap_lines=True)
+    else:
+        st.caption("Choose a row to see what the model wrote, word for word.")
+    if counts:
+        with st.expander("How many there are of each", type="compact"):
+            st.dataframe(views.question_states(counts), hide_index=True, width="content")
+    download(table, f"pluriscope-{of.id}-questions-{seed}.csv")
+
+
+def pairs_step(of: views.Tuning, arm: Arm, seed: int) -> None:
+    counts = of.counts.get(f"{seed}/pairs/{arm.teacher}/{arm.answers}")
+    if not counts:
+        st.caption(
+            "No pairs yet. Once the model has answered its questions plainly and as people of "
+            "each country, the answers are set side by side here."
+        )
+        return
+    store = ui.store()
+    survey = store.survey(of.settings.survey, of.settings.survey_version)
+    table = views.yield_by_country(store, of, arm, seed)
+    st.markdown(ui.plain(views.yield_words(counts, table, arm)), width=ui.READING)
+    st.caption(ui.plain(counts["rule"]))
+    ui.figure(
+        tuning_figures.yield_map(table, dark=ui.is_dark(), narrow=ui.is_narrow()), "tune_yield"
+    )
+    left, right = st.columns(2)
+    names = {code: survey.culture(code).name for code in dict.fromkeys(table["iso3"])}
+    iso3 = left.selectbox("Country", ["", *names], key="tune_p_country",
+                          format_func=lambda code: names.get(code, "All countries"))  # fmt: skip
+    kept = {"All pairs": None, "Those that differ": True, "Those that agree": False}
+    which = right.selectbox("Which", list(kept), key="tune_p_which", index=1)
+    written = next(
+        store.survey(run.settings["survey"], run.settings["survey_version"])
+        for run in store.tuning_runs(of.id)
+        if run.group == f"{of.id}-written-{seed}"
+    )
+    found = views.pair_table(store, of, arm, seed, survey, written, iso3, kept[which])
+    st.dataframe(
+        found,
+        hide_index=True,
+        height=420,
+        column_config={
+            "Question": st.column_config.TextColumn(width="large"),
+            "Apart": st.column_config.NumberColumn(
+                format="%.2f",
+                help="How far the two answers lie apart, from 0 to 1 (Jensen-Shannon distance; "
+                "for written answers 1 where they differ)",
+            ),
+            "Noise": st.column_config.NumberColumn(
+                format="%.2f", help="How far they would lie apart by chance alone"
+            ),
+        },
+    )
+    download(found, f"pluriscope-{of.id}-pairs-{seed}.csv")
+
+
+def training_step(of: views.Tuning, arm: Arm, seed: int) -> None:
+    store = ui.store()
+
+    def curves() -> None:
+        points = store.training(of.id, arm.name)
+        points = points[points["seed"] == seed]
+        if points.empty:
+            st.caption("Training has not begun. The loss and the learning rate are drawn here.")
+            return
+        ui.figure(
+            tuning_figures.training_curves(points, dark=ui.is_dark()), f"tune_curves_{arm.name}"
+        )
+
+    live = of.state in UNFINISHED
+    st.fragment(curves, run_every=2.0 if live else None)()
+    for adapter in store.adapters(of.id):
+        if (adapter["arm"], adapter["seed"]) == (arm.name, seed):
+            adapter_row(adapter)
+
+
+def adapter_row(adapter: dict) -> None:
+    folder = ui.store().home / adapter["path"]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        with st.container(gap=None):
+            st.markdown(ui.plain(adapter["name"]))
+            whole = "" if adapter["facts"].get("complete", True) else "unfinished · "
+            st.caption(ui.plain(f"{whole}sha256 {adapter['sha256'][:12]}… · {folder}"))
+        if folder.is_dir():
+            st.download_button(
+                "Download", lambda: adapters.as_zip(folder), file_name=f"{folder.name}.zip",
+                mime="application/zip", on_click="ignore", type="tertiary",
+                icon=":material/download:", key=f"adapter_zip_{adapter['id']}",
+            )  # fmt: skip
+        else:
+            st.caption("Its files are no longer here.", width="content")
+
+
+def after_step(of: views.Tuning, arm: Arm, seed: int) -> None:
+    """The same map before and after: how much closer each country came."""
+    store = ui.store()
+    found = views.before_after(store, of, arm, seed)
+    methods = [m for m in ("country", "plain") if m in found.before and m in found.after]
+    if not methods:
+        st.caption(
+            "The survey has not been asked after tuning yet. The change in every country is drawn "
+            "here once it is."
+        )
+        return
+    survey = store.survey(of.settings.survey, of.settings.survey_version)
+    held = views.held_out_items(of, survey)
+    asked = set(found.after[methods[0]].settings["items"])
+    parts = {"all": "All questions"}
+    if held and asked & set(held):
+        parts |= {"held_out": "Kept out of it", "taught": "The others"}
+    with st.container(horizontal=True, horizontal_alignment="distribute"):
+        method = st.segmented_control(
+            "Asked", methods, format_func=lambda m: METHODS[m].name, default=methods[0],
+            required=True, key="tune_after_method", label_visibility="collapsed",
+        )  # fmt: skip
+        part = st.segmented_control(
+            "Questions", list(parts), format_func=parts.get, default="all", required=True,
+            key="tune_after_part", label_visibility="collapsed",
+            help="Kept out: questions that had no part in the tuning.",
+        )  # fmt: skip
+        measure = ui.pick_measure("tune")
+    items = experiments.items_of(part, of.settings, survey) if part != "all" else None
+    before, after = found.before[method], found.after[method]
+    table, mean = scores.change(store, before, after, measure, items=items)
+    finding = experiments.change_words(table, mean, of, arm)
+    st.markdown(f"**{ui.plain(finding.headline)}**")
+    st.markdown(ui.plain(finding.paragraph), width=ui.READING)
+    ui.teaching_note(before, after)
+    drawn = figures.change_map(
+        table, metric=measure, label=f"Change in {METRICS[measure].label.lower()}",
+        dark=ui.is_dark(), narrow=ui.is_narrow(),
+    )  # fmt: skip
+    ui.figure(drawn, "tune_after_map", config=figures.MAP_CONFIG)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        ui.provenance(before, after, key="tune_from")
+        st.page_link(
+            "pages/map.py", label="Open on the map", icon=":material/public:",
+            query_params={"run": after.group, "show": method, "with": before.id},
+        )  # fmt: skip
+        download(table, f"pluriscope-{of.id}-change.csv")
+    st.caption(words.CAUTION)
+
+
+def cost_step(of: views.Tuning, arm: Arm, seed: int) -> None:
+    record = next(
+        (one["record"] for one in ui.store().abilities(of.id)
+         if (one["arm"], one["seed"]) == (arm.name, seed)), None,
+    )  # fmt: skip
+    if record is None:
+        st.caption(
+            "Not checked yet. After tuning, the model is compared with itself before: ordinary "
+            "texts, factual questions, open questions, refusals."
+        )
+        return
+    verdict = experiments.ability_verdict(record)
+    st.markdown(f"**{ui.plain(verdict.headline)}**")
+    st.markdown(ui.plain(verdict.paragraph), width=ui.READING)
+    table = experiments.ability_table(record)
+    st.dataframe(table, hide_index=True)
+    download(table, f"pluriscope-{of.id}-abilities.csv")
+
+
+def download(table, file_name: str) -> None:
+    st.download_button(
+        "Download as CSV", lambda: csv_bytes(table), file_name=file_name, mime="text/csv",
+        on_click="ignore", type="tertiary", icon=":material/download:", key=f"csv_{file_name}",
+    )  # fmt: skip
+
+
+# -- what was tuned before -------------------------------------------------------------------------
+
+
+def history(open_id: str | None, unfinished: Container[str]) -> None:
+    """Tunings before, each to open; and in line, those that wait."""
+    store = ui.store()
+    undo()
+    known = [one for one in views.tunings(store) if one.id != open_id]
+    if not known:
+        if open_id is None:
+            st.caption("Nothing has been tuned yet.")
+        return
+    st.subheader("Tuned before", anchor=False)
+    for of in known[:20]:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            with st.container(gap=None):
+                st.markdown(ui.plain(of.name))
+                state = ui.STATE_WORDS.get(of.state, of.state)
+                st.caption(
+                    ui.plain(f"{state} · {views.settings_words(of)} · {ui.when(of.created)}")
+                )
+            st.button("Open", key=f"open_{of.id}", type="tertiary", on_click=open_tuning,
+                      args=(of.id,))  # fmt: skip
+            if of.state not in unfinished:
+                st.button("Delete", key=f"delete_{of.id}", type="tertiary",
+                          on_click=delete, args=(of,))  # fmt: skip
+
+
+def open_tuning(tuning_id: str) -> None:
+    close()
+    st.query_params["tuning"] = tuning_id
+
+
+def delete(of: views.Tuning) -> None:
+    ui.store().delete_tuning(of.id)
+    st.session_state["tuning_deleted"] = (of.name, of.id)
+
+
+def undo() -> None:
+    """After a deletion: what was deleted, and a button that takes it back."""
+    if "tuning_deleted" not in st.session_state:
+        return
+    name, tuning_id = st.session_state["tuning_deleted"]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"“{ui.plain(name)}” is deleted. Its adapters and answers stay.")
+        st.button("Undo", key="tune_undo", on_click=take_back, args=(tuning_id,))
+
+
+def take_back(tuning_id: str) -> None:
+    try:
+        ui.store().restore_tuning(tuning_id)
+    except PluriscopeError as error:
+        st.error(ui.plain(str(error)))
+    st.session_state.pop("tuning_deleted", None)
+
+
+def size_words(size: int) -> str:
+    return catalogue.words(size)
