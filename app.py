@@ -17,13 +17,15 @@ PAGES = (
     ("home", "Home", "home", "What this is, and how close the latest run comes to people."),
     ("ask", "Ask", "forum", "Put one question to a model, plainly and as people of countries."),
     ("run", "Run", "play_circle", "Ask a model many questions, in the background."),
+    ("tune", "Tune", "tune", "Teach a model from its own answers to come closer."),
+    ("experiment", "Experiment", "balance", "Ways of tuning and their controls, compared."),
     ("map", "Map", "public", "How close the answers are to people's, country by country."),
     ("compare", "Compare", "compare_arrows", "Is it about the country at all? Who is like whom."),
     ("items", "Items", "list_alt", "Every question: what people answer, and what models answer."),
     ("library", "Library", "shelves", "Models, runs and surveys on this machine."),
     ("country", "Country", "flag", "One country: topics, best and worst questions, neighbours."),
 )
-HIDDEN = {"country"}  # reached from the map
+HIDDEN = {"country", "experiment"}  # reached from the map, and from Tune
 
 ABOUT = """**Pluriscope** shows how close a language model's survey answers are to real people's,
 country by country.

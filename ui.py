@@ -145,6 +145,10 @@ def work_words(queue: Jobs) -> str:
 def live_words(live: Live) -> str:
     if live.state == "stopping":
         return "Stopping after what is in hand"
+    if live.stage:
+        whole = f", {words.percent(live.share)} of the tuning" if live.share else ""
+        left = f", {about(live.eta)} left" if live.eta else ""
+        return f"{live.stage}{whole}{left}"
     if live.phase == "starting":
         return "Getting ready"
     if live.phase == "loading":
@@ -569,15 +573,29 @@ def job_progress(job: dict) -> None:
         st.caption(STATE_WORDS.get(job["state"], job["state"]))
         return
     facts = [live_words(live)]
-    if live.total and live.phase == "answering":
+    if live.total and (live.phase == "answering" or live.stage):
         facts.append(f"{live.done:,} of {live.total:,}")
     facts.append(f"{clock(live.elapsed)} so far")
     if live.rate:
         facts.append(
             f"{live.rate:,.0f} a second" if live.rate >= 10 else f"{live.rate:.1f} a second"
         )
-    st.progress(min(live.done / live.total, 1.0) if live.total else 0.0)
+    facts += training_facts(live.facts)
+    of_phase = min(live.done / live.total, 1.0) if live.total else 0.0
+    st.progress(of_phase if live.share is None else live.share)
     st.caption(plain(" · ".join(facts)))
+
+
+def training_facts(facts: Mapping[str, float]) -> list[str]:
+    """What a step of training tells: loss, tokens a second, memory."""
+    said = []
+    if facts.get("loss") is not None:
+        said.append(f"loss {facts['loss']:.3f}")
+    if facts.get("tokens_per_second"):
+        said.append(f"{facts['tokens_per_second']:,.0f} tokens a second")
+    if facts.get("memory_bytes"):
+        said.append(f"{catalogue.words(facts['memory_bytes'])} of memory")
+    return said
 
 
 def job_trouble(job: dict, key: str) -> None:

@@ -177,7 +177,7 @@ def _watch(jobs: Jobs, job_id: str) -> dict:
               bar_format="{l_bar}{bar}| {elapsed}{postfix}") as bar:  # fmt: skip
 
         def show(live: Live) -> None:
-            bar.set_postfix_str(f"{live.doing} {live.done:,}/{live.total:,}", refresh=False)
+            bar.set_postfix_str(f"{live.stage} {live.done:,}/{live.total:,}", refresh=False)
             bar.update(100 * (live.share or 0.0) - bar.n)
 
         try:

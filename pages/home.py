@@ -15,8 +15,8 @@ DOORS = (
      "watch the answers side by side."),
     ("map", "public", "Compare", "See how close a run comes in every country, or how far two runs "
      "differ, down to the single question."),
-    ("tune", "tune", "Tune", "Teach a model from its own answers to come closer. This comes with "
-     "one of the next versions."),
+    ("tune", "tune", "Tune", "Teach a model from its own answers to come closer, and see on the "
+     "same map what it changed."),
 )  # fmt: skip
 
 

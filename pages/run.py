@@ -130,6 +130,12 @@ def now(was: str | None) -> None:
 def at_work(job: dict) -> None:
     st.subheader(ui.plain(job["title"]), anchor=False)
     ui.job_progress(job)
+    if job["kind"] == "tune":
+        st.page_link(
+            "pages/tune.py", label="Watch the tuning", icon=":material/tune:",
+            query_params={"tuning": job["settings"]["tuning"]},
+        )  # fmt: skip
+        return
     so_far(job)
     with st.container(horizontal=True):
         stopping = job["state"] == "stopping"

@@ -1,0 +1,245 @@
+"""A tuning from end to end, by the real worker and the built-in model, stopped, killed, resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from core import culturespa, pipeline, runs
+from core import tuning_views as views
+from core.catalogue import ModelSpec
+from core.errors import PluriscopeError
+from core.jobs import UNFINISHED, Jobs
+from core.runs import PRESETS
+from core.settings import ARMS, TuneSettings
+from core.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = {
+    "cultures": "KEN,DEU",
+    "topics": ("Security", "Corruption"),
+    "per_topic": 4,
+    "evaluate": "Corruption",
+    "abilities": False,
+    "lora": PRESETS["small"].__class__(
+        learning_rate=2e-3, batch=4, checkpoint_every=1, precision="fp32"
+    ),
+}
+
+
+def plan(store: Store, **changes):
+    return runs.plan_tuning(store, ModelSpec("builtin"), **{**SMALL, **changes})
+
+
+def fingerprint(store: Store, tuning_id: str) -> dict:
+    """What a tuning made, apart from ids and times."""
+    questions = store.questions(tuning_id)
+    pairs = store.pairs(tuning_id, 42, "cross_culture", "probabilities")
+    return {
+        "questions": questions[["no", "topic", "question", "state", "raw"]].to_json(),
+        "pairs": hashlib.sha256(
+            pairs.drop(columns="reason").to_json(double_precision=6).encode()
+        ).hexdigest(),
+        "adapters": [adapter["sha256"] for adapter in store.adapters(tuning_id)],
+        "steps": store.training(tuning_id)["step"].tolist(),
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted tuning: its store, its id, what it made."""
+    home = tmp_path_factory.mktemp("whole")
+    store = Store(home)
+    jobs = Jobs(store)
+    job = jobs.wait(runs.start_tuning(jobs, plan(store)))
+    assert job["state"] == "done", job["error"] + job["details"]
+    jobs.close()
+    yield store, job["settings"]["tuning"]
+    store.close()
+
+
+def test_a_tuning_ends_with_questions_pairs_an_adapter_and_the_survey_before_and_after(whole):
+    store, tuning_id = whole
+    of = views.tuning(store, tuning_id)
+    questions = store.questions(tuning_id)
+    assert (questions["state"] == "kept").sum() == 8
+    assert of.counts["42/questions"]["kept"] == {"Security": 4, "Corruption": 4}
+    pairs = store.pairs(tuning_id, 42, "cross_culture", "probabilities")
+    assert len(pairs) == 8 * 2  # every question as a person of both countries
+    state = of.arm("cct_soft_all", 42)
+    assert (state["state"], state["examples"]) == ("done", 8 * 2 * 2)  # in both option orders
+    assert store.training(tuning_id)["step"].max() == 8 * 2 * 2 // 4
+    found = views.before_after(store, of, of.settings.arms[0], 42)
+    assert found.before.keys() == {"plain", "country", "cross_culture"}
+    assert found.after.keys() == {"plain", "country"}
+    assert all(run.state == "done" for run in (*found.before.values(), *found.after.values()))
+    (adapter,) = store.adapters(tuning_id)
+    folder = store.home / adapter["path"]
+    weights = (folder / "adapter_model.safetensors").read_bytes()
+    assert hashlib.sha256(weights).hexdigest() == adapter["sha256"]
+    assert "Kenya" in (folder / "README.md").read_text(encoding="utf-8")
+    names = [step.name for step in views.steps(store, of, of.settings.arms[0], 42)]
+    assert names == ["Questions", "Answers", "Pairs", "Adapter"]
+
+
+def test_tuning_changed_the_answers_and_left_the_base_alone(whole):
+    store, tuning_id = whole
+    of = views.tuning(store, tuning_id)
+    found = views.before_after(store, of, of.settings.arms[0], 42)
+    before = store.answers(found.before["country"].no)["probs"]
+    after = store.answers(found.after["country"].no)["probs"]
+    assert any(abs(b - a).max() > 1e-4 for b, a in zip(before, after, strict=True))
+    assert found.before["country"].facts["adapter_sha256"] is None
+    assert found.after["country"].facts["adapter_sha256"] == store.adapters(tuning_id)[0]["sha256"]
+
+
+OWNER = """
+import sys
+from core import runs
+from core.jobs import Jobs
+from core.store import Store
+from tests.test_pipeline import plan
+store = Store(sys.argv[1])
+jobs = Jobs(store)
+known = [job for job in store.jobs() if job["kind"] == "tune"]
+if known:
+    jobs.resume(known[0]["id"])
+    job = known[0]["id"]
+else:
+    job = runs.start_tuning(jobs, plan(store))
+print("started", flush=True)
+print(jobs.wait(job)["state"], flush=True)
+"""
+
+
+def test_a_tuning_killed_again_and_again_ends_as_if_nothing_had_happened(whole, tmp_path):
+    store, tuning_id = whole
+    waits = iter((3.0, 4.5, 6.0, 7.5, 9.0))
+    for _ in range(40):
+        owner = subprocess.Popen(
+            [sys.executable, "-c", OWNER, str(tmp_path)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert owner.stdout.readline() == "started\n"
+        wait = next(waits, None)
+        if wait is None:
+            assert owner.stdout.readline() == "done\n"
+            owner.wait()
+            break
+        time.sleep(wait)
+        os.kill(owner.pid, signal.SIGKILL)
+        owner.wait()
+        owner.stdout.close()
+    with_kills = Store(tmp_path)
+    (other,) = with_kills.tunings()
+    assert fingerprint(with_kills, other["id"]) == fingerprint(store, tuning_id)
+    for run in with_kills.tuning_runs(other["id"]):
+        assert run.answered == run.planned
+    with_kills.close()
+
+
+def test_stop_and_keep_then_resume_gives_the_same_adapter(whole, tmp_path):
+    store, tuning_id = whole
+    mine = Store(tmp_path)
+    jobs = Jobs(mine)
+    job_id = runs.start_tuning(jobs, plan(mine))
+    deadline = time.monotonic() + 300
+    while mine.training(mine.tunings()[0]["id"]).empty:  # until it trains
+        assert time.monotonic() < deadline
+        assert mine.job(job_id)["state"] in UNFINISHED
+        time.sleep(0.02)
+    jobs.stop(job_id)
+    job = jobs.wait(job_id)
+    if job["state"] == "stopped":  # else the last step was quicker than the stop
+        jobs.resume(job_id)
+        job = jobs.wait(job_id)
+    assert job["state"] == "done"
+    made = fingerprint(mine, mine.tunings()[0]["id"])
+    assert made["adapters"] == fingerprint(store, tuning_id)["adapters"]
+    jobs.close()
+    mine.close()
+
+
+def test_discarding_puts_a_tuning_and_its_runs_in_the_bin(tmp_path):
+    store = Store(tmp_path)
+    jobs = Jobs(store)
+    job_id = runs.start_tuning(jobs, plan(store))
+    assert runs.start_tuning(jobs, plan(store)) == job_id  # a double click makes one
+    jobs.discard(job_id)
+    jobs.wait(job_id)
+    deadline = time.monotonic() + 60
+    while store.tunings():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert all(run.deleted for run in store.tuning_runs(store.tunings(deleted=True)[0]["id"]))
+    jobs.close()
+    store.close()
+
+
+def test_an_arm_that_cannot_be_made_leaves_the_others(tmp_path):
+    store = Store(tmp_path)
+    jobs = Jobs(store)
+    few = plan(
+        store, arms=("people", "people:0.01"), topics=("Corruption",), cultures="KEN,DEU",
+        held_out_items=[i.id for i in store.survey().items if i.topic != "Corruption"][:-3],
+        lora=SMALL["lora"].__class__(learning_rate=1e-3, batch=32, precision="fp32"),
+        evaluate="",
+    )  # fmt: skip
+    job = jobs.wait(runs.start_tuning(jobs, few))
+    states = {arm["arm"]: arm for arm in store.arms(job["settings"]["tuning"])}
+    assert job["state"] == "done"
+    assert states["people"]["state"] == "done"
+    assert states["people:0.01"]["state"] == "failed"
+    assert "too few" in states["people:0.01"]["facts"]["error"]
+    jobs.close()
+    store.close()
+
+
+def test_settings_survive_the_store_and_bad_ones_change_nothing(tmp_path):
+    store = Store(tmp_path)
+    made = plan(store, arms=("culturespa:0.3", "soft"), seeds=(1, 2))
+    record = json.loads(json.dumps(made.settings.to_json()))
+    assert TuneSettings.from_json(record) == made.settings
+    assert made.settings.arms[0].fraction == 0.3
+    for wrong in (
+        {"arms": ("nonsense",)},
+        {"arms": ()},
+        {"arms": ("soft", "soft")},
+        {"topics": ("Weather",)},
+        {"cultures": "XXX"},
+        {"per_topic": 0},
+        {"seeds": ()},
+        {"held_out_cultures": ("KEN", "DEU")},
+        {"held_out_topics": ("Security", "Corruption")},
+    ):
+        with pytest.raises(PluriscopeError):
+            plan(store, **wrong)
+    assert store.tunings() == []
+    store.close()
+
+
+def test_the_work_of_a_tuning_is_counted_as_it_will_be_done(tmp_path):
+    store = Store(tmp_path)
+    survey = store.survey()
+    settings = plan(store).settings
+    work = pipeline.work_of(settings, survey)
+    corruption = len(survey.select("Corruption"))
+    assert work.write == 2 * 4
+    # own questions: plainly and as two countries, both orders; then the survey, before (by three
+    # ways of asking, one of them plain) and after.
+    assert work.sample == 0
+    assert work.ask == pytest.approx(8 * 2 * 3 + corruption * 2 * 3 * 2.9, abs=1)
+    assert work.example == 8 * 2 * 2
+    assert culturespa.topics_of(settings) == ("Corruption", "Security")
+    assert not ARMS["soft"].uses_human_answers and ARMS["people"].uses_human_answers
+    store.close()
