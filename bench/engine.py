@@ -300,9 +300,18 @@ def scoring_speed(loaded: Loaded, requests: Sequence[Request], sample: int) -> d
 def _harness_gap(
     loaded: Loaded, requests: Sequence[Request], found: dict, harness_says: dict
 ) -> float:
-    """Mean gap of log-probabilities where both score the same thing, one token a label."""
+    """Mean gap of the options' probabilities where both score the same, one token a label.
+
+    Of probabilities among the options, not of log-probabilities as they are: the harness counts
+    white space at the end of a prompt to every label, which cancels out here.
+    """
+
+    def among(logprobs: Sequence[float]) -> np.ndarray:
+        weights = np.exp(np.array(logprobs) - max(logprobs))
+        return weights / weights.sum()
+
     gaps = [
-        np.abs(found[i].logprobs - np.array(says)).mean()
+        np.abs(among(found[i].logprobs) - among(says)).mean()
         for i, says in harness_says.items()
         if found[i].rule == scoring.SINGLE
     ]
@@ -454,7 +463,7 @@ option probabilities            ms a prompt    engine is
 {figures["distinct_tokens_per_prompt"]:.1f}; never more than {figures["most_tokens_alive"]} alive
   arithmetic floor at {figures["matmul_gflops"]:.0f} GFLOP/s: \
 {figures["times_the_floor"]:.2f} times that   (wanted: at most 1.35)
-  mean gap to the harness where both score one token: {figures["same_as_harness"]:.4f}"""
+  mean gap to the harness' probabilities where both score one token: {figures["same_as_harness"]:.4f}"""
     )
     result["exactness"] = exactness(loaded, requests)
     print("\nlog-probabilities, bf16")
