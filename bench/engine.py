@@ -463,7 +463,7 @@ option probabilities            ms a prompt    engine is
 {figures["distinct_tokens_per_prompt"]:.1f}; never more than {figures["most_tokens_alive"]} alive
   arithmetic floor at {figures["matmul_gflops"]:.0f} GFLOP/s: \
 {figures["times_the_floor"]:.2f} times that   (wanted: at most 1.35)
-  mean gap to the harness' probabilities where both score one token: {figures["same_as_harness"]:.4f}"""
+  mean gap to the harness' probabilities, one-token labels: {figures["same_as_harness"]:.4f}"""
     )
     result["exactness"] = exactness(loaded, requests)
     print("\nlog-probabilities, bf16")
