@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from core import culturespa, experiments
+from core import culturespa
 from core.catalogue import ModelSpec, describe
 from core.culturespa import Question
+from core.culturespa.questions import USABLE
 from core.errors import PluriscopeError
 from core.prompts import METHODS, PromptSet
 from core.settings import Arm, AskSettings, TuneSettings
@@ -80,7 +81,7 @@ def work_of(settings: TuneSettings, survey: Survey) -> Work:
     """How much a tuning is to do. Examples of arms that choose pairs are a guess (a third)."""
     questions = settings.per_topic * len(culturespa.topics_of(settings))
     orders = 2 if settings.orders == "both" else 1
-    cultures = len(tuned_cultures(settings))
+    cultures = len(culturespa.cultures_of(settings))
     work = Work()
     writes = any(arm.teacher != "people" for arm in settings.arms)
     for _ in settings.seeds:
@@ -117,11 +118,6 @@ def _evaluated_prompts(settings: TuneSettings, survey: Survey) -> int:
         return 0
     orders = 2 if settings.orders == "both" else 1
     return len(survey.select(settings.evaluate)) * orders * (len(settings.cultures) + 1)
-
-
-def tuned_cultures(settings: TuneSettings) -> tuple[str, ...]:
-    """Countries that are tuned for; the others are held out."""
-    return tuple(c for c in settings.cultures if c not in settings.held_out_cultures)
 
 
 def taught_items(settings: TuneSettings, survey: Survey) -> tuple[str, ...]:
@@ -272,7 +268,7 @@ class _Tuning:
         while True:
             self.hands.stopping()
             so_far = culturespa.from_table(self.store.questions(self.id, seed))
-            usable = sum(one.state in culturespa.USABLE for one in so_far)
+            usable = sum(one.state in USABLE for one in so_far)
             self.hands.begin("Writing questions", min(usable, wanted), wanted)
             self.behind = behind
             self._advance(min(usable, wanted) * COST["write"] * 0.95)
@@ -346,7 +342,7 @@ class _Tuning:
         return AskSettings(
             model=s.model,
             method=method,
-            cultures=tuned_cultures(s),
+            cultures=culturespa.cultures_of(s),
             items=tuple(item.id for item in written.items),
             item_set="all",
             survey=written.id,
@@ -367,7 +363,11 @@ class _Tuning:
         """Which countries are near and far, from the survey without what is held out."""
         s = self.settings
         return culturespa.frozen_neighbours(
-            self.survey, tuned_cultures(s), s.held_out_items, s.held_out_topics, s.held_out_cultures
+            self.survey,
+            culturespa.cultures_of(s),
+            s.held_out_items,
+            s.held_out_topics,
+            s.held_out_cultures,
         )
 
     def _pairs(
@@ -408,7 +408,6 @@ class _Tuning:
             folder = self._train(arm, seed, files)
             runs = self._after(arm, seed, folder)
             self._what_it_cost(arm, seed, folder)
-            self._card(arm, seed, folder)
         except PluriscopeError as error:
             # One arm that cannot be made does not keep the others from being made.
             self.store.set_arm(
@@ -433,19 +432,28 @@ class _Tuning:
     def _examples(self, arm: Arm, seed: int, written: Survey | None) -> dict[str, Path]:
         """Files of training examples by country ("" for all of them together)."""
         self.hands.begin("Making the training examples")
-        lines = self._lines(arm, seed, written, self._budget(seed, written))
-        self.store.set_arm(self.id, arm.name, seed, examples=len(lines))
-        by_country: dict[str, list[dict]] = {}
-        for line in lines:
-            by_country.setdefault(line["iso3"] if arm.mode == "specific" else "", []).append(line)
-        files = {}
-        for iso3, mine in by_country.items():
-            name = f"{arm.name}-{seed}{f'-{iso3}' if iso3 else ''}.jsonl".replace(":", "-")
-            files[iso3] = self.folder / name
-            culturespa.save_examples(files[iso3], mine)
+        budget = self._budget(seed, written)
+        made = self._made(arm, seed, written, budget)
+        self.store.set_arm(
+            self.id, arm.name, seed, examples=made.total, counts={"countries": made.counts}
+        )
+        if arm.mode == "joint":
+            path = self._examples_file(arm, seed)
+            culturespa.save_examples(path, made.lines)
+            return {"": path}
+        files = {iso3: self._examples_file(arm, seed, iso3) for iso3 in made.counts}
+        for iso3, path in files.items():
+            mine = self._made(arm, seed, written, budget, only=iso3)
+            culturespa.save_examples(path, mine.lines)
         return files
 
-    def _lines(self, arm: Arm, seed: int, written: Survey | None, budget: int | None) -> list[dict]:
+    def _examples_file(self, arm: Arm, seed: int, iso3: str = "") -> Path:
+        name = f"{arm.name}-{seed}{f'-{iso3}' if iso3 else ''}.jsonl"
+        return self.folder / name.replace(":", "-")
+
+    def _made(
+        self, arm: Arm, seed: int, written: Survey | None, budget: int | None, only: str = ""
+    ) -> culturespa.Examples:
         own = arm.teacher != "people"
         return culturespa.examples(
             arm,
@@ -456,6 +464,7 @@ class _Tuning:
             written=written,
             people=self.survey,
             budget=budget,
+            only=only,
         )
 
     def _budget(self, seed: int, written: Survey | None) -> int | None:
@@ -466,7 +475,7 @@ class _Tuning:
             counts = []
             for arm in self.settings.arms:
                 with suppress(PluriscopeError):  # that arm will say so itself
-                    counts.append(len(self._lines(arm, seed, written, None)))
+                    counts.append(self._made(arm, seed, written, None).total)
             self._budgets[seed] = min(counts, default=None)
         return self._budgets[seed]
 
@@ -588,13 +597,6 @@ class _Tuning:
             if event["event"] == "abilities":
                 self.store.keep_abilities(self.id, arm.name, seed, event["record"])
 
-    def _card(self, arm: Arm, seed: int, folder: Path) -> None:
-        """Write the adapter's model card, with what is known by now."""
-        record = experiments.card_record(self.store, self.id, arm.name, seed)
-        from core import adapters
-
-        adapters.write_card(folder, record)
-
 
 def delete_files(home: Path, tuning_id: str) -> None:
     """Remove what a tuning wrote outside the store; its adapters are kept."""
@@ -603,7 +605,7 @@ def delete_files(home: Path, tuning_id: str) -> None:
 
 def tuning_words(settings: TuneSettings) -> str:
     """A name for people: "Built-in model, tuned for 18 countries"."""
-    count = len(tuned_cultures(settings))
+    count = len(culturespa.cultures_of(settings))
     where = "1 country" if count == 1 else f"{count} countries"
     if len(settings.arms) * len(settings.seeds) > 1:
         return f"{describe(settings.model)}: experiment with {len(settings.arms)} arms, {where}"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from core.catalogue import BUILTIN, Fit, ModelSpec, describe, fit, fit_training
+from core.catalogue import BUILTIN, Fit, ModelSpec, describe, fit
 from core.demonstrations import NEAR_AND_FAR
 from core.errors import PluriscopeError
 from core.jobs import Jobs
@@ -457,7 +457,7 @@ def estimate_tuning(store: Store, plan: TuningPlan) -> TuningEstimate:
 
 
 def _training_fit(plan: TuningPlan) -> Fit:
-    return fit_training(plan.settings.model, plan.settings.lora)
+    return fit(plan.settings.lora.base(plan.settings.model))
 
 
 def ensure_demo(jobs: Jobs) -> str | None:

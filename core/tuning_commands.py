@@ -9,12 +9,10 @@ from dataclasses import replace
 
 from tqdm import tqdm
 
-from core import experiments
 from core import runs as planning
 from core.catalogue import ModelSpec
 from core.errors import PluriscopeError
 from core.jobs import Jobs, Live
-from core.metrics import HEADLINE, METRICS
 from core.settings import ARMS, MODES, Lora
 
 Verb = Callable[..., argparse.ArgumentParser]
@@ -42,11 +40,6 @@ def add_verbs(verb: Verb) -> None:
     )
     experiment.add_argument("--seeds", default="1,2,3,4,5", help="joined by commas")
     verb("tunings", _tunings, "list tunings and experiments")
-    arms = verb("arms", _arms, "how the arms of a tuning compare with the model before it")
-    arms.add_argument("tuning", help="a tuning's id, as python -m core tunings lists")
-    arms.add_argument("--metric", default=HEADLINE, choices=METRICS)
-    arms.add_argument("--part", default="held_out", help="all, tuned, held_out, held_out_countries")
-    arms.add_argument("--method", default="country", help="plain or country")
 
 
 def _what(verb: argparse.ArgumentParser) -> None:
@@ -212,11 +205,3 @@ def _tunings(jobs: Jobs, _: argparse.Namespace) -> tuple[list, str]:
         )
     lines = [f"{one['id']}  {one['state']:<11} {one['name']}" for one in found]
     return found, "\n".join(lines) or "No tunings yet. Start one with: python -m core tune"
-
-
-def _arms(jobs: Jobs, a: argparse.Namespace) -> tuple[list, str]:
-    table = experiments.arms_table(
-        jobs.store, a.tuning, metric=a.metric, part=a.part, method=a.method
-    )
-    records = experiments.as_records(table)
-    return records, table.to_string(index=False)

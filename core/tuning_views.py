@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from core import scores, words
-from core.culturespa import topics_of
-from core.pipeline import BASE, tuned_cultures
+from core.culturespa import cultures_of, topics_of
+from core.pipeline import BASE
 from core.settings import Arm, TuneSettings
 from core.store import Run, Store
 from core.survey import Survey
@@ -312,7 +312,7 @@ def held_out_items(of: Tuning, survey: Survey) -> tuple[str, ...]:
 def settings_words(of: Tuning) -> str:
     """One line under a tuning's name: countries, questions, arms and seeds."""
     s = of.settings
-    parts = [words.count(len(tuned_cultures(s)), "country", "countries")]
+    parts = [words.count(len(cultures_of(s)), "country", "countries")]
     if any(arm.teacher != "people" for arm in s.arms):
         parts.append(f"{s.per_topic} questions on each of {len(topics_of(s))} topics")
     if of.is_experiment:

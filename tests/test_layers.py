@@ -14,9 +14,10 @@ FLOW = [
     *("models", "tree", "scoring", "generation", "tuning", "store", "responses", "importers"),
     "metrics",
     "relations",
-    *("scores", "export", "culturespa", "worker", "jobs", "runs", "words", "views"),
-    *("comparing", "question"),
-    *("figures", "relation_figures", "value_figures", "__main__"),
+    *("scores", "export", "culturespa", "worker", "pipeline", "jobs", "runs", "words", "views"),
+    *("tuning_views", "comparing", "question"),
+    *("figures", "relation_figures", "value_figures"),
+    *("tuning_commands", "__main__"),
 ]
 HOMES = {
     "streamlit": {"app.py", "pages", *(path.name for path in ROOT.glob("ui*.py"))},
