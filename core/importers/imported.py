@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import pandas as pd
@@ -12,6 +12,13 @@ import pandas as pd
 from core.prompts import PromptSet
 from core.store import Answer
 from core.survey import Culture, Item, Shares, Survey
+
+# What read() calls as it goes, with a few words on what it does now.
+OnPhase = Callable[[str], None]
+
+
+def quiet(_: str) -> None:
+    """Nobody listens."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,15 @@ import pandas as pd
 from core.errors import ImportRefused
 from core.importers import files, places, reading
 from core.importers.files import DELIMITERS, Source, clean_text, is_formula
-from core.importers.imported import Check, Imported, core_of, make_survey, refusal
+from core.importers.imported import (
+    Check,
+    Imported,
+    OnPhase,
+    core_of,
+    make_survey,
+    quiet,
+    refusal,
+)
 from core.survey import DATA, Culture, Item, Option, Shares
 
 KIND = "table"
@@ -124,8 +132,9 @@ def preview(path: str | Path, n: int = 20, options: Options = Options()) -> pd.D
     return frame.map(lambda cell: clean_text(cell, 200))
 
 
-def read(path: str | Path, options: Options = Options()) -> Imported:
+def read(path: str | Path, options: Options = Options(), on_phase: OnPhase = quiet) -> Imported:
     """The survey. Raises ImportRefused with the problems unless accept_good_rows."""
+    on_phase("Reading every line")
     report = _report(path, options)
     if report.bad and not options.accept_good_rows:
         some = " ".join(f"{problem}" for problem in report.bad[:3])
@@ -158,9 +167,8 @@ def _table(
 ) -> tuple[tuple[str, ...], dict[str, str], Iterator[_Row]]:
     """Our columns that are there, facts in words, and the rows."""
     if source.format == "parquet":
-        names = [name for name, _ in reading.parquet_columns(source)]
-        chosen = _chosen(names, source, options)
-        records = reading.parquet(source, list(chosen.values()), MAX_ROWS)
+        chosen = _chosen(reading.parquet_columns(source), source, options)
+        records = reading.parquet(source, list(chosen.values()), MAX_ROWS, files.MAX_CELL)
         rows = (
             _Row(number, {ours: _text(record[theirs]) for ours, theirs in chosen.items()})
             for number, record in enumerate(records, 1)
