@@ -68,7 +68,10 @@ class Glance(NamedTuple):
 
 def glance(path: str | Path) -> Glance:
     """Which importer a file is for. Of a file that nobody can read, the one that says so best."""
-    given = Path(path).expanduser()
+    try:
+        given = files.place(path)
+    except ImportRefused:
+        return Glance("table")
     try:
         if given.is_dir():
             json_inside = files.inside(given, ".json")

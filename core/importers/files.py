@@ -82,14 +82,21 @@ class Sheet:
     notes: tuple[str, ...] = ()
 
 
+def place(path: str | Path) -> Path:
+    """Where a path that somebody typed points; raises ImportRefused where there is nothing."""
+    try:
+        found = Path(path).expanduser()
+        found.stat()
+    except (OSError, RuntimeError, ValueError):
+        raise ImportRefused(f"There is no file {clean_text(str(path), 300)}.") from None
+    return found
+
+
 def regular(path: str | Path) -> Path:
     """An ordinary, readable, non-empty file; raises ImportRefused."""
-    given = Path(path).expanduser()
-    try:
-        found = given.resolve(strict=True)
-        facts = found.stat()
-    except (OSError, RuntimeError, ValueError):
-        raise ImportRefused(f"There is no file {given}.") from None
+    given = place(path)
+    found = given.resolve()
+    facts = found.stat()
     if found.is_dir():
         raise ImportRefused(f"{given} is a folder. Choose the file in it.")
     if not stat.S_ISREG(facts.st_mode):
@@ -314,7 +321,7 @@ def _only_table(path: Path, folder: Path) -> tuple[Path, str]:
 @contextmanager
 def folder_of(path: str | Path, suffix: str) -> Iterator[Path]:
     """A folder, or the files of one kind in a zip unpacked to a folder for the while."""
-    given = Path(path).expanduser()
+    given = place(path)
     if given.is_dir():
         yield given.resolve()
         return

@@ -142,7 +142,7 @@ def orders(path: str | Path, options: Options = Options()) -> pd.DataFrame:
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Source]:
     """The data set's file; of a folder as it is downloaded, the one CSV or Parquet file in it."""
-    given = Path(path).expanduser()
+    given = files.place(path)
     if given.is_dir():
         inside = files.inside(given, ".csv", ".parquet")
         if len(inside) != 1:
