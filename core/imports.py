@@ -27,7 +27,9 @@ from core.store import Store
 log = logging.getLogger("pluriscope.imports")
 
 PREVIEW = 20  # rows
-STUMBLED = "Pluriscope itself stumbled over this file, so nothing was imported. Details are in the log."
+STUMBLED = (
+    "Pluriscope itself stumbled over this file, so nothing was imported. Details are in the log."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,9 +111,9 @@ class Imports:
     def look_again(self, kind: str, options: Any = None) -> None:
         """Look at the same file as another kind, or with other options."""
         with self._lock:
-            if self.desk.busy or self.desk.path is None:
-                return
-            self._start(replace(self.desk, step="looking", kind=kind), self._look, options)
+            if self.desk.step == "looked":
+                new = replace(self.desk, step="looking", kind=kind)
+                self._start(new, self._look, options)
 
     def clear(self) -> None:
         """Take the file off the desk; work on it is given up, and nothing of it stays.
@@ -151,12 +153,12 @@ class Imports:
         except PluriscopeError as error:
             self._failed(desk, str(error))
         except Exception:  # whatever a file holds, the app goes on and says so
-            log.exception("import of %s", desk.name)
-            self._failed(desk, STUMBLED)
+            if self._failed(desk, STUMBLED):
+                log.exception("import of %s", desk.name)
 
-    def _failed(self, desk: Desk, error: str) -> None:
+    def _failed(self, desk: Desk, error: str) -> bool:
         step = "looked" if desk.looked else "empty"
-        self._publish(desk, step=step, error=error, phase="")
+        return self._publish(desk, step=step, error=error, phase="")
 
     def _publish(self, desk: Desk, **changes: Any) -> bool:
         """Put what came of the work on the desk, unless the desk has moved on."""
@@ -204,8 +206,8 @@ class Imports:
 def _file_name(name: str) -> str:
     """The name of an upload as a name on disk: no folders, nothing unseen, not too long."""
     name = clean_text(name.replace("\\", "/").rpartition("/")[2], 200).replace("/", "")
-    stem, suffix = Path(name).stem.strip(". "), Path(name).suffix[:12]
-    return f"{stem[:100] or 'upload'}{suffix}"
+    stem, suffix = Path(name).stem.strip(". "), Path(name).suffix[:8]
+    return f"{stem.encode()[:180].decode(errors='ignore') or 'upload'}{suffix}"
 
 
 _open: dict[Path, Imports] = {}

@@ -21,7 +21,7 @@ FLOW = [
         "importers",
         "metrics",
     ),
-    "relations",
+    *("imports", "relations"),
     *("scores", "export", "worker", "jobs", "runs", "words", "views", "comparing", "question"),
     *("figures", "relation_figures", "value_figures", "__main__"),
 ]

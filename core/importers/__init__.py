@@ -22,6 +22,7 @@ from core.store import Run, Store
 
 __all__ = [
     "IMPORTERS",
+    "NAMES",
     "Check",
     "Glance",
     "Imported",

@@ -30,9 +30,11 @@ from core.importers.imported import (
     OnPhase,
     RecordedRun,
     core_of,
+    how_many,
     make_survey,
     quiet,
     refusal,
+    size_of,
 )
 from core.prompts import METHODS, PromptSet, Rendered, load_prompt_set
 from core.responses import parse
@@ -103,8 +105,7 @@ def check(path: str | Path, options: Options = Options()) -> Check:
     survey, runs = imported.survey, imported.runs
     return Check(
         kind=KIND,
-        what=f"{what}: {len(survey.items)} questions, {len(survey.cultures)} countries, "
-        f"{len(runs)} recorded runs",
+        what=f"{what}: {size_of(survey)}, {how_many(len(runs), 'recorded run')}",
         can_import=True,
         notes=(
             *imported.notes,

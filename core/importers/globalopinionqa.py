@@ -31,6 +31,7 @@ from core.importers.imported import (
     make_survey,
     quiet,
     refusal,
+    size_of,
 )
 from core.survey import Item, Shares
 
@@ -79,7 +80,7 @@ def check(path: str | Path, options: Options = Options()) -> Check:
     survey = imported.survey
     return Check(
         kind=KIND,
-        what=f"{what}: {len(survey.items):,} questions, {len(survey.cultures)} countries",
+        what=f"{what}: {size_of(survey)}",
         can_import=True,
         notes=(
             *imported.notes,

@@ -28,7 +28,7 @@ class Check:
     kind: the importer's name. what: one line on what the file is. problems: what stands in the
     way, each a sentence; notes: what is good to know. facts: lines such as {"Delimiter":
     "semicolon"}. rows: data rows, None where they were not counted. found and missing: the
-    columns (or files) looked for.
+    columns (or files) looked for. partly: it has problems, but what is right could be imported.
     """
 
     kind: str
@@ -40,6 +40,7 @@ class Check:
     rows: int | None = None
     found: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    partly: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,19 @@ class Imported:
     notes: tuple[str, ...] = ()
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     prompts: PromptSet | None = None
+
+
+def how_many(n: int, one: str, many: str = "") -> str:
+    """1 question, 1,204 questions."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def size_of(survey: Survey) -> str:
+    """How large a survey is: 259 questions, 18 countries."""
+    return (
+        f"{how_many(len(survey.items), 'question')}, "
+        f"{how_many(len(survey.cultures), 'country', 'countries')}"
+    )
 
 
 def refusal(kind: str, what: str, *problems: str) -> Check:

@@ -33,6 +33,7 @@ from core.importers.imported import (
     Imported,
     OnPhase,
     core_of,
+    how_many,
     make_survey,
     quiet,
     refusal,
@@ -138,7 +139,8 @@ def check(path: str | Path, options: Options = Options()) -> Check:
     missing += [COLUMNS[use][0] for use in ("weight", "sex", "age") if not _has(layout, use)]
     return Check(
         kind=KIND,
-        what=f"{what}: {people.n:,} people, {len(people.countries)} countries",
+        what=f"{what}: {how_many(people.n, 'person', 'people')}, "
+        f"{how_many(len(people.countries), 'country', 'countries')}",
         can_import=not problems,
         problems=tuple(problems),
         notes=(*source.notes, *sheet.notes, *_layout_notes(layout), *people.notes()),
@@ -345,12 +347,13 @@ class _People(NamedTuple):
     def notes(self) -> list[str]:
         notes = []
         if self.summaries:
-            notes.append(f"{self.summaries} rows of averages or totals are left out.")
+            notes.append(f"Left out: {how_many(self.summaries, 'row')} of averages or totals.")
         if self.nowhere:
             some = ", ".join(self.unknown[:5])
-            notes.append(f"{self.nowhere:,} rows without a country we know are left out ({some}).")
+            rows = how_many(self.nowhere, "row")
+            notes.append(f"Left out: {rows} without a country we know ({some}).")
         if self.other_waves:
-            notes.append(f"{self.other_waves:,} rows of other waves are left out.")
+            notes.append(f"Left out: {how_many(self.other_waves, 'row')} of other waves.")
         return notes
 
     def dropped(self) -> dict[str, int]:
@@ -602,7 +605,8 @@ def _imported(
     weightless = int(counted.people["weightless"].sum())
     is_weighted = options.weighted and _has(layout, "weight")
     if is_weighted and weightless:
-        notes.append(f"{weightless:,} people have no usable weight and count as 1.")
+        some = how_many(weightless, "person has", "people have")
+        notes.append(f"{some} no usable weight and count as 1.")
     basis = "weighted" if is_weighted else "unweighted"
 
     valid, left_out = [], []
@@ -656,8 +660,8 @@ def _imported(
             tables["groups"], small = _groups(answers, bundled.items, options.min_cell)
         if small:
             notes.append(
-                f"{small:,} cells by sex, age or education rest on fewer than "
-                f"{options.min_cell} people and are left out."
+                f"Left out: {how_many(small, 'cell')} by sex, age or education with fewer than "
+                f"{options.min_cell} people."
             )
     if rows is not None:
         tables["respondents"] = rows
