@@ -6,6 +6,7 @@ the tab is closed, and is still there after a refresh.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pandas as pd
@@ -66,6 +67,7 @@ def choose(desk: Desk) -> None:
         uploaded = st.file_uploader(
             "A file from your computer",
             key=f"import_upload_{desk.turn}",
+            max_upload_size=500,
             help="It is deleted once it was imported.",
         )
         if uploaded:
@@ -141,10 +143,14 @@ def checked(desk: Desk) -> None:
     if desk.error:
         st.error(ui.plain(desk.error))
     troubles(desk)
-    left, right = st.columns([3, 2], gap="large")
-    with left:
-        st.markdown("##### What it is")
-        what_it_is(check)
+    if not (check.can_import or check.partly or looked.columns):
+        return  # nobody can make anything of it
+    if check.facts:
+        left, right = st.columns([3, 2], gap="large")
+        with left:
+            what_it_is(check)
+    else:
+        right = st.container(width=ui.READING)
     with right:
         st.markdown("##### What to make of it")
         options = MATCHING[desk.kind](desk)
@@ -201,16 +207,29 @@ def bring(check: Check, options) -> None:
 
 
 def what_it_is(check: Check) -> None:
-    if check.facts:
-        st.table(
-            {"": list(check.facts), " ": [ui.plain(str(fact)) for fact in check.facts.values()]},
-            hide_index=True,
-            hide_header=True,
-            border="horizontal",
-            alt="What is in the file",
-        )
+    st.markdown("##### What it is")
+    st.table(
+        {"": list(check.facts), " ": [ui.plain(str(fact)) for fact in check.facts.values()]},
+        hide_index=True,
+        hide_header=True,
+        border="horizontal",
+        alt="What is in the file",
+    )
     for note in check.notes:
         st.caption(f":material/info: {ui.plain(note)}")
+    left_out(check.dropped, "Would be left out")
+
+
+def left_out(dropped: Mapping[str, int], title: str) -> None:
+    if dropped:
+        st.markdown(f"##### {title}")
+        st.dataframe(
+            pd.DataFrame(dropped.items(), columns=["Why", "How many"]),
+            hide_index=True,
+            height="content",
+            column_config={"Why": st.column_config.TextColumn(width="large")},
+            alt=f"{title}, by reason",
+        )
 
 
 def first_rows(preview: pd.DataFrame | None) -> None:
@@ -333,15 +352,15 @@ def match_opinions(desk: Desk) -> globalopinionqa.Options:
             "counts less than being four. Two answers are always comparable and not listed."
         )
         edited = st.data_editor(
-            orders.assign(answers=[" → ".join(answers) for answers in orders["answers"]]),
+            orders.assign(answers=[" · ".join(answers) for answers in orders["answers"]]),
             key=f"import_orders_{desk.turn}",
             hide_index=True,
             disabled=["answers", "questions", "example"],
             column_order=["ordered", "answers", "questions", "example"],
             column_config={
-                "ordered": st.column_config.CheckboxColumn("In order", width=80),
-                "answers": st.column_config.TextColumn("Answers", width="large"),
-                "questions": st.column_config.NumberColumn("Questions", width=90),
+                "ordered": st.column_config.CheckboxColumn("In order", width=100),
+                "answers": st.column_config.TextColumn("Answers", width=260),
+                "questions": st.column_config.NumberColumn("Questions", width=95),
                 "example": st.column_config.TextColumn("One of them", width="large"),
             },
             alt="Lists of answers and whether they have an order",
@@ -411,36 +430,24 @@ def done(desk: Desk) -> None:
     else:
         st.markdown(f":material/check: {words.capital(made)}. This very survey was there already.")
     with st.container(horizontal=True):
-        key = ui_surveys.key_of(survey)
-        if result["runs"]:
-            st.button(
-                "See the recorded answers on the map",
-                type="primary",
-                key="import_to_map",
-                on_click=lambda: st.switch_page(
-                    "pages/map.py", query_params={"run": result["runs"][0]["id"]}
-                ),
-            )
-        st.button(
+        recorded = bool(result["runs"])
+        if recorded and st.button(
+            "See the recorded answers on the map", type="primary", key="import_to_map"
+        ):
+            st.switch_page("pages/map.py", query_params={"run": result["runs"][0]["id"]})
+        if st.button(
             "Ask a model this survey",
-            type="secondary" if result["runs"] else "primary",
+            type="secondary" if recorded else "primary",
             key="import_to_run",
-            on_click=lambda: st.switch_page("pages/run.py", query_params={"survey": key}),
-        )
+        ):
+            st.switch_page("pages/run.py", query_params={"survey": ui_surveys.key_of(survey)})
         st.button("Bring in another", key="import_other", on_click=imports.clear)
     left, right = st.columns([3, 2], gap="large")
     with left:
         st.markdown("##### Countries")
         countries_table(survey, result)
     with right:
-        if result["dropped"]:
-            st.markdown("##### Left out")
-            st.dataframe(
-                pd.DataFrame(result["dropped"].items(), columns=["Why", "How many"]),
-                hide_index=True,
-                height="content",
-                alt="What was left out, and why",
-            )
+        left_out(result["dropped"], "Left out")
         for note in result["notes"]:
             st.caption(f":material/info: {ui.plain(note)}")
     with st.expander("Citation, to copy", type="compact"):

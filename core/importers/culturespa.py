@@ -107,10 +107,8 @@ def check(path: str | Path, options: Options = Options()) -> Check:
         kind=KIND,
         what=f"{what}: {size_of(survey)}, {how_many(len(runs), 'recorded run')}",
         can_import=True,
-        notes=(
-            *imported.notes,
-            *(f"{count:,} left out: {reason}." for reason, count in imported.dropped.items()),
-        ),
+        notes=imported.notes,
+        dropped=imported.dropped,
         facts={
             run.name: f"{len(run.answers):,} answers, "
             + (

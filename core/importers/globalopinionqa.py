@@ -28,6 +28,7 @@ from core.importers.imported import (
     Imported,
     OnPhase,
     core_of,
+    how_many,
     make_survey,
     quiet,
     refusal,
@@ -82,10 +83,8 @@ def check(path: str | Path, options: Options = Options()) -> Check:
         kind=KIND,
         what=f"{what}: {size_of(survey)}",
         can_import=True,
-        notes=(
-            *imported.notes,
-            *(f"{count:,} left out: {reason}." for reason, count in imported.dropped.items()),
-        ),
+        notes=imported.notes,
+        dropped=imported.dropped,
         facts=facts,
         rows=len(rows),
         found=tuple(found),
@@ -102,12 +101,17 @@ def preview(path: str | Path, n: int = 20, options: Options = Options()) -> pd.D
             {
                 "question": clean_text(row.get("question") or "", 300),
                 "options": clean_text(str(row.get("options")), 300),
-                "selections": clean_text(str(row.get("selections")), 300),
+                "selections": clean_text(_dictionary(str(row.get("selections"))), 300),
                 "source": clean_text(row.get("source") or "", 60),
             }
             for row in rows[: max(0, int(n))]
         ]
     )
+
+
+def _dictionary(text: str) -> str:
+    """What stands between the outermost braces, without the name of the Python class."""
+    return text[max(0, text.find("{")) : text.rfind("}") + 1] or text
 
 
 def read(path: str | Path, options: Options = Options(), on_phase: OnPhase = quiet) -> Imported:
@@ -220,10 +224,10 @@ def _imported(rows: Sequence[Mapping], source: Source, options: Options) -> Impo
     scale = Counter(item.scale for item in items)
     notes = [
         *source.notes,
-        f"{scale['ordinal']:,} questions have answers in an order, {scale['binary']:,} have two "
-        f"answers, {scale['nominal']:,} have answers without an order.",
+        f"Questions with answers in an order: {scale['ordinal']:,}; with two answers: "
+        f"{scale['binary']:,}; with answers without an order: {scale['nominal']:,}.",
         "How many people answered is not published with this data set.",
-        *(f"{count:,} {what}." for what, count in noted.items()),
+        *(f"{what}: {how_many(count, 'country row')}." for what, count in noted.items()),
     ]
     survey = make_survey(
         SURVEY_ID,
@@ -271,7 +275,7 @@ def _row(
             continue
         total = given.sum()
         if abs(total - 1) > 0.02:
-            noted["country rows did not add up to 1 and were scaled"] += 1
+            noted["Scaled, because their shares did not add up to 1"] += 1
         cells[iso3] = Shares(given[list(arranged.order)] / total, 0, "published")
     if not cells:
         dropped["rows without the shares of any country"] += 1

@@ -28,7 +28,8 @@ class Check:
     kind: the importer's name. what: one line on what the file is. problems: what stands in the
     way, each a sentence; notes: what is good to know. facts: lines such as {"Delimiter":
     "semicolon"}. rows: data rows, None where they were not counted. found and missing: the
-    columns (or files) looked for. partly: it has problems, but what is right could be imported.
+    columns (or files) looked for. dropped: what would be left out, by reason. partly: it has
+    problems, but what is right could be imported.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Check:
     rows: int | None = None
     found: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
     partly: bool = False
 
 
