@@ -22,6 +22,7 @@ PAGES = (
     ("map", "Map", "public", "How close the answers are to people's, country by country."),
     ("compare", "Compare", "compare_arrows", "Is it about the country at all? Who is like whom."),
     ("items", "Items", "list_alt", "Every question: what people answer, and what models answer."),
+    ("import", "Import", "upload_file", "Bring in a survey, or answers recorded elsewhere."),
     ("library", "Library", "shelves", "Models, runs and surveys on this machine."),
     ("country", "Country", "flag", "One country: topics, best and worst questions, neighbours."),
 )

@@ -258,7 +258,7 @@ def parse(text: str, item: Item, prompt: Rendered) -> Parsed:
 
 
 def _label(label: str, by_label: dict[str, int], rule: str) -> Parsed:
-    label = str(int(label))
+    label = label.lstrip("0") or "0"
     if label in by_label:
         return Parsed(by_label[label], "answered", rule)
     return Parsed(None, "unparseable", f"{label} is not one of the options")

@@ -11,21 +11,27 @@ import shutil
 import tempfile
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 import pandas as pd
 
 from core.errors import ImportRefused
-from core.importers import culturespa, globalopinionqa, table, wvs
-from core.importers.imported import Check, Imported, RecordedRun
+from core.importers import culturespa, files, globalopinionqa, reading, table, wvs
+from core.importers.imported import Check, Imported, OnPhase, RecordedRun, quiet
 from core.store import Run, Store
 
 __all__ = [
     "IMPORTERS",
+    "NAMES",
     "Check",
+    "Glance",
     "Imported",
+    "OnPhase",
     "RecordedRun",
+    "glance",
     "import_into",
     "importer",
+    "quiet",
     "recognise",
     "table_of",
 ]
@@ -54,14 +60,39 @@ def importer(kind: str) -> ModuleType:
         ) from None
 
 
+class Glance(NamedTuple):
+    """What a file looks like by the names in it: the importer's kind, and its columns."""
+
+    kind: str
+    columns: tuple[str, ...] = ()
+
+
+def glance(path: str | Path) -> Glance:
+    """Which importer a file is for. Of a file that nobody can read, the one that says so best."""
+    try:
+        given = files.place(path)
+    except ImportRefused:
+        return Glance("table")
+    try:
+        if given.is_dir():
+            json_inside = files.inside(given, ".json")
+            return Glance("culturespa" if json_inside else "globalopinionqa")
+        with files.opened(given) as source:
+            text = source.format == "text"
+            columns = files.sheet(source).columns if text else reading.parquet_columns(source)
+    except ImportRefused:
+        return Glance("culturespa" if files.is_zip_of(given, ".json") else "table")
+    short = {wvs.short_name(column) for column in columns}
+    if "selections" in {column.strip().casefold() for column in columns}:
+        return Glance("globalopinionqa", columns)
+    if short & {"B_COUNTRY", "B_COUNTRY_ALPHA", "D_INTERVIEW", "Q1", "Q1P"}:
+        return Glance("wvs", columns)
+    return Glance("table", columns)
+
+
 def recognise(path: str | Path) -> Check:
-    """The check of the importer that can read a file; where none can, of the one it looks like."""
-    order = ("culturespa",) if Path(path).expanduser().is_dir() else tuple(IMPORTERS)
-    checks = [importer(kind).check(path) for kind in order]
-    for found in checks:
-        if found.can_import:
-            return found
-    return checks[-1]
+    """The check of the importer that a file looks to be for."""
+    return importer(glance(path).kind).check(path)
 
 
 def import_into(store: Store, imported: Imported, source: str = "") -> dict:

@@ -27,10 +27,14 @@ from core.importers.files import clean_text
 from core.importers.imported import (
     Check,
     Imported,
+    OnPhase,
     RecordedRun,
     core_of,
+    how_many,
     make_survey,
+    quiet,
     refusal,
+    size_of,
 )
 from core.prompts import METHODS, PromptSet, Rendered, load_prompt_set
 from core.responses import parse
@@ -101,13 +105,10 @@ def check(path: str | Path, options: Options = Options()) -> Check:
     survey, runs = imported.survey, imported.runs
     return Check(
         kind=KIND,
-        what=f"{what}: {len(survey.items)} questions, {len(survey.cultures)} countries, "
-        f"{len(runs)} recorded runs",
+        what=f"{what}: {size_of(survey)}, {how_many(len(runs), 'recorded run')}",
         can_import=True,
-        notes=(
-            *imported.notes,
-            *(f"{count:,} left out: {reason}." for reason, count in imported.dropped.items()),
-        ),
+        notes=imported.notes,
+        dropped=imported.dropped,
         facts={
             run.name: f"{len(run.answers):,} answers, "
             + (
@@ -139,13 +140,14 @@ def preview(path: str | Path, n: int = 20, options: Options = Options()) -> pd.D
     )
 
 
-def read(path: str | Path, options: Options = Options()) -> Imported:
+def read(path: str | Path, options: Options = Options(), on_phase: OnPhase = quiet) -> Imported:
     """The survey, and one run for each way of asking that was recorded."""
+    on_phase("Opening the files")
     with files.folder_of(path, ".json") as folder:
         found = _find(folder)
         dropped: Counter[str] = Counter()
         notes = list(found.notes)
-        proportions = _json(found.proportions, dict)
+        proportions = _proportions(found.proportions)
         items = _items(_json(found.questions, list), proportions, dropped)
         cultures, shares = _people(items, proportions, found, options, dropped, notes)
         prompts = _prompts(found.prompts, notes)
@@ -158,6 +160,7 @@ def read(path: str | Path, options: Options = Options()) -> Imported:
             core_ids=_core_ids(items, shares),
             citation=CITATION,
         )
+        on_phase("Reading the recorded answers")
         runs = _runs(survey, found, prompts, options, dropped, notes)
     return Imported(survey, tuple(runs), dict(dropped), tuple(notes), {}, prompts)
 
@@ -166,11 +169,7 @@ def read(path: str | Path, options: Options = Options()) -> Imported:
 
 
 def _find(folder: Path) -> _Folder:
-    paths = sorted(
-        path
-        for path in folder.rglob("*.json")
-        if path.is_file() and path.resolve().is_relative_to(folder.resolve())
-    )
+    paths = files.inside(folder, ".json")
     if len(paths) > MAX_FILES:
         raise ImportRefused(f"{folder} holds {len(paths):,} files; choose the study's folder.")
     by_name: dict[str, Path] = {}
@@ -235,8 +234,8 @@ def _json(path: Path, kind: type) -> list | dict:
         raise ImportRefused(f"{path.name} has more than {MAX_JSON >> 20} MB.")
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ImportRefused(f"{path.name} is no JSON: {error}.") from None
+    except (ValueError, RecursionError) as error:  # also text that is no UTF-8, endless numbers
+        raise ImportRefused(f"{path.name} is no JSON: {str(error)[:200]}.") from None
     if not isinstance(found, kind):
         raise ImportRefused(f"{path.name} does not hold what the study's file of that name holds.")
     return found
@@ -257,8 +256,34 @@ def _prompts(path: Path | None, notes: list[str]) -> PromptSet | None:
 
 # -- the survey ------------------------------------------------------------------------------------
 
+# Country -> item -> code -> share of all respondents, each item's codes as its file orders them.
+Proportions = Mapping[str, Mapping[str, Mapping[int, float]]]
 
-def _items(questions: Sequence, proportions: Mapping, dropped: Counter[str]) -> tuple[Item, ...]:
+
+def _proportions(path: Path) -> Proportions:
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    for iso3, answers in _json(path, dict).items():
+        if places.find(iso3) != iso3:
+            raise ImportRefused(f"{PROPORTIONS}: {clean_text(iso3, 40)!r} is not a country code.")
+        if not isinstance(answers, dict):
+            raise ImportRefused(f"{PROPORTIONS}: {iso3} holds no questions.")
+        found[iso3] = {}
+        for item_id, given in answers.items():
+            try:
+                by_code = {int(code): float(share) for code, share in (given or {}).items()}
+                fine = all(0 <= share <= 1 for share in by_code.values())  # NaN is not
+            except (AttributeError, TypeError, ValueError, OverflowError):
+                fine = False
+            if not fine:
+                item = clean_text(item_id, 40)
+                raise ImportRefused(f"{PROPORTIONS}: {iso3}, {item} holds no shares.")
+            found[iso3][item_id] = by_code
+    return found
+
+
+def _items(
+    questions: Sequence, proportions: Proportions, dropped: Counter[str]
+) -> tuple[Item, ...]:
     """The questions that people's proportions cover, in the study's texts.
 
     Topic, scale and off-scale codes are those of the bundled survey, which has the same items.
@@ -315,7 +340,7 @@ def _note(item_id: str) -> str:
 
 def _people(
     items: Sequence[Item],
-    proportions: Mapping,
+    proportions: Proportions,
     found: _Folder,
     options: Options,
     dropped: Counter[str],
@@ -329,8 +354,6 @@ def _people(
         study = set(proportions)
     cultures, shares = [], {}
     for iso3 in sorted(proportions):
-        if places.find(iso3) != iso3:
-            raise ImportRefused(f"{PROPORTIONS}: {iso3!r} is not a country code.")
         if iso3 not in study and not options.all_countries:
             notes.append(f"{places.culture(iso3).name} is left out, as in the study.")
             continue
@@ -339,8 +362,7 @@ def _people(
         culture = places.culture(iso3, year=ours.year if ours else None, n=n)
         cultures.append(replace(culture, in_culturespa=True))
         for item in items:
-            given = proportions[iso3].get(item.id) or {}
-            cell = _cell(iso3, item, given, n)
+            cell = _cell(iso3, item, proportions[iso3].get(item.id, {}), n)
             if cell is None:
                 dropped["questions not asked in a country"] += 1
             else:
@@ -348,17 +370,13 @@ def _people(
     return cultures, shares
 
 
-def _cell(iso3: str, item: Item, given: Mapping, n: int | None) -> Shares | None:
-    if not given:
+def _cell(iso3: str, item: Item, by_code: Mapping[int, float], n: int | None) -> Shares | None:
+    if not by_code:
         return None
-    try:
-        by_code = {int(code): float(share) for code, share in given.items()}
-    except (TypeError, ValueError):
-        raise ImportRefused(f"{PROPORTIONS}: {iso3}, {item.id} holds no shares.") from None
     unknown = by_code.keys() - set(item.codes)
     values = np.array([by_code.get(code, 0.0) for code in item.codes])
     total = values.sum()
-    if unknown or not np.isfinite(values).all() or (values < 0).any() or not 0 < total < 1.001:
+    if unknown or not 0 < total < 1.001:
         raise ImportRefused(
             f"{PROPORTIONS}: the shares of {iso3}, {item.id} do not fit its "
             f"{len(item.codes)} answers."
@@ -371,9 +389,9 @@ def _cell(iso3: str, item: Item, given: Mapping, n: int | None) -> Shares | None
     return Shares(values, round(total * n) if n else 0, "unweighted")
 
 
-def _sample_size(answers: Mapping, most: int = 10_000) -> int | None:
+def _sample_size(answers: Mapping[str, Mapping], most: int = 10_000) -> int | None:
     """The smallest n for which every share is a whole number of n people."""
-    values = np.array([float(v) for cell in answers.values() for v in cell.values()])
+    values = np.array([share for cell in answers.values() for share in cell.values()])
     for n in range(100, most):
         counts = values * n
         if (np.abs(counts - np.round(counts)) < 1e-6).all():
@@ -471,9 +489,11 @@ def _fingerprint(answers: Sequence[Answer]) -> str:
 
 def _recorded(record: object, path: Path) -> tuple[str, str]:
     try:
-        return str(record["Q_id"]), str(record["answer"])
+        item_id, text = str(record["Q_id"]), str(record["answer"])
     except (KeyError, TypeError):
         raise ImportRefused(f"{path.name}: every answer needs Q_id and answer.") from None
+    # Half a character, or a NUL, cannot be kept.
+    return item_id, text[:20_000].encode(errors="replace").decode().replace("\0", "")
 
 
 def paper_code(text: str) -> int | None:
@@ -506,6 +526,4 @@ def _answer(
         says = f"answer {ours.code}" if ours.code is not None else ours.state
         rule += f"; our reading: {says} ({ours.rule})"
         differing[ours.state if ours.code is None else "another answer"] += 1
-    return Answer(
-        iso3, item.id, number, (), None, code, state, rule, text[:20_000].replace("\0", ""), None
-    )
+    return Answer(iso3, item.id, number, (), None, code, state, rule, text, None)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import codecs
 import csv
+import os
 import re
 import shutil
 import stat
 import statistics
+import struct
 import tempfile
 import unicodedata
 import zipfile
@@ -27,6 +29,8 @@ MAX_BYTES = 4 << 30  # unpacked; the official wave 7 file has about 250 MB
 MAX_COLUMNS = 5_000  # the official wave 7 file has 606
 MAX_LINE = 2_000_000  # bytes
 MAX_CELL = 131_072  # characters; Python's csv reader stops there too
+MAX_FOOTER = 16 << 20  # bytes in which a Parquet file describes itself
+MAX_SEEN = 20_000  # files in a folder
 MAX_ENTRIES = 2_000  # files in a zip
 # A survey as text packs 10 to 30 times smaller; a bomb a thousand times.
 MAX_RATIO = 200
@@ -43,6 +47,8 @@ _NOT_TABLES = (
     (b"%PDF", "a PDF document"),
     (b"\xd0\xcf\x11\xe0", "an old Excel or Word file"),
     (b"SQLite format 3", "a database"),
+    (b"ARROW1", "an Arrow file"),
+    (b"\xff\xff\xff\xff", "an Arrow file, as save_to_disk makes it"),
 )
 
 
@@ -76,14 +82,21 @@ class Sheet:
     notes: tuple[str, ...] = ()
 
 
+def place(path: str | Path) -> Path:
+    """Where a path that somebody typed points; raises ImportRefused where there is nothing."""
+    try:
+        found = Path(path).expanduser()
+        found.stat()
+    except (OSError, RuntimeError, ValueError):
+        raise ImportRefused(f"There is no file {clean_text(str(path), 300)}.") from None
+    return found
+
+
 def regular(path: str | Path) -> Path:
     """An ordinary, readable, non-empty file; raises ImportRefused."""
-    given = Path(path).expanduser()
-    try:
-        found = given.resolve(strict=True)
-        facts = found.stat()
-    except (OSError, RuntimeError, ValueError):
-        raise ImportRefused(f"There is no file {given}.") from None
+    given = place(path)
+    found = given.resolve()
+    facts = found.stat()
     if found.is_dir():
         raise ImportRefused(f"{given} is a folder. Choose the file in it.")
     if not stat.S_ISREG(facts.st_mode):
@@ -115,6 +128,7 @@ def opened(path: str | Path) -> Iterator[Source]:
             name = inner
         start = _start(found)
         if start.startswith(b"PAR1"):
+            _check_footer(found, name)
             yield Source(found, name, "parquet", "Parquet", tuple(notes))
             return
         for magic, what in _NOT_TABLES:
@@ -129,8 +143,27 @@ def opened(path: str | Path) -> Iterator[Source]:
         yield Source(ready, name, "text", encoding, (*notes, *more))
 
 
+def _check_footer(path: Path, name: str) -> None:
+    """A Parquet file ends with what it says of itself; that of a million columns is huge."""
+    with open(path, "rb") as file:
+        file.seek(0, 2)
+        if file.tell() < 12:
+            raise ImportRefused(f"{name} is damaged: it ends too soon.")
+        file.seek(-8, 2)
+        size, magic = struct.unpack("<I4s", file.read(8))
+    if magic != b"PAR1":
+        raise ImportRefused(f"{name} is damaged: it ends too soon.")
+    if size > MAX_FOOTER:
+        raise ImportRefused(
+            f"{name} has far too many columns or parts; up to {MAX_COLUMNS:,} columns can be "
+            "imported."
+        )
+
+
 def sheet(source: Source) -> Sheet:
     """The header and the delimiter of a text table; raises ImportRefused."""
+    if source.format != "text":
+        raise ImportRefused(f"{source.name} is {source.encoding}; give the CSV of the survey.")
     with open(source.path, encoding="utf-8-sig", newline="") as file:
         head = [line for line in (file.readline(MAX_LINE) for _ in range(60)) if line.strip()]
     if len(head) < 2:
@@ -225,6 +258,17 @@ def _hidden(name: str) -> bool:
     return "__MACOSX" in parts or any(part.startswith(".") for part in parts)
 
 
+def is_zip_of(path: Path, suffix: str) -> bool:
+    """True for a zip that holds a file of that kind; False for anything else."""
+    if not path.is_file():
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.lower().endswith(suffix) for name in archive.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
+
+
 def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, to: Path, name: str) -> None:
     """Copy one entry out, no further than it said it would go."""
     written = 0
@@ -277,7 +321,7 @@ def _only_table(path: Path, folder: Path) -> tuple[Path, str]:
 @contextmanager
 def folder_of(path: str | Path, suffix: str) -> Iterator[Path]:
     """A folder, or the files of one kind in a zip unpacked to a folder for the while."""
-    given = Path(path).expanduser()
+    given = place(path)
     if given.is_dir():
         yield given.resolve()
         return
@@ -292,6 +336,24 @@ def folder_of(path: str | Path, suffix: str) -> Iterator[Path]:
                     to.parent.mkdir(parents=True, exist_ok=True)
                     _unpack(archive, entry, to, found.name)
         yield Path(folder)
+
+
+def inside(folder: Path, *suffixes: str) -> list[Path]:
+    """Files of some kinds in a folder and those in it, sorted; links are not followed.
+
+    Raises ImportRefused where the folder holds more than anybody would give: a whole disk.
+    """
+    found, seen = [], 0
+    for here, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        seen += len(folders) + len(names)
+        if seen > MAX_SEEN:
+            raise ImportRefused(
+                f"{folder} holds more than {MAX_SEEN:,} files. Choose the folder of the data."
+            )
+        paths = (Path(here, name) for name in names if name.lower().endswith(suffixes))
+        found += [path for path in paths if path.is_file() and not path.is_symlink()]
+    return sorted(found)
 
 
 # -- encodings -------------------------------------------------------------------------------------

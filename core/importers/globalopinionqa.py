@@ -13,6 +13,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,17 @@ import pandas as pd
 from core.errors import ImportRefused
 from core.importers import files, places, reading, scales
 from core.importers.files import DELIMITERS, Source, clean_text
-from core.importers.imported import Check, Imported, core_of, make_survey, refusal
+from core.importers.imported import (
+    Check,
+    Imported,
+    OnPhase,
+    core_of,
+    how_many,
+    make_survey,
+    quiet,
+    refusal,
+    size_of,
+)
 from core.survey import Item, Shares
 
 KIND = "globalopinionqa"
@@ -42,16 +53,27 @@ CITATION = (
 @dataclass(frozen=True)
 class Options:
     """other_samples: keep samples that do not stand for the whole country (such as cities only)
-    where there is no national one; left out otherwise."""
+    where there is no national one; left out otherwise. ordered: lists of answers that run from
+    one end of a scale to the other, where the importer did not see it; unordered: lists that
+    have no order after all. Both as orders() gives them."""
 
     other_samples: bool = False
+    ordered: tuple[tuple[str, ...], ...] = ()
+    unordered: tuple[tuple[str, ...], ...] = ()
     name: str = ""
+
+    def known_order(self, labels: Sequence[str]) -> tuple[str, ...] | None:
+        """What scales.arrange() is told of a list of answers: an order, () for none, or nothing."""
+        mine = set(scales.on_scale(labels))
+        if any(set(known) == mine for known in self.unordered):
+            return ()
+        return next((known for known in self.ordered if set(known) == mine), None)
 
 
 def check(path: str | Path, options: Options = Options()) -> Check:
     what = "GlobalOpinionQA"
     try:
-        with files.opened(path) as source:
+        with _opened(path) as source:
             found, facts, rows = _table(source)
             imported = _imported(rows, source, options)
     except ImportRefused as error:
@@ -59,12 +81,10 @@ def check(path: str | Path, options: Options = Options()) -> Check:
     survey = imported.survey
     return Check(
         kind=KIND,
-        what=f"{what}: {len(survey.items):,} questions, {len(survey.cultures)} countries",
+        what=f"{what}: {size_of(survey)}",
         can_import=True,
-        notes=(
-            *imported.notes,
-            *(f"{count:,} left out: {reason}." for reason, count in imported.dropped.items()),
-        ),
+        notes=imported.notes,
+        dropped=imported.dropped,
         facts=facts,
         rows=len(rows),
         found=tuple(found),
@@ -74,14 +94,14 @@ def check(path: str | Path, options: Options = Options()) -> Check:
 
 def preview(path: str | Path, n: int = 20, options: Options = Options()) -> pd.DataFrame:
     """The first rows as text: question, options, countries, source."""
-    with files.opened(path) as source:
+    with _opened(path) as source:
         _, _, rows = _table(source)
     return pd.DataFrame(
         [
             {
                 "question": clean_text(row.get("question") or "", 300),
                 "options": clean_text(str(row.get("options")), 300),
-                "selections": clean_text(str(row.get("selections")), 300),
+                "selections": clean_text(_dictionary(str(row.get("selections"))), 300),
                 "source": clean_text(row.get("source") or "", 60),
             }
             for row in rows[: max(0, int(n))]
@@ -89,22 +109,63 @@ def preview(path: str | Path, n: int = 20, options: Options = Options()) -> pd.D
     )
 
 
-def read(path: str | Path, options: Options = Options()) -> Imported:
+def _dictionary(text: str) -> str:
+    """What stands between the outermost braces, without the name of the Python class."""
+    return text[max(0, text.find("{")) : text.rfind("}") + 1] or text
+
+
+def read(path: str | Path, options: Options = Options(), on_phase: OnPhase = quiet) -> Imported:
     """The survey. How many people stand behind a share is not published, so n_valid is 0."""
-    with files.opened(path) as source:
+    on_phase("Opening the file")
+    with _opened(path) as source:
         _, _, rows = _table(source)
+        on_phase(f"Reading {len(rows):,} questions")
         return _imported(rows, source, options)
+
+
+def orders(path: str | Path, options: Options = Options()) -> pd.DataFrame:
+    """The lists of three or more answers in the file, and whether each has an order.
+
+    Columns: answers (tuple of the labels on the scale, in order where there is one, else as the
+    first question gives them), ordered, questions (how many use it), example (one of them);
+    commonest first.
+    """
+    found: dict[frozenset[str], dict] = {}
+    for item in read(path, options).survey.items:
+        on = tuple(o.label for o in item.options if o.code not in item.off_scale)
+        if len(on) > 2:
+            new = {"answers": on, "ordered": item.scale == "ordinal", "questions": 0,
+                   "example": item.question}  # fmt: skip
+            found.setdefault(frozenset(on), new)["questions"] += 1
+    table = pd.DataFrame(found.values(), columns=["answers", "ordered", "questions", "example"])
+    return table.sort_values("questions", ascending=False, kind="stable", ignore_index=True)
 
 
 # -- the table -------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Source]:
+    """The data set's file; of a folder as it is downloaded, the one CSV or Parquet file in it."""
+    given = files.place(path)
+    if given.is_dir():
+        inside = files.inside(given, ".csv", ".parquet")
+        if len(inside) != 1:
+            raise ImportRefused(
+                f"The folder {given.name} holds {len(inside)} CSV or Parquet files. Choose the one "
+                "with the questions. (A data set kept by save_to_disk holds Arrow files; keep it "
+                "with to_parquet instead.)"
+            )
+        path = inside[0]
+    with files.opened(path) as source:
+        yield source
+
+
 def _table(source: Source) -> tuple[list[str], dict[str, str], list[dict]]:
     """Columns found, facts in words, and rows as records of the four columns."""
     if source.format == "parquet":
-        columns = [name for name, _ in reading.parquet_columns(source)]
-        chosen = _chosen(columns, source)
-        rows = reading.parquet(source, list(chosen.values()), MAX_ROWS)
+        chosen = _chosen(reading.parquet_columns(source), source)
+        rows = reading.parquet(source, list(chosen.values()), MAX_ROWS, MAX_LITERAL)
         back = {column: name for name, column in chosen.items()}
         rows = [{back[column]: value for column, value in row.items()} for row in rows]
         return list(chosen), {"Format": "Parquet"}, rows
@@ -163,10 +224,10 @@ def _imported(rows: Sequence[Mapping], source: Source, options: Options) -> Impo
     scale = Counter(item.scale for item in items)
     notes = [
         *source.notes,
-        f"{scale['ordinal']:,} questions have answers in an order, {scale['binary']:,} have two "
-        f"answers, {scale['nominal']:,} have answers without an order.",
+        f"Questions with answers in an order: {scale['ordinal']:,}; with two answers: "
+        f"{scale['binary']:,}; with answers without an order: {scale['nominal']:,}.",
         "How many people answered is not published with this data set.",
-        *(f"{count:,} {what}." for what, count in noted.items()),
+        *(f"{what}: {how_many(count, 'country row')}." for what, count in noted.items()),
     ]
     survey = make_survey(
         SURVEY_ID,
@@ -204,7 +265,7 @@ def _row(
     if "" in labels or len({label.casefold() for label in labels}) < len(labels):
         dropped["rows with an answer that is empty or given twice"] += 1
         return None
-    arranged = scales.arrange(tuple(labels))
+    arranged = scales.arrange(tuple(labels), options.known_order(labels))
     cells = {}
     for iso3, values in _national(answers, options, dropped):
         try:
@@ -214,7 +275,7 @@ def _row(
             continue
         total = given.sum()
         if abs(total - 1) > 0.02:
-            noted["country rows did not add up to 1 and were scaled"] += 1
+            noted["Scaled, because their shares did not add up to 1"] += 1
         cells[iso3] = Shares(given[list(arranged.order)] / total, 0, "published")
     if not cells:
         dropped["rows without the shares of any country"] += 1
@@ -284,7 +345,10 @@ def _shares(values: object, size: int) -> np.ndarray:
         raise ValueError("are not as many as the answers")
     if any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in values):
         raise ValueError("are not numbers")
-    found = np.array([float(v) for v in values])
+    try:
+        found = np.array([float(v) for v in values])
+    except OverflowError:
+        raise ValueError("are not numbers") from None
     if not np.isfinite(found).all() or (found < 0).any():
         raise ValueError("are not numbers of 0 or more")
     total = found.sum()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import pandas as pd
@@ -12,6 +12,13 @@ import pandas as pd
 from core.prompts import PromptSet
 from core.store import Answer
 from core.survey import Culture, Item, Shares, Survey
+
+# What read() calls as it goes, with a few words on what it does now.
+OnPhase = Callable[[str], None]
+
+
+def quiet(_: str) -> None:
+    """Nobody listens."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,8 @@ class Check:
     kind: the importer's name. what: one line on what the file is. problems: what stands in the
     way, each a sentence; notes: what is good to know. facts: lines such as {"Delimiter":
     "semicolon"}. rows: data rows, None where they were not counted. found and missing: the
-    columns (or files) looked for.
+    columns (or files) looked for. dropped: what would be left out, by reason. partly: it has
+    problems, but what is right could be imported.
     """
 
     kind: str
@@ -33,6 +41,8 @@ class Check:
     rows: int | None = None
     found: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    partly: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +70,19 @@ class Imported:
     notes: tuple[str, ...] = ()
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     prompts: PromptSet | None = None
+
+
+def how_many(n: int, one: str, many: str = "") -> str:
+    """1 question, 1,204 questions."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def size_of(survey: Survey) -> str:
+    """How large a survey is: 259 questions, 18 countries."""
+    return (
+        f"{how_many(len(survey.items), 'question')}, "
+        f"{how_many(len(survey.cultures), 'country', 'countries')}"
+    )
 
 
 def refusal(kind: str, what: str, *problems: str) -> Check:

@@ -93,15 +93,20 @@ class Arranged(NamedTuple):
 
 
 @lru_cache(maxsize=4096)  # the same few scales serve thousands of questions
-def arrange(labels: tuple[str, ...]) -> Arranged:
-    """Options in the order of their meaning where they have one, off-scale answers last."""
-    off = [place for place, label in enumerate(labels) if _OFF.search(_folded(label))]
-    on = [place for place in range(len(labels)) if place not in off]
-    if len(on) < 2:  # nothing left to compare: all options count alike
-        on, off = list(range(len(labels))), []
+def arrange(labels: tuple[str, ...], known: tuple[str, ...] | None = None) -> Arranged:
+    """Options in the order of their meaning where they have one, off-scale answers last.
+
+    known: the order as somebody who knows it gives it (the labels on the scale, from one end to
+    the other); () says that there is none.
+    """
+    on, off = _on_and_off(labels)
     codes, ordered = _numbers([labels[place] for place in on])
     if ordered is None:
         ordered = _ladder([labels[place] for place in on])
+    if known is not None:
+        places = {label: place for place, label in enumerate(known)}
+        codes = None
+        ordered = sorted(range(len(on)), key=lambda at: places[labels[on[at]]]) if known else None
     scale = "binary" if len(on) == 2 else "nominal" if ordered is None else "ordinal"
     on = [on[index] for index in ordered] if ordered is not None else on
     codes = codes or list(range(1, len(on) + 1))
@@ -111,6 +116,19 @@ def arrange(labels: tuple[str, ...]) -> Arranged:
         for place, code in zip([*on, *off], [*codes, *off_codes], strict=True)
     ]
     return Arranged((*on, *off), tuple(options), scale, tuple(off_codes))
+
+
+def on_scale(labels: Sequence[str]) -> tuple[str, ...]:
+    """The answers that may lie on a scale, as they are given: without "Don't know" and the like."""
+    return tuple(labels[place] for place in _on_and_off(labels)[0])
+
+
+def _on_and_off(labels: Sequence[str]) -> tuple[list[int], list[int]]:
+    off = [place for place, label in enumerate(labels) if _OFF.search(_folded(label))]
+    on = [place for place in range(len(labels)) if place not in off]
+    if len(on) < 2:  # nothing left to compare: all options count alike
+        return list(range(len(labels))), []
+    return on, off
 
 
 def _folded(label: str) -> str:

@@ -22,7 +22,16 @@ import pandas as pd
 from core.errors import ImportRefused
 from core.importers import files, places, reading
 from core.importers.files import DELIMITERS, Source, clean_text, is_formula
-from core.importers.imported import Check, Imported, core_of, make_survey, refusal
+from core.importers.imported import (
+    Check,
+    Imported,
+    OnPhase,
+    core_of,
+    how_many,
+    make_survey,
+    quiet,
+    refusal,
+)
 from core.survey import DATA, Culture, Item, Option, Shares
 
 KIND = "table"
@@ -98,12 +107,18 @@ def check(path: str | Path, options: Options = Options()) -> Check:
         shown.append(f"And {len(report.bad) - MAX_SHOWN:,} more.")
     return Check(
         kind=KIND,
-        what=f"{what}: {len(report.items):,} questions, {len(report.cultures)} countries",
+        what=f"{what}: {how_many(len(report.items), 'question')}, "
+        f"{how_many(len(report.cultures), 'country', 'countries')}",
         can_import=usable,
         problems=tuple(shown),
         notes=report.notes,
-        facts=report.facts,
+        facts={
+            **report.facts,
+            "Rows": f"{report.rows:,}"
+            + (f", of which {report.rows - report.lost:,} are right" if report.bad else ""),
+        },
         rows=report.rows,
+        partly=bool(report.bad and report.items),
         found=report.found,
         missing=tuple(c for c in (*REQUIRED, *OPTIONAL) if c not in report.found),
     )
@@ -124,8 +139,9 @@ def preview(path: str | Path, n: int = 20, options: Options = Options()) -> pd.D
     return frame.map(lambda cell: clean_text(cell, 200))
 
 
-def read(path: str | Path, options: Options = Options()) -> Imported:
+def read(path: str | Path, options: Options = Options(), on_phase: OnPhase = quiet) -> Imported:
     """The survey. Raises ImportRefused with the problems unless accept_good_rows."""
+    on_phase("Reading every line")
     report = _report(path, options)
     if report.bad and not options.accept_good_rows:
         some = " ".join(f"{problem}" for problem in report.bad[:3])
@@ -158,9 +174,8 @@ def _table(
 ) -> tuple[tuple[str, ...], dict[str, str], Iterator[_Row]]:
     """Our columns that are there, facts in words, and the rows."""
     if source.format == "parquet":
-        names = [name for name, _ in reading.parquet_columns(source)]
-        chosen = _chosen(names, source, options)
-        records = reading.parquet(source, list(chosen.values()), MAX_ROWS)
+        chosen = _chosen(reading.parquet_columns(source), source, options)
+        records = reading.parquet(source, list(chosen.values()), MAX_ROWS, files.MAX_CELL)
         rows = (
             _Row(number, {ours: _text(record[theirs]) for ours, theirs in chosen.items()})
             for number, record in enumerate(records, 1)
@@ -203,16 +218,17 @@ def _text(value: object) -> str:
     return str(value).strip()
 
 
-def _chosen(names: Sequence[str], source: Source, options: Options) -> dict[str, str]:
+def named_columns(names: Sequence[str]) -> dict[str, str]:
+    """Our column -> the file's, of those that go by our names."""
     by_name = {re.sub(r"[\s-]+", "_", name.strip().casefold()): name for name in reversed(names)}
-    chosen = {}
-    for ours in (*REQUIRED, *OPTIONAL):
-        if ours in options.columns:
-            if options.columns[ours] not in names:
-                raise ImportRefused(f"{source.name} has no column {options.columns[ours]!r}.")
-            chosen[ours] = options.columns[ours]
-        elif ours in by_name:
-            chosen[ours] = by_name[ours]
+    return {ours: by_name[ours] for ours in (*REQUIRED, *OPTIONAL) if ours in by_name}
+
+
+def _chosen(names: Sequence[str], source: Source, options: Options) -> dict[str, str]:
+    for chosen in options.columns.values():
+        if chosen not in names:
+            raise ImportRefused(f"{source.name} has no column {chosen!r}.")
+    chosen = {**named_columns(names), **options.columns}
     missing = [ours for ours in REQUIRED if ours not in chosen]
     if missing:
         raise ImportRefused(
@@ -447,7 +463,8 @@ def _shares(
 
 
 def _shown(cell: str) -> str:
-    return f"“{clean_text(cell, 40)}”" if cell else "an empty cell"
+    sign = cell.strip()[:1] if is_formula(cell) else ""  # which clean_text takes away
+    return f"“{sign}{clean_text(cell, 40)}”" if cell else "an empty cell"
 
 
 def _number(text: str) -> float | None:

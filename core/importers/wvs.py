@@ -23,12 +23,22 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from core.errors import ImportRefused
 from core.importers import files, places, reading
 from core.importers.files import DELIMITERS, Sheet, clean_text
-from core.importers.imported import Check, Imported, make_survey, refusal
-from core.survey import DATA, Item, Shares
+from core.importers.imported import (
+    Check,
+    Imported,
+    OnPhase,
+    core_of,
+    how_many,
+    make_survey,
+    quiet,
+    refusal,
+)
+from core.survey import DATA, Culture, Item, Shares
 
 KIND = "wvs"
 SURVEY_ID = "wvs7-import"
@@ -119,8 +129,6 @@ def check(path: str | Path, options: Options = Options()) -> Check:
     what = "World Values Survey, wave 7 (respondents)"
     try:
         with files.opened(path) as source:
-            if source.format == "parquet":
-                raise ImportRefused(f"{source.name} is Parquet; give the CSV of the survey.")
             layout = _layout(files.sheet(source), options)
             people = _people(layout)
     except ImportRefused as error:
@@ -131,7 +139,8 @@ def check(path: str | Path, options: Options = Options()) -> Check:
     missing += [COLUMNS[use][0] for use in ("weight", "sex", "age") if not _has(layout, use)]
     return Check(
         kind=KIND,
-        what=f"{what}: {people.n:,} people, {len(people.countries)} countries",
+        what=f"{what}: {how_many(people.n, 'person', 'people')}, "
+        f"{how_many(len(people.countries), 'country', 'countries')}",
         can_import=not problems,
         problems=tuple(problems),
         notes=(*source.notes, *sheet.notes, *_layout_notes(layout), *people.notes()),
@@ -161,7 +170,31 @@ def preview(path: str | Path, n: int = 20, options: Options = Options()) -> pd.D
         )
 
 
-def read(path: str | Path, options: Options = Options()) -> Imported:
+def unknown_words(path: str | Path, options: Options = Options()) -> pd.DataFrame:
+    """Answers in words that no code was found for: item, answer, n (people), commonest first.
+
+    Empty for a file of codes, which is told from its first rows.
+    """
+    with files.opened(path) as source:
+        layout = _layout(files.sheet(source), options)
+        listed = ", ".join(f'"{item}"' for item in layout.items)
+        asked = f"""select item, answer, count(*) as n
+            from (unpivot (select {listed} from (select * from rows {{some}})) on {listed}
+                  into name item value answer)
+            where try_cast(replace(answer, ',', '.') as double) is null
+            group by all order by n desc, item, answer"""
+        first = reading.ask(layout.sheet, layout.wanted, asked.format(some="limit 2000"))
+        cells = (
+            reading.ask(layout.sheet, layout.wanted, asked.format(some="")) if len(first) else first
+        )
+    unknown = []
+    for item_id, said in cells.groupby("item", sort=False):
+        _, unread = _codes(places.bundled().item(item_id), said, options.words.get(item_id, {}))
+        unknown.append(said[said["answer"].isin(unread)])
+    return pd.concat(unknown, ignore_index=True) if unknown else cells
+
+
+def read(path: str | Path, options: Options = Options(), on_phase: OnPhase = quiet) -> Imported:
     """Shares of every country and item. Raises ImportRefused where nothing can be made of it.
 
     Tables of the result: "effective" (iso3, n, design_effect, n_effective: Kish's, of the whole
@@ -169,16 +202,22 @@ def read(path: str | Path, options: Options = Options()) -> Imported:
     "groups" (iso3, item, by, group, code, share, n_valid, n_effective; groups of fewer than
     min_cell people are left out), and "respondents" where rows are kept.
     """
+    on_phase("Opening the file")
     with files.opened(path) as source:
-        if source.format == "parquet":
-            raise ImportRefused(f"{source.name} is Parquet; give the CSV of the survey.")
         layout = _layout(files.sheet(source), options)
+        on_phase("Counting people")
         people = _people(layout)
         if not people.countries:
             raise ImportRefused(f"{source.name}: no row names a country that we know.")
+        on_phase(f"Counting the answers of {people.n:,} people")
         counted = _count(layout, people, options)
-        rows = _respondents(layout, people) if options.keep_rows else None
-    return _imported(layout, people, counted, rows, options)
+        readings = _readings(counted, options)
+        rows = None
+        if options.keep_rows:
+            on_phase("Keeping each person's answers")
+            rows = _respondents(layout, people, readings, options)
+    on_phase("Making shares")
+    return _imported(layout, people, counted, readings, rows, options)
 
 
 # -- which column is which -------------------------------------------------------------------------
@@ -308,12 +347,13 @@ class _People(NamedTuple):
     def notes(self) -> list[str]:
         notes = []
         if self.summaries:
-            notes.append(f"{self.summaries} rows of averages or totals are left out.")
+            notes.append(f"Left out: {how_many(self.summaries, 'row')} of averages or totals.")
         if self.nowhere:
             some = ", ".join(self.unknown[:5])
-            notes.append(f"{self.nowhere:,} rows without a country we know are left out ({some}).")
+            rows = how_many(self.nowhere, "row")
+            notes.append(f"Left out: {rows} without a country we know ({some}).")
         if self.other_waves:
-            notes.append(f"{self.other_waves:,} rows of other waves are left out.")
+            notes.append(f"Left out: {how_many(self.other_waves, 'row')} of other waves.")
         return notes
 
     def dropped(self) -> dict[str, int]:
@@ -495,25 +535,62 @@ def _count(layout: _Layout, people: _People, options: Options) -> _Counted:
     return _Counted(answers, totals)
 
 
-def _respondents(layout: _Layout, people: _People) -> pd.DataFrame:
-    """Respondents' rows: iso3, weight, sex, age, education (group codes) and every item's cell."""
-    frame = reading.ask(
+def _respondents(
+    layout: _Layout, people: _People, readings: Mapping[str, _Reading], options: Options
+) -> pd.DataFrame:
+    """Respondents, one row each: iso3, weight, sex, age, education (group codes), and the code of
+    every item (missing codes as they are, null where a cell was not understood)."""
+
+    def coded(batch: pa.RecordBatch) -> pa.Table:
+        columns = {name: batch.column(name) for name in batch.schema.names}
+        for item in layout.items:
+            columns[item] = _coded(columns[item], readings[item].codes if item in readings else {})
+        return pa.table(columns)
+
+    parts = reading.in_batches(
         layout.sheet,
         layout.wanted,
-        f"select * exclude weightless from ({_sources(layout, Options())}) order by iso3",
-        tables={"keys": people.keys},
+        f"select * exclude weightless from ({_sources(layout, options)})",
+        {"keys": people.keys},
+        coded,
     )
-    frame["w"] /= UNIT
-    return frame.rename(columns={"w": "weight"})
+    small = {pa.int16(): pd.Int16Dtype()}  # a code may be missing
+    frame = pa.concat_tables(parts).to_pandas(types_mapper=small.get)
+    frame = frame.rename(columns={"w": "weight"})
+    frame["weight"] /= UNIT
+    return frame.sort_values("iso3", kind="stable", ignore_index=True)
+
+
+def _coded(cells: pa.Array, codes: Mapping[str, int]) -> pa.Array:
+    """Texts as codes; each different text is looked up once."""
+    told = cells.dictionary_encode()
+    known = pa.array([codes.get(text) for text in told.dictionary.to_pylist()], pa.int16())
+    return known.take(told.indices)
 
 
 # -- from cells to shares --------------------------------------------------------------------------
+
+
+class _Reading(NamedTuple):
+    """How one item's cells were read: text -> code, and the texts that were not understood."""
+
+    codes: dict[str, int]
+    unread: list[str]
+
+
+def _readings(counted: _Counted, options: Options) -> dict[str, _Reading]:
+    bundled = places.bundled()
+    return {
+        item_id: _codes(bundled.item(item_id), cells, options.words.get(item_id, {}))
+        for item_id, cells in counted.answers.groupby("item", sort=False)
+    }
 
 
 def _imported(
     layout: _Layout,
     people: _People,
     counted: _Counted,
+    readings: Mapping[str, _Reading],
     rows: pd.DataFrame | None,
     options: Options,
 ) -> Imported:
@@ -528,13 +605,14 @@ def _imported(
     weightless = int(counted.people["weightless"].sum())
     is_weighted = options.weighted and _has(layout, "weight")
     if is_weighted and weightless:
-        notes.append(f"{weightless:,} people have no usable weight and count as 1.")
+        some = how_many(weightless, "person has", "people have")
+        notes.append(f"{some} no usable weight and count as 1.")
     basis = "weighted" if is_weighted else "unweighted"
 
     valid, left_out = [], []
     for item_id, cells in counted.answers.groupby("item", sort=False):
         item = bundled.item(item_id)
-        codes, unread = _codes(item, cells, options.words.get(item_id, {}))
+        codes, unread = readings[item_id]
         known = cells["answer"].map(codes)
         for code, n in cells["n"].groupby(known).sum().items():
             if code in MISSING:
@@ -582,8 +660,8 @@ def _imported(
             tables["groups"], small = _groups(answers, bundled.items, options.min_cell)
         if small:
             notes.append(
-                f"{small:,} cells by sex, age or education rest on fewer than "
-                f"{options.min_cell} people and are left out."
+                f"Left out: {how_many(small, 'cell')} by sex, age or education with fewer than "
+                f"{options.min_cell} people."
             )
     if rows is not None:
         tables["respondents"] = rows
@@ -601,14 +679,21 @@ def _imported(
     ]
     survey = make_survey(
         SURVEY_ID,
-        clean_text(options.name, 100) or f"WVS wave 7, imported ({len(cultures)} countries)",
+        clean_text(options.name, 100) or _name(cultures),
         items,
         cultures,
         shares,
-        core_ids=[item_id for item_id in bundled.core_ids if item_id in asked],
+        core_ids=[item_id for item_id in bundled.core_ids if item_id in asked]
+        or core_of(items, shares),
         citation=CITATION,
     )
     return Imported(survey, (), dict(dropped), tuple(notes), tables)
+
+
+def _name(cultures: Sequence[Culture]) -> str:
+    names = [culture.name for culture in cultures]
+    where = ", ".join(names) if len(names) <= 3 else f"{len(names)} countries"
+    return f"World Values Survey 7, imported: {where}"
 
 
 def _shares(
@@ -617,18 +702,23 @@ def _shares(
     """Shares per (iso3, item); a frame of n, design effect and n_effective; answers left out."""
     by_id = {item.id: item for item in items}
     order = {item.id: place for place, item in enumerate(items)}
+    weights: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
+    people: Counter[tuple[str, str]] = Counter()
+    squares: dict[tuple[str, str], float] = defaultdict(float)
+    columns = (answers[name].tolist() for name in ("iso3", "item", "code", "n", "w", "ww"))
+    for iso3, item_id, code, n, w, ww in zip(*columns, strict=True):
+        weights[iso3, item_id][code] = w
+        people[iso3, item_id] += n
+        squares[iso3, item_id] += ww
     shares, facts, few = {}, [], 0
-    for (iso3, item_id), rows in answers.groupby(["iso3", "item"]):
-        item, n = by_id[item_id], int(rows["n"].sum())
-        weights = dict(zip(rows["code"], rows["w"], strict=True))
-        values = np.array([weights.get(code, 0.0) for code in item.codes])
+    for key in sorted(weights, key=lambda key: (key[0], order[key[1]])):
+        n, by_code = people[key], weights[key]
+        values = np.array([by_code.get(code, 0.0) for code in by_id[key[1]].codes])
         if n < MIN_VALID or values.sum() <= 0:
             few += n
             continue
-        shares[iso3, item_id] = Shares(values / values.sum(), n, basis)
-        total = rows["w"].sum() / UNIT
-        facts.append((iso3, item_id, n, *_kish(n, total, rows["ww"].sum())))
-    shares = dict(sorted(shares.items(), key=lambda pair: (pair[0][0], order[pair[0][1]])))
+        shares[key] = Shares(values / values.sum(), n, basis)
+        facts.append((*key, n, *_kish(n, values.sum() / UNIT, squares[key])))
     frame = pd.DataFrame(facts, columns=["iso3", "item", "n", "design_effect", "n_effective"])
     return shares, frame, few
 
@@ -704,9 +794,7 @@ _ANSWER_WORDS = DATA / "wvs7_answer_words.json"
 _SKIPPED = {"the", "a", "an", "of", "or", "it", "i", "to", "for", "your", "you", "is", "s"}
 
 
-def _codes(
-    item: Item, cells: pd.DataFrame, given: Mapping[str, int]
-) -> tuple[dict[str, int], list[str]]:
+def _codes(item: Item, cells: pd.DataFrame, given: Mapping[str, int]) -> _Reading:
     """Cell text -> code, and the texts that were not understood, commonest first."""
     counts = cells.groupby("answer")["n"].sum().sort_values(ascending=False)
     codes: dict[str, int] = {}
@@ -722,7 +810,7 @@ def _codes(
             words.append(text)
     if words:
         codes |= _words_to_codes(item, words)
-    return codes, [text for text in words if text not in codes]
+    return _Reading(codes, [text for text in words if text not in codes])
 
 
 def _missing_words(text: str) -> int | None:
