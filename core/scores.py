@@ -6,8 +6,9 @@ what was computed is kept in the store for exactly the answers it came from.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -39,11 +40,13 @@ def panel(
     *,
     topic: str = "",
     countries: Sequence[str] | None = None,
+    only: Collection[str] | None = None,
 ) -> Panel:
     """People's answers and a run's, side by side.
 
     Option orders and samples are averaged in canonical code order. A plain run answers once and
     is compared with every country. countries: which to compare with; the run's own by default.
+    only: of these items, by id.
     """
     survey = survey_of(store, run)
     items = AskSettings.from_json(run.settings).asked_items(survey)
@@ -51,6 +54,10 @@ def panel(
         items = tuple(item for item in items if item.topic == topic)
         if not items:
             raise PluriscopeError(f"This run asked nothing on {topic!r}.")
+    if only is not None:
+        items = tuple(item for item in items if item.id in only)
+        if not items:
+            raise PluriscopeError("This run asked none of these questions.")
     countries = tuple(countries or countries_of(run, survey))
     people = metrics.human_panel(survey, items, countries)
     personas = countries if METHODS[run.method].needs_culture else ("",)
@@ -139,18 +146,27 @@ def closeness(store: Store, run: Run, metric: str = HEADLINE, topic: str = "") -
 
 
 def change(
-    store: Store, a: Run, b: Run, metric: str = HEADLINE, topic: str = ""
+    store: Store,
+    a: Run,
+    b: Run,
+    metric: str = HEADLINE,
+    topic: str = "",
+    *,
+    only: Collection[str] | None = None,
 ) -> tuple[pd.DataFrame, metrics.Difference]:
     """From run a to run b on the countries and items both have: per country, and the mean.
+
+    only: of these items, by id.
 
     Columns: iso3, name, region, value (points, + is closer), low, high, p, clear (the 95%
     interval excludes zero), state ("scored", "not_asked").
     """
     known = metrics.metric(metric).name
-    key = a.no, b.no, known, topic, a.answered + b.answered, VERSION
+    part = topic if only is None else f"{topic}/{_digest(only)}"
+    key = a.no, b.no, known, part, a.answered + b.answered, VERSION
     found = store.kept_changes(*key)
     if found.empty:
-        compared = metrics.compare(*both(store, a, b, topic), known)
+        compared = metrics.compare(*both(store, a, b, topic, only=only), known)
         rows = [("", *compared.mean)]
         rows += [(iso3, *difference) for iso3, difference in compared.countries.items()]
         found = pd.DataFrame(rows, columns=["iso3", "value", "low", "high", "p", "clear"])
@@ -239,7 +255,14 @@ def reference_means(store: Store, survey_id: str, metric: str = HEADLINE) -> dic
     return {name: float(line.mean) for name, line in found.items()}
 
 
-def both(store: Store, a: Run, b: Run, topic: str = "") -> tuple[Panel, Panel]:
+def _digest(items: Collection[str]) -> str:
+    """A short name for a set of items, the same whatever their order."""
+    return hashlib.sha256("\n".join(sorted(items)).encode()).hexdigest()[:16]
+
+
+def both(
+    store: Store, a: Run, b: Run, topic: str = "", *, only: Collection[str] | None = None
+) -> tuple[Panel, Panel]:
     """Panels of two runs on the countries and items they share, in the same order.
 
     Raises PluriscopeError where they share none, or were asked different surveys.
@@ -251,7 +274,7 @@ def both(store: Store, a: Run, b: Run, topic: str = "") -> tuple[Panel, Panel]:
     shared = [iso3 for iso3 in countries_of(a, one) if iso3 in theirs]
     if not shared:
         raise PluriscopeError("These two runs have no country in common.")
-    before, after = (panel(store, run, topic=topic, countries=shared) for run in (a, b))
+    before, after = (panel(store, run, topic=topic, countries=shared, only=only) for run in (a, b))
     items = {item.id for item in before.items} & {item.id for item in after.items}
     if not items:
         raise PluriscopeError("These two runs have no question in common.")
