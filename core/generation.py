@@ -32,6 +32,7 @@ def generate(
     max_new_tokens: int = 256,
     seed: int = 0,
     seeds: Sequence[int] | None = None,
+    at_once: int = SIDE_BY_SIDE,
     on_text: Callable[[list[str]], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> list[Written]:
@@ -40,8 +41,9 @@ def generate(
     seeds: one for each conversation (all `seed` by default). The draw for a token depends only on
     the seed, how far the text is, and the token: two sides with one seed meet the same luck, so
     what differs between their texts comes from their prompts; and a text does not depend on
-    which others are written beside it. on_text gets all texts so far, at most ten times a second.
-    stop: asked before each token; True returns what was written until then.
+    which others are written beside it. at_once: conversations in one batch. on_text gets all
+    texts so far, at most ten times a second. stop: asked before each token; True returns what was
+    written until then.
     """
     seeds = [seed] * len(conversations) if seeds is None else list(seeds)
     if len(seeds) != len(conversations):
@@ -58,8 +60,8 @@ def generate(
             on_text([_text(loaded, ids, ends, streaming=not now) for ids in written])
             shown = time.monotonic()
 
-    for first in range(0, len(prompts), SIDE_BY_SIDE):
-        rows = range(first, min(first + SIDE_BY_SIDE, len(prompts)))
+    for first in range(0, len(prompts), at_once):
+        rows = range(first, min(first + at_once, len(prompts)))
         batch = _Batch(loaded, [prompts[row] for row in rows])
         alive = list(rows)
         for step in range(max_new_tokens):

@@ -445,6 +445,19 @@ def _without_adapter(loaded: Loaded, base_spec: ModelSpec) -> Loaded:
 
 
 @contextmanager
+def bare(loaded: Loaded) -> Iterator[None]:
+    """Within, the model answers as its base does, bit for bit; its adapter stays on and is skipped.
+
+    For comparing the two on the same prompts; another adapter, or none, is for Shelf.get.
+    """
+    if not loaded.spec.adapter:
+        yield
+        return
+    with loaded.model.disable_adapter():
+        yield
+
+
+@contextmanager
 def _packed_as_is(model: Any) -> Iterator[None]:
     """Within, reading a 4-bit model's state leaves its weights alone.
 

@@ -220,6 +220,11 @@ _REFUSAL = re.compile(
 )
 
 
+def refuses(text: str) -> bool:
+    """True where a written text declines to answer."""
+    return bool(_REFUSAL.search(text))
+
+
 def parse(text: str, item: Item, prompt: Rendered) -> Parsed:
     """Which option a written answer chose, and the rule that decided.
 
@@ -241,7 +246,7 @@ def parse(text: str, item: Item, prompt: Rendered) -> Parsed:
     stated = _STATED.findall(plain)
     if stated and stated[-1] in by_label and len(set(stated)) == 1:
         return Parsed(by_label[stated[0]], "answered", "the text states a label")
-    if _REFUSAL.search(plain):
+    if refuses(plain):
         return Parsed(None, "refused", "the text declines to answer")
     words = plain.casefold().strip(" .\"'“”*")
     for option in sorted(item.options, key=lambda o: -len(o.label)):

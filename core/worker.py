@@ -7,10 +7,11 @@ when its input closes, so it never outlives the app.
 
 Commands: {"do": "ask", "job", "runs": [...], "survey_file"}, {"do": "stop", "job"},
 {"do": "unload"}; for tuning {"do": "write", "job", "model", "requests": [{"messages", "seed"}],
-"temperature", "top_p", "max_new_tokens"}, {"do": "judge", "job", "file_in", "file_out"} and
-{"do": "tune", "job", "model", "examples", "lora", "seed", "folder", "title", "iso3"}. Events carry
-the job they belong to: phase, facts, answers, text, written, training, trained, done, stopped,
-failed; "model" says what is held now.
+"temperature", "top_p", "max_new_tokens"}, {"do": "judge", "job", "file_in", "file_out"},
+{"do": "tune", "job", "model", "examples", "lora", "seed", "folder", "title", "iso3"} and
+{"do": "abilities", "job", "model", "adapter", "tasks"}. Events carry the job they belong to: phase,
+facts, answers, text, written, training, trained, abilities, done, stopped, failed; "model" says
+what is held now.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,33 @@ class Worker:
         self.channel.send("phase", job=command["job"], phase="judging")
         judge_file(Path(command["file_in"]), Path(command["file_out"]))
 
+    def abilities(self, command: dict) -> None:
+        """What an adapter, or one for each country, cost elsewhere: event "abilities", a record."""
+        from core.abilities import Guard
+        from core.verdicts import together
+
+        job, folder = command["job"], Path(command["adapter"])
+        base = ModelSpec.from_json(command["model"])
+        parts = {"": folder}
+        if not (folder / "adapter_config.json").is_file():
+            parts = {p.parent.name: p.parent for p in sorted(folder.glob("*/adapter_config.json"))}
+        if not parts:
+            raise PluriscopeError(f"There is no adapter in {folder.name}, so it cannot be tested.")
+        guard = Guard(
+            say=lambda doing: self.channel.send("phase", job=job, phase="testing", doing=doing),
+            stop=self.stop_asked(job),
+        )
+        records = {}
+        for iso3, part in parts.items():
+            self.channel.send("phase", job=job, phase="loading")
+            loaded = self.shelf.get(replace(base, adapter=str(part)))
+            self.say_model()
+            records[iso3] = guard.measure(loaded, command.get("tasks", ()), iso3)
+            if job in self.stopped:
+                return
+        record = records[""] if "" in records else together(records)
+        self.channel.send("abilities", job=job, record=record)
+
     def _load(self, job: str, run_id: str, spec: ModelSpec):
         def say(doing: str) -> None:
             self.channel.send("phase", job=job, phase="loading", doing=doing)
@@ -249,6 +277,8 @@ class Worker:
                 self.write(command)
             elif command["do"] == "judge":
                 self.judge(command)
+            elif command["do"] == "abilities":
+                self.abilities(command)
             elif command["do"] == "unload":
                 self.unload()
                 return

@@ -28,6 +28,11 @@ FLOW = [
     "metrics",
     "imports",
     "relations",
+    "words",
+    "verdicts",
+    "drift",
+    "harness",
+    "abilities",
     "scores",
     "export",
     "culturespa",
@@ -35,7 +40,6 @@ FLOW = [
     "pipeline",
     "jobs",
     "runs",
-    "words",
     "views",
     "tuning_views",
     "experiments",
@@ -58,6 +62,7 @@ HOMES = {
         "core/scoring.py",
         "core/generation.py",
         "core/tuning.py",
+        "core/drift.py",
     },
     "transformers": {
         "core/models.py",
@@ -68,6 +73,7 @@ HOMES = {
     },
     "peft": {"core/models.py", "core/tuning.py"},
     "bitsandbytes": {"core/models.py"},
+    "lm_eval": {"core/harness.py"},
 }
 
 
