@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import replace
 
+import pandas as pd
 import streamlit as st
 
 import ui
-from core import adapters, catalogue, experiments, figures, runs, scores, tuning_figures, words
+from core import export, experiments, figures, runs, scores, tuning_figures, verdicts, words
 from core import tuning_views as views
 from core.errors import PluriscopeError
 from core.export import csv_bytes
@@ -144,7 +145,7 @@ def pick_arm(of: views.Tuning) -> tuple[Arm, int]:
 
 def progress(tuning_id: str, arm: Arm, seed: int, was: str) -> None:
     """The four steps and, while it is at work, how far it is. Reads only."""
-    queue, store = ui.jobs(), ui.store()
+    store = ui.store()
     of = views.tuning(store, tuning_id)
     if of.state != was:
         st.rerun()
@@ -153,15 +154,20 @@ def progress(tuning_id: str, arm: Arm, seed: int, was: str) -> None:
     if job and of.state in UNFINISHED:
         at_work(job)
     elif job:
-        with st.container(horizontal=True, vertical_alignment="center"):
-            if of.state in RESUMABLE:
-                st.button("Resume", key="tune_resume", type="primary", on_click=queue.resume,
-                          args=(job["id"],))  # fmt: skip
-                st.caption("Goes on from where it stopped; what is done is not done again.")
-        ui.job_trouble(job, key="tune_trouble")
+        ended(of)
     state = of.arm(arm.name, seed)
     if state and state["state"] == "failed":
         st.markdown(f":material/error: :red[{ui.plain(state['facts']['error'])}]")
+
+
+def ended(of: views.Tuning) -> None:
+    """Resume where that helps, and what went wrong."""
+    if of.state in RESUMABLE:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.button("Resume", key="tune_resume", type="primary", on_click=ui.jobs().resume,
+                      args=(of.job["id"],))  # fmt: skip
+            st.caption("Goes on from where it stopped; what is done is not done again.")
+    ui.job_trouble(of.job, key="tune_trouble")
 
 
 def steps_line(steps: tuple[views.Step, ...]) -> None:
@@ -345,7 +351,7 @@ def adapter_row(adapter: dict) -> None:
             st.caption(ui.plain(f"{whole}sha256 {adapter['sha256'][:12]}… · {folder}"))
         if folder.is_dir():
             st.download_button(
-                "Download", lambda: adapters.as_zip(folder), file_name=f"{folder.name}.zip",
+                "Download", lambda: export.folder_zip(folder), file_name=f"{folder.name}.zip",
                 mime="application/zip", on_click="ignore", type="tertiary",
                 icon=":material/download:", key=f"adapter_zip_{adapter['id']}",
             )  # fmt: skip
@@ -365,11 +371,8 @@ def after_step(of: views.Tuning, arm: Arm, seed: int) -> None:
         )
         return
     survey = store.survey(of.settings.survey, of.settings.survey_version)
-    held = views.held_out_items(of, survey)
-    asked = set(found.after[methods[0]].settings["items"])
-    parts = {"all": "All questions"}
-    if held and asked & set(held):
-        parts |= {"held_out": "Kept out of it", "taught": "The others"}
+    parts = experiments.parts_of(of.settings, survey)
+    parts.pop("held_out_countries", None)
     with st.container(horizontal=True, horizontal_alignment="distribute"):
         method = st.segmented_control(
             "Asked", methods, format_func=lambda m: METHODS[m].name, default=methods[0],
@@ -381,10 +384,10 @@ def after_step(of: views.Tuning, arm: Arm, seed: int) -> None:
             help="Kept out: questions that had no part in the tuning.",
         )  # fmt: skip
         measure = ui.pick_measure("tune")
-    items = experiments.items_of(part, of.settings, survey) if part != "all" else None
     before, after = found.before[method], found.after[method]
-    table, mean = scores.change(store, before, after, measure, items=items)
-    finding = experiments.change_words(table, mean, of, arm)
+    only = experiments.items_of(part, of.settings, survey)
+    table, mean = scores.change(store, before, after, measure, only=only)
+    finding = experiments.change_words(table, mean, arm)
     st.markdown(f"**{ui.plain(finding.headline)}**")
     st.markdown(ui.plain(finding.paragraph), width=ui.READING)
     ui.teaching_note(before, after)
@@ -414,12 +417,35 @@ def cost_step(of: views.Tuning, arm: Arm, seed: int) -> None:
             "texts, factual questions, open questions, refusals."
         )
         return
-    verdict = experiments.ability_verdict(record)
-    st.markdown(f"**{ui.plain(verdict.headline)}**")
-    st.markdown(ui.plain(verdict.paragraph), width=ui.READING)
-    table = experiments.ability_table(record)
-    st.dataframe(table, hide_index=True)
+    st.markdown(f"**{ui.plain(record['sentence'])}**", width=ui.READING)
+    table = ability_table(record)
+    st.dataframe(table, hide_index=True, width="stretch", height="content")
+    for note in record["notes"]:
+        st.caption(ui.plain(note))
+    st.caption(
+        "Base and tuned model get the same prompts. No worse: the 95 % interval of the difference "
+        f"ends within {words.count(round(record['margin']), 'point')} below zero."
+    )
     download(table, f"pluriscope-{of.id}-abilities.csv")
+
+
+def ability_table(record: dict) -> pd.DataFrame:
+    """A record of what tuning cost as a table, points of 100."""
+    rows = [
+        {
+            "Test": test.title,
+            "Before": test.base,
+            "After": test.tuned,
+            "Difference": test.difference,
+            "From": test.low,
+            "To": test.high,
+            "In words": test.words,
+            "What it is": test.about,
+            "Prompts": test.n,
+        }
+        for test in verdicts.outcomes(record)
+    ]
+    return pd.DataFrame(rows).round(1)
 
 
 def download(table, file_name: str) -> None:
@@ -483,7 +509,3 @@ def take_back(tuning_id: str) -> None:
     except PluriscopeError as error:
         st.error(ui.plain(str(error)))
     st.session_state.pop("tuning_deleted", None)
-
-
-def size_words(size: int) -> str:
-    return catalogue.words(size)

@@ -367,6 +367,7 @@ def plan_tuning(
     held_out_cultures: Sequence[str] = (),
     evaluate: str = "all",
     abilities: bool = True,
+    equal_budgets: bool = False,
     prompt_set: str = "pluriscope",
     survey_id: str = BUNDLED_SURVEY,
     name: str = "",
@@ -411,6 +412,7 @@ def plan_tuning(
         held_out_cultures=held,
         evaluate=evaluate,
         abilities=abilities,
+        equal_budgets=equal_budgets,
     )
     if not 1 <= settings.per_topic <= 5000:
         raise PluriscopeError("Have between 1 and 5,000 questions written on each topic.")

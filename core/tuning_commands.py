@@ -9,10 +9,12 @@ from dataclasses import replace
 
 from tqdm import tqdm
 
+from core import experiments
 from core import runs as planning
 from core.catalogue import ModelSpec
 from core.errors import PluriscopeError
 from core.jobs import Jobs, Live
+from core.metrics import HEADLINE, METRICS
 from core.settings import ARMS, MODES, Lora
 
 Verb = Callable[..., argparse.ArgumentParser]
@@ -39,7 +41,17 @@ def add_verbs(verb: Verb) -> None:
         help=f"joined by commas, each with :0.3 for a share of its examples; of {', '.join(ARMS)}",
     )
     experiment.add_argument("--seeds", default="1,2,3,4,5", help="joined by commas")
+    experiment.add_argument(
+        "--own-budgets", action="store_true",
+        help="let every arm use all its examples, instead of as many as the smallest has",
+    )  # fmt: skip
     verb("tunings", _tunings, "list tunings and experiments")
+
+    arms = verb("arms", _arms, "how the arms of a tuning compare with the model before it")
+    arms.add_argument("tuning", help="a tuning's id, as python -m core tunings lists")
+    arms.add_argument("--metric", default=HEADLINE, choices=METRICS)
+    arms.add_argument("--part", default="held_out", choices=experiments.PARTS)
+    arms.add_argument("--method", default="country", choices=("plain", "country"))
 
 
 def _what(verb: argparse.ArgumentParser) -> None:
@@ -116,6 +128,7 @@ def _tune(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
             held_out_cultures=_split(a.held_out_countries),
             evaluate=a.evaluate,
             abilities=not a.no_abilities,
+            equal_budgets=several and not a.own_budgets,
             prompt_set=a.prompts,
             name=a.name,
         )
@@ -205,3 +218,11 @@ def _tunings(jobs: Jobs, _: argparse.Namespace) -> tuple[list, str]:
         )
     lines = [f"{one['id']}  {one['state']:<11} {one['name']}" for one in found]
     return found, "\n".join(lines) or "No tunings yet. Start one with: python -m core tune"
+
+
+def _arms(jobs: Jobs, a: argparse.Namespace) -> tuple[list, str]:
+    table = experiments.arms_table(
+        jobs.store, a.tuning, metric=a.metric, part=a.part, method=a.method
+    )
+    records = experiments.as_records(table)
+    return records, table.to_string(index=False)

@@ -302,13 +302,6 @@ def before_after(store: Store, of: Tuning, arm: Arm, seed: int) -> BeforeAfter:
     return BeforeAfter(by_method(BASE), by_method(arm.name))
 
 
-def held_out_items(of: Tuning, survey: Survey) -> tuple[str, ...]:
-    """Survey items that had no part in the tuning because they were kept from it."""
-    topics = set(of.settings.held_out_topics)
-    held = set(of.settings.held_out_items)
-    return tuple(i.id for i in survey.items if i.id in held or i.topic in topics)
-
-
 def settings_words(of: Tuning) -> str:
     """One line under a tuning's name: countries, questions, arms and seeds."""
     s = of.settings

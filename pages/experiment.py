@@ -1,0 +1,210 @@
+"""Ways of tuning and their controls, run on the same questions and compared with the model before.
+
+The address names the experiment (?tuning=), the part of the survey, the way of asking and the
+measure. Started from here or from the command line; the work belongs to the queue.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+import ui
+import ui_tuning
+from core import experiments, runs, tuning_figures, words
+from core import tuning_views as views
+from core.errors import PluriscopeError
+from core.jobs import UNFINISHED
+from core.metrics import METRICS
+from core.prompts import METHODS
+from core.settings import ARMS
+
+SETS = {
+    "Does selection matter?": ("culturespa", "random", "same", "shuffled"),
+    "Does the better prompt carry over?": (
+        "soft_all",
+        "cct_soft_all",
+        "cct_balanced",
+        "world_mean",
+    ),
+    "Is the machinery right?": ("people", "people_shuffled"),
+    "How much is enough?": tuple(f"cct_soft_all:{share:g}" for share in (0.1, 0.3, 0.5))
+    + ("cct_soft_all",),
+    "My own choice": (),
+}
+SAID = {
+    "Does selection matter?": "The study’s recipe beside pairs taken by chance, pairs that agree, "
+    "and another country’s answers.",
+    "Does the better prompt carry over?": "Whole distributions from the country prompt and from "
+    "cross-culture thinking, and every country taught the mean of all.",
+    "Is the machinery right?": "People’s own shares, which must help on the questions taught, and "
+    "another country’s shares, which must not.",
+    "How much is enough?": "One way of tuning on a tenth, a third, half and all of its examples.",
+    "My own choice": "Any arms together.",
+}
+queue, store = ui.jobs(), ui.store()
+
+
+def form() -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        st.subheader("Compare", anchor=False, width="content")
+        arms_blank = ui.blank("exp_arms", next(iter(SETS)))
+        st.subheader("on", anchor=False, width="content")
+        model_blank = ui.blank("exp_model", "the built-in model")
+        more_blank = st.popover("Exactly how", key="exp_more", type="tertiary")
+    with arms_blank:
+        chosen = st.radio("Question", list(SETS), captions=list(SAID.values()), key="exp_set",
+                          bind="query-params")  # fmt: skip
+        arms = SETS[chosen]
+        if not arms:
+            arms = st.multiselect(
+                "Arms", ARMS, format_func=lambda name: ARMS[name].title, key="exp_own",
+                default=["culturespa", "cct_soft_all"],
+            )  # fmt: skip
+    with model_blank:
+        model = ui.model_picker()
+    with more_blank:
+        left, right = st.columns(2)
+        seeds = int(left.number_input("Seeds", 1, 20, 3, key="exp_seeds",
+                                      help="The whole is done once for each seed."))  # fmt: skip
+        per_topic = int(right.number_input("Questions on each topic", 1, 5000, 20, key="exp_per"))
+        equal = st.toggle(
+            "The same number of examples for every arm", value=True, key="exp_equal",
+            help="As many as the arm with the fewest has.",
+        )  # fmt: skip
+        lora = ui_tuning.pick_training(is_builtin=ui.picked_model().source == "builtin")
+    count = words.count(len(arms), "arm")
+    ui.fill(exp_arms=f"{chosen} ({count})", exp_model=ui.model_words(ui.picked_model()))
+    plan = estimate = None
+    try:
+        if model:
+            quantity = chosen == "How much is enough?"
+            plan = runs.plan_tuning(
+                store, model, arms=arms, seeds=range(1, seeds + 1), per_topic=per_topic, lora=lora,
+                equal_budgets=equal and not quantity, abilities=False,
+            )  # fmt: skip
+            estimate = runs.estimate_tuning(store, plan)
+        else:
+            st.caption(f":material/info: {ui.plain(ui.picker_problem())}")
+    except PluriscopeError as error:
+        st.caption(f":material/info: {ui.plain(str(error))}")
+    if estimate:
+        st.caption(ui.plain(ui_tuning.cost(plan, estimate)))
+    if st.button(ui_tuning.price("Start the experiment", estimate), type="primary",
+                 key="exp_start", disabled=estimate is None or not estimate.fit.fits):  # fmt: skip
+        job = store.job(runs.start_tuning(queue, plan))
+        st.query_params["tuning"] = job["settings"]["tuning"]
+        st.rerun()
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def arms_table(tuning_id: str, metric: str, part: str, method: str, done: int) -> pd.DataFrame:
+    """Kept for exactly the arms that are done."""
+    return experiments.arms_table(store, tuning_id, metric, part, method)
+
+
+def results(of: views.Tuning) -> None:
+    survey = store.survey(of.settings.survey, of.settings.survey_version)
+    parts = experiments.parts_of(of.settings, survey)
+    with st.container(horizontal=True, horizontal_alignment="distribute"):
+        part = ui.linked(
+            "Questions", parts, name="part", page="experiment",
+            default="held_out" if "held_out" in parts else "all", widget=st.segmented_control,
+            label_visibility="collapsed",
+        )  # fmt: skip
+        method = ui.linked(
+            "Asked", {m: METHODS[m].name for m in ("country", "plain")}, name="method",
+            page="experiment", default="country", widget=st.segmented_control,
+            label_visibility="collapsed",
+        )  # fmt: skip
+        measure = ui.pick_measure("experiment")
+    done = sum(arm["state"] in ("done", "failed") for arm in of.arms)
+    with st.spinner("Comparing the arms …"):
+        table = arms_table(of.id, measure, part, method, done)
+    if table.empty:
+        st.caption("The model before tuning is asked first. The arms appear here one by one.")
+        return
+    said = experiments.finding(table, part)
+    st.markdown(f"**{ui.plain(said.headline)}**")
+    st.markdown(ui.plain(said.paragraph), width=ui.READING)
+    base = table[table["arm"].eq(experiments.BASE)].iloc[0]
+    st.caption(
+        ui.plain(
+            f"Before tuning: {words.number(base['score'])} of 100 ({METRICS[measure].label}). "
+            "Each arm’s change has a 95 % interval over questions and seeds; pale means too small "
+            "to call."
+        )
+    )
+    others = table[~table["arm"].eq(experiments.BASE)]
+    if others["change"].notna().any():
+        look = {"label": METRICS[measure].label, "dark": ui.is_dark(), "narrow": ui.is_narrow()}
+        ui.figure(tuning_figures.arm_dots(others, **look), "exp_dots")
+        if method == "country":
+            st.subheader("Closeness and diversity", anchor=False)
+            st.markdown(
+                "Tuning can bring every country closer by making them all alike. People stand at "
+                "the right: arms that move left flatten countries.",
+                width=ui.READING,
+            )
+            people = experiments.standing(store, of.id, table, measure, part)
+            ui.figure(
+                tuning_figures.arms_diversity(table, people["ceiling"], **look), "exp_diversity"
+            )
+    curves(of, table)
+    failed = table[table["state"].eq("failed")]
+    for row in failed.itertuples():
+        st.markdown(f":material/error: :red[{ui.plain(row.title)}: {ui.plain(row.verdict)}]")
+    ui_tuning.download(table, f"pluriscope-{of.id}-arms.csv")
+
+
+def curves(of: views.Tuning, table: pd.DataFrame) -> None:
+    """How the change grows with the examples, where an arm was run at several shares."""
+    for name in dict.fromkeys(arm.name.partition(":")[0] for arm in of.settings.arms):
+        curve = experiments.quantity_curve(table, name)
+        if len(curve) > 1:
+            st.subheader("How much is enough?", anchor=False)
+            ui.figure(tuning_figures.quantity(curve, dark=ui.is_dark()), f"exp_curve_{name}")
+
+
+def under_way(tuning_id: str, was: tuple) -> None:
+    of = views.tuning(store, tuning_id)
+    done = sum(arm["state"] in ("done", "failed") for arm in of.arms)
+    if (of.state, done) != was:
+        st.rerun()
+    if of.state in UNFINISHED:
+        ui_tuning.at_work(of.job)
+
+
+st.title("Is the gain real?")
+st.markdown(
+    "An experiment tunes the same model in several ways on the same questions, with controls that "
+    "ought not to help, and sets each beside the model before tuning.",
+    width=ui.READING,
+)
+form()
+tuning_id = st.query_params.get("tuning")
+known = [one for one in views.tunings(store) if one.is_experiment]
+if not tuning_id and known:
+    tuning_id = known[0].id
+if tuning_id:
+    try:
+        of = views.tuning(store, tuning_id)
+        with st.container(border=True, gap="medium"):
+            ui_tuning.head(of)
+            done = sum(arm["state"] in ("done", "failed") for arm in of.arms)
+            live = of.state in UNFINISHED
+            st.fragment(under_way, run_every=2.0 if live else None)(of.id, (of.state, done))
+            if of.job and not live:
+                ui_tuning.ended(of)
+            results(of)
+            st.page_link("pages/tune.py", label="Questions, pairs and training of every arm",
+                         icon=":material/tune:", query_params={"tuning": of.id})  # fmt: skip
+    except PluriscopeError as error:
+        st.caption(f":material/link_off: {ui.plain(str(error))}")
+others = [one for one in known if one.id != tuning_id]
+if others:
+    st.subheader("Earlier experiments", anchor=False)
+    for one in others[:20]:
+        st.page_link(
+            "pages/experiment.py", label=ui.plain(one.name), query_params={"tuning": one.id}
+        )
