@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 import ui
-from core import export, experiments, figures, runs, scores, tuning_figures, verdicts, words
+from core import experiments, export, figures, runs, scores, tuning_figures, verdicts, words
 from core import tuning_views as views
 from core.errors import PluriscopeError
 from core.export import csv_bytes

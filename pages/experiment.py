@@ -28,8 +28,10 @@ SETS = {
         "world_mean",
     ),
     "Is the machinery right?": ("people", "people_shuffled"),
-    "How much is enough?": tuple(f"cct_soft_all:{share:g}" for share in (0.1, 0.3, 0.5))
-    + ("cct_soft_all",),
+    "How much is enough?": (
+        *(f"cct_soft_all:{share:g}" for share in (0.1, 0.3, 0.5)),
+        "cct_soft_all",
+    ),
     "My own choice": (),
 }
 SAID = {

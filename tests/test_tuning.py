@@ -1,18 +1,11 @@
-import json
-import math
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tiny
 import torch
 from peft import LoraConfig, get_peft_model
 
-from core import tuning
-from core.errors import ModelError, PluriscopeError
 from core.models import chat, encode
 from core.prompts import load_prompt_set, option_orders, render
-from core.settings import Lora
 from core.survey import load_bundled
 from core.tuning import Engine, backward, lessons
 
