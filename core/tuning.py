@@ -32,7 +32,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 
 from core import catalogue
-from core.catalogue import ModelSpec
+from core.catalogue import ModelSpec, TrainingRoom
 from core.errors import ModelError, PluriscopeError
 from core.models import Loaded, Phase, load, memory_in_words
 from core.scoring import (
@@ -41,6 +41,7 @@ from core.scoring import (
     Query,
     Reply,
     Request,
+    Row,
     log_probabilities,
     padded_forward,
     padded_rows,
@@ -199,29 +200,37 @@ def _soft(example: dict, prompt: np.ndarray, reply: Reply) -> Lesson:
 
 
 class Engine(NamedTuple):
-    """How a batch is computed. budget: most tokens computed at once. shared: along a tree, each
-    distinct beginning once; else whole prompts, padded."""
+    """How a batch is computed. room: most tokens at once, and whether layers are computed again.
+    shared: along a tree, each distinct beginning once; else whole prompts, padded."""
 
     loaded: Loaded
-    budget: int
+    room: TrainingRoom
     shared: bool
 
 
-def backward(engine: Engine, batch: Sequence[Lesson]) -> float:
-    """Add the gradients of a batch's loss to the weights that are trained; give the loss.
+class Learned(NamedTuple):
+    """loss: of the batch. computed: tokens that went through the model for it."""
+
+    loss: float
+    computed: int
+
+
+def backward(engine: Engine, batch: Sequence[Lesson]) -> Learned:
+    """Add the gradients of a batch's loss to the weights that are trained.
 
     The loss is sum(weight * loss) / sum(weight * count) over the whole batch, however it is cut
     into pieces that fit.
     """
     whole = sum(lesson.weight * lesson.count for lesson in batch)
-    loss = 0.0
-    for computed in (_packs if engine.shared else _rows)(engine, batch):
-        with computed as (logits, wanted):
+    loss, computed = 0.0, 0
+    for tokens, forward in (_packs if engine.shared else _rows)(engine, batch):
+        with forward as (logits, wanted):
             part = _loss(logits, wanted, batch, whole)
             part.backward()
         loss += float(part.detach())
+        computed += tokens
         del part, logits
-    return loss
+    return Learned(loss, computed)
 
 
 Wanted = list[tuple[int, Query]]  # a row of logits, and what is to be read off it
@@ -289,15 +298,18 @@ def _queries(lesson: Lesson, index: int) -> list[Query]:
     )
 
 
-def _packs(engine: Engine, batch: Sequence[Lesson]) -> Iterator[Any]:
-    """A batch in packs of at most `budget` distinct tokens; what begins alike lies together."""
+def _packs(engine: Engine, batch: Sequence[Lesson]) -> Iterator[tuple[int, Any]]:
+    """A batch in packs of at most `room.tokens` distinct tokens; what begins alike lies together.
+
+    Yields tokens and a context within which they are computed.
+    """
     block = CUDA_BLOCK if engine.loaded.device.type == "cuda" else BLOCK
     empty = np.empty(0, dtype=TOKEN)
     pack, wants, last = Pack(block), [], empty
     for index in sorted(range(len(batch)), key=lambda i: batch[i].prompt.tobytes()):
         queries = _queries(batch[index], index)
-        if pack.size and pack.size + _growth(last, queries) > engine.budget:
-            yield _computed_pack(engine.loaded, pack, wants)
+        if pack.size and pack.size + _growth(last, queries) > engine.room.tokens:
+            yield pack.size, _computed_pack(engine.loaded, pack, wants)
             pack, wants, last = Pack(block), [], empty
         for query in queries:
             ids = np.frombuffer(query.key, dtype=TOKEN)
@@ -305,7 +317,7 @@ def _packs(engine: Engine, batch: Sequence[Lesson]) -> Iterator[Any]:
             pack.add(ids[pack.depth :])
             wants.append((pack.last, query))
             last = ids
-    yield _computed_pack(engine.loaded, pack, wants)
+    yield pack.size, _computed_pack(engine.loaded, pack, wants)
 
 
 def _growth(last: np.ndarray, queries: Sequence[Query]) -> int:
@@ -335,26 +347,25 @@ def _computed_pack(
         yield out.logits[0], [(row[place], query) for place, query in wants]
 
 
-def _rows(engine: Engine, batch: Sequence[Lesson]) -> Iterator[Any]:
-    """A batch in groups of like length, right-padded to at most `budget` tokens."""
+def _rows(engine: Engine, batch: Sequence[Lesson]) -> Iterator[tuple[int, Any]]:
+    """A batch in groups of like length, right-padded to at most `room.tokens`."""
     order = sorted(range(len(batch)), key=lambda i: batch[i].tokens)
     start = 0
     while start < len(order):
         end = start + 1
-        while end < len(order) and (end - start + 1) * batch[order[end]].tokens <= engine.budget:
+        while (
+            end < len(order) and (end - start + 1) * batch[order[end]].tokens <= engine.room.tokens
+        ):
             end += 1
-        yield _computed_rows(
-            engine.loaded, [q for i in order[start:end] for q in _queries(batch[i], i)]
-        )
+        rows = padded_rows([q for i in order[start:end] for q in _queries(batch[i], i)])
+        yield len(rows) * len(rows[-1].ids), _computed_rows(engine.loaded, rows)
         start = end
 
 
 @contextmanager
-def _computed_rows(
-    loaded: Loaded, queries: Sequence[Query]
-) -> Iterator[tuple[torch.Tensor, Wanted]]:
+def _computed_rows(loaded: Loaded, rows: Sequence[Row]) -> Iterator[tuple[torch.Tensor, Wanted]]:
     with _mixed(loaded):
-        logits, found = padded_forward(loaded.model, padded_rows(queries))
+        logits, found = padded_forward(loaded.model, rows)
     yield logits, list(enumerate(found))
 
 
@@ -425,7 +436,11 @@ def train(
 
 def load_base(spec: ModelSpec, lora: Lora, *, on_phase: Phase | None = None) -> Loaded:
     """The bare model an adapter is trained on, frozen; 4-bit, bf16 or fp32."""
-    loaded = load(lora.base(spec), on_phase=on_phase)
+    bare = lora.base(spec)
+    room = catalogue.fit_training(bare, rank=lora.rank, tokens=lora.micro_tokens)
+    if not room.fits:
+        raise ModelError(room.sentence)
+    loaded = load(bare, on_phase=on_phase)
     if loaded.model.dtype is torch.float16:
         raise ModelError(
             "This graphics card cannot compute in bf16, which tuning needs. Tune in 32-bit."
@@ -463,7 +478,7 @@ class _Training:
         self.fingerprint = _fingerprint(base, examples_path, lora, seed)
         self.step = 0
         self.losses: list[float] = []
-        self.seconds, self.tokens = 0.0, 0
+        self.seconds, self.tokens, self.computed = 0.0, 0, 0
 
     def go(self, on_step: Callable[[Step], None], stop: Callable[[], bool]) -> Trained:
         done = _finished(self.folder, self.fingerprint)
@@ -471,6 +486,8 @@ class _Training:
             return done
         with self._adapted():
             self._resume()
+            if self.engine.room.again:
+                self.base.model.gradient_checkpointing_enable({"use_reentrant": False})
             self.say("training")
             while self.step < self.steps and not stop():
                 on_step(self._take())
@@ -487,16 +504,7 @@ class _Training:
         model = self.base.model.train()
         shared = shares_beginnings(self.base)
         torch.manual_seed(self.seed)
-        self.model = get_peft_model(
-            model,
-            LoraConfig(
-                r=self.lora.rank,
-                lora_alpha=self.lora.alpha,
-                lora_dropout=self.lora.dropout,
-                target_modules="all-linear",
-                task_type="CAUSAL_LM",
-            ),
-        )
+        self.model = get_peft_model(model, lora_config(self.lora))
         config = self.model.peft_config["default"]
         config.base_model_name_or_path = _base_name(self.base)
         config.revision = self.base.revision
@@ -504,18 +512,24 @@ class _Training:
         self.optimizer = torch.optim.AdamW(
             self.trained.values(), lr=0.0, weight_decay=self.lora.weight_decay
         )
-        budget = self.lora.micro_tokens
-        if self.base.device.type == "cpu":
-            budget = min(budget, CPU_TOKENS)
-        self.engine = Engine(self.base, budget, shared)
+        self.engine = Engine(self.base, self._room(), shared)
         try:
             with disable_input_dtype_casting(self.model, model.dtype is torch.bfloat16):
                 yield
         finally:
             self.model.unload()
+            model.gradient_checkpointing_disable()
             model.eval()
             self.model = self.optimizer = None
             self.trained = {}
+
+    def _room(self) -> TrainingRoom:
+        most = self.lora.micro_tokens
+        if self.base.device.type == "cpu":
+            most = min(most, CPU_TOKENS)
+        config = self.base.model.config.to_dict()
+        _, free = catalogue.free_memory()
+        return catalogue.training_room(config, self.base.precision, most, free)
 
     def _take(self) -> Step:
         """One optimizer step."""
@@ -527,7 +541,7 @@ class _Training:
         batch = [
             self.lessons[i] for i in chosen(len(self.lessons), self.lora, self.seed, self.step)
         ]
-        loss = backward(self.engine, batch)
+        loss, computed = backward(self.engine, batch)
         norm = float(torch.nn.utils.clip_grad_norm_(self.trained.values(), self.lora.max_grad_norm))
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise ModelError(
@@ -542,6 +556,7 @@ class _Training:
         self.losses.append(loss)
         self.seconds += seconds
         self.tokens += tokens
+        self.computed += computed
         return Step(self.step, self.steps, loss, rate, tokens / seconds, self._memory(), norm)
 
     def _memory(self) -> int:
@@ -565,8 +580,9 @@ class _Training:
             "losses": self.losses,
             "seconds": self.seconds,
             "tokens": self.tokens,
+            "computed": self.computed,
             "micro_tokens": self.lora.micro_tokens,
-            "budget": self.engine.budget,
+            "room": self.engine.room,
         }
         shelf = self.folder / UNFINISHED
         name = f"step-{self.step:06}"
@@ -604,9 +620,10 @@ class _Training:
                     "exp_avg_sq": tensors[f"square.{name}"].to(weight.device),
                 }
         self.step, self.losses = place["step"], place["losses"]
-        self.seconds, self.tokens = place["seconds"], place["tokens"]
+        self.seconds = place["seconds"]
+        self.tokens, self.computed = place["tokens"], place["computed"]
         if place["micro_tokens"] == self.lora.micro_tokens:
-            self.engine = self.engine._replace(budget=place["budget"])
+            self.engine = self.engine._replace(room=TrainingRoom(*place["room"]))
 
     # -- the adapter -----------------------------------------------------------------------------
 
@@ -641,9 +658,11 @@ class _Training:
             "trainable_parameters": sum(p.numel() for p in self.trained.values()),
             "seconds": round(self.seconds, 2),
             "tokens": self.tokens,
+            "distinct_tokens": self.computed,
             "tokens_per_second": self.tokens / self.seconds if self.seconds else None,
             "shared_beginnings": self.engine.shared,
-            "tokens_at_once": self.engine.budget,
+            "tokens_at_once": self.engine.room.tokens,
+            "layers_computed_again": self.engine.room.again,
             "precision": self.base.precision,
             "device": str(self.base.device),
             "base": _base_name(self.base),
@@ -651,6 +670,17 @@ class _Training:
             "seed": self.seed,
             "lora": asdict(self.lora),
         }
+
+
+def lora_config(lora: Lora) -> LoraConfig:
+    """LoRA on every linear layer but the output head."""
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
 
 
 def _fingerprint(base: Loaded, examples_path: Path, lora: Lora, seed: int) -> str:
