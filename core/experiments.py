@@ -340,6 +340,25 @@ def change_words(table: pd.DataFrame, mean: metrics.Difference, arm: Arm) -> wor
     return words.Finding(headline, " ".join(text))
 
 
+def one_arm(
+    store: Store, tuning_id: str, arm: Arm, seed: int, metric: str, part: str, method: str
+) -> tuple[float, float, Change, str] | None:
+    """(score before, score after, change, diversity in words) of one seed; None where not asked."""
+    of = _compared(store, tuning_id)
+    before, after = (of.run(store, name, seed, method) for name in (BASE, arm.name))
+    if before is None or after is None:
+        return None
+    change = change_of(store, [(before, after)], metric, part, of.settings, of.survey)
+    scored = [_score(store, of, run, metric, part) for run in (before, after)]
+    spread = "–"
+    if method != "plain" and part != "held_out_countries":
+        items = items_of(part, of.settings, of.survey)
+        ratios = [diversity_of(store, run, items) for run in (before, after)]
+        if all(map(math.isfinite, ratios)):
+            spread = f"{ratios[0]:.2f} to {ratios[1]:.2f}"
+    return *scored, change, spread
+
+
 # -- curves ----------------------------------------------------------------------------------------
 
 

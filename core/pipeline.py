@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from core import culturespa
+from core import cards, culturespa
 from core.catalogue import ModelSpec, describe
 from core.culturespa import Question
 from core.culturespa.questions import USABLE
@@ -415,6 +415,10 @@ class _Tuning:
                 finished=_now(),
             )  # fmt: skip
         else:
+            self.store.set_arm(
+                self.id, arm.name, seed, state="running", runs=[run.id for run in runs]
+            )
+            cards.write_card(self.store, self.id, arm, seed, folder)
             self.store.set_arm(
                 self.id, arm.name, seed, state="done", runs=[run.id for run in runs],
                 finished=_now(),

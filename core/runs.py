@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from core.catalogue import BUILTIN, Fit, ModelSpec, describe, fit
+from core.catalogue import BUILTIN, Fit, ModelSpec, describe, fit, fit_training
 from core.demonstrations import NEAR_AND_FAR
 from core.errors import PluriscopeError
 from core.jobs import Jobs
@@ -459,7 +459,9 @@ def estimate_tuning(store: Store, plan: TuningPlan) -> TuningEstimate:
 
 
 def _training_fit(plan: TuningPlan) -> Fit:
-    return fit(plan.settings.lora.base(plan.settings.model))
+    lora = plan.settings.lora
+    spec = lora.base(plan.settings.model)
+    return fit_training(spec, rank=lora.rank, tokens=lora.micro_tokens)
 
 
 def ensure_demo(jobs: Jobs) -> str | None:
