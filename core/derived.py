@@ -157,23 +157,28 @@ def make(store: Store, asked: Sequence[Run], wishes: Iterable[Mapping]) -> list[
 # -- what goes together ----------------------------------------------------------------------------
 
 
-def _usable(run: Run) -> AskSettings:
-    """A run's settings; raises PluriscopeError where nothing can be derived from it."""
+def problem(run: Run) -> str:
+    """Why nothing can be derived from a run, in a sentence; "" where it can."""
     settings = AskSettings.from_json(run.settings)
     if run.state != "done":
-        raise PluriscopeError(f"The run {run.name!r} is not finished. Resume it first.")
+        return f"The run {run.name!r} is not finished. Resume it first."
     if settings.answering != "probabilities":
-        raise PluriscopeError(
+        return (
             f"The run {run.name!r} holds written answers. This needs probabilities: ask again "
             "with answers set to probabilities."
         )
     if settings.derived:
-        raise PluriscopeError(
-            f"The run {run.name!r} is itself made from others. Choose one that a model answered."
-        )
+        return f"The run {run.name!r} is itself made from others. Choose one that a model answered."
     if settings.own_item:
-        raise PluriscopeError("A question of your own has no battery and no people to learn from.")
-    return settings
+        return "A question of your own has no battery and no people to learn from."
+    return ""
+
+
+def _usable(run: Run) -> AskSettings:
+    """A run's settings; raises PluriscopeError where nothing can be derived from it."""
+    if sentence := problem(run):
+        raise PluriscopeError(sentence)
+    return AskSettings.from_json(run.settings)
 
 
 def _mismatch(aware: Run, plain: Run) -> str:
