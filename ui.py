@@ -530,6 +530,13 @@ ORDERS_SAID = {
 }
 
 
+MADE_SAID = {
+    "amplified": "the answers as people are amplified",
+    "calibrated": "the answers as people are calibrated",
+    "calibrated_plain": "the plain answers are calibrated",
+}
+
+
 def cost(plan: runs.Plan, estimate: runs.Estimate) -> str:
     """What a plan asks, how long it takes and how much memory it needs."""
     first = plan.settings[0]
@@ -549,7 +556,9 @@ def cost(plan: runs.Plan, estimate: runs.Estimate) -> str:
     else:
         long = f"How long it takes is {estimate.basis}"
     total = words.count(estimate.prompts, "prompt")
-    return f"{', '.join(parts)}: {total}. {long}. {estimate.fit.sentence}"
+    made = words.listed([MADE_SAID[wish["make"]] for wish in plan.derive])
+    after = f" Then {made} without asking again." if made else ""
+    return f"{', '.join(parts)}: {total}. {long}.{after} {estimate.fit.sentence}"
 
 
 # -- one job ---------------------------------------------------------------------------------------
@@ -663,8 +672,14 @@ def asking_words(asking: runs.Asking) -> str:
     return " · ".join(parts)
 
 
-def asking_row(asking: runs.Asking) -> None:
-    """One line of a history: what it is, Resume where that helps, its map, and more."""
+Also = Mapping[str, Callable[[runs.Asking], None]]
+
+
+def asking_row(asking: runs.Asking, also: Also | None = None) -> None:
+    """One line of a history: what it is, Resume where that helps, its map, and more.
+
+    also: what else its menu offers, once it has ended: label -> what to do with it.
+    """
     job = asking.job
     with st.container(horizontal=True, vertical_alignment="center"):
         with st.container(gap=None):
@@ -678,19 +693,19 @@ def asking_row(asking: runs.Asking) -> None:
             st.page_link("pages/ask.py", label="Open", query_params={"ask": asking.group})
         elif asking.answered:
             st.page_link("pages/map.py", label="Map", query_params={"run": asking.group})
-        _asking_menu(asking)
+        _asking_menu(asking, also or {})
     if job:
         job_trouble(job, key=f"trouble_{job['id']}")
 
 
-def _asking_menu(asking: runs.Asking) -> None:
-    """Export, rename, ask again, delete."""
+def _asking_menu(asking: runs.Asking, also: Also) -> None:
+    """Export, rename, ask again, delete, and `also`."""
     under_way = asking.state in UNFINISHED
     chosen = st.menu_button(
         "More",
         ("Export", "Rename", "Ask again")
         if under_way
-        else ("Export", "Rename", "Ask again", "Delete"),
+        else ("Export", *also, "Rename", "Ask again", "Delete"),
         type="tertiary",
         key=f"menu_{asking.group}",
     )
@@ -698,6 +713,8 @@ def _asking_menu(asking: runs.Asking) -> None:
         _export(asking)
     elif chosen == "Rename":
         _rename(asking)
+    elif chosen in also:
+        also[chosen](asking)
     elif chosen == "Ask again":
         if again(asking.runs[0]):
             st.rerun()

@@ -1,4 +1,5 @@
-"""Choosing how a model is asked, for the pages that ask: ways of asking and their examples."""
+"""Choosing how a model is asked, for the pages that ask: ways of asking, their examples, and what
+is made of answers afterwards."""
 
 from __future__ import annotations
 
@@ -6,9 +7,12 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from core import words
+import ui
+from core import derived, runs, words
+from core.errors import PluriscopeError
 from core.prompts import METHODS
 from core.settings import AskSettings
+from core.store import Run
 
 
 class Way(NamedTuple):
@@ -45,6 +49,12 @@ WAYS: dict[str, Way] = {
         "as people who compare countries, with examples",
         "Countries near and far are named, and answers of the country’s people are shown.",
     ),
+    "amplified": Way(
+        "Amplified",
+        "as people, amplified",
+        "Made from the plain answers and those as people, without asking again: where naming the "
+        "country moved an answer, it goes on in that direction.",
+    ),
 }
 USUAL = ("plain", "country")
 
@@ -64,6 +74,19 @@ _USUAL_EXAMPLES = {
 }  # what a command does when nothing is said
 
 
+CALIBRATED = (
+    "Made from the answers, without asking again: as sure, or unsure, of its answers as people’s "
+    "answers to other questions bear out. One number for questions with the same number of "
+    "options; no option overtakes another (temperature scaling)."
+)
+STRENGTHS = {
+    "auto": "Chosen on other questions",
+    "0.5": "Half as much again",
+    "1": "As much again",
+    "2": "Twice as much again",
+}
+
+
 def shows_examples(method: str) -> bool:
     return method.endswith("examples")
 
@@ -71,8 +94,11 @@ def shows_examples(method: str) -> bool:
 # -- ways of asking --------------------------------------------------------------------------------
 
 
-def pick_ways(page: str) -> tuple[list[str], str]:
-    """Several ways of asking, and the words for them in a sentence."""
+def pick_ways(page: str) -> tuple[list[str], dict, str]:
+    """Several ways of asking, their settings, and the words for them in a sentence.
+
+    The settings are those of runs.plan_survey that the ways chosen have: examples, alpha.
+    """
     chosen = st.pills(
         "How the model is asked",
         [way.label for way in WAYS.values()],
@@ -83,16 +109,47 @@ def pick_ways(page: str) -> tuple[list[str], str]:
         help="  \n".join(f"**{way.label}**: {way.what}" for way in WAYS.values()),
     )
     methods = [method for method, way in WAYS.items() if way.label in chosen]
+    settings = pick_examples(page) if any(map(shows_examples, methods)) else {}
+    if "amplified" in methods:
+        settings["alpha"] = pick_strength(page)
+    said = words.listed([WAYS[method].said for method in methods]) or "in no way yet, people"
     if methods == ["plain"]:
-        return methods, "plainly, beside people"
-    return methods, words.listed([WAYS[method].said for method in methods]) or (
-        "in no way yet, people"
+        said = "plainly, beside people"
+    if st.toggle("Calibrated as well", key="calibrated", bind="query-params", help=CALIBRATED):
+        named = any(METHODS[method].needs_culture for method in methods)
+        methods += [
+            *(["calibrated_plain"] if "plain" in methods else []),
+            *(["calibrated"] if named else []),
+        ]
+    return methods, settings, said
+
+
+def pick_strength(page: str) -> float | None:
+    """How far to amplify; None to have it chosen."""
+    st.session_state.setdefault(f"{page}_strength", "auto")
+    chosen = st.segmented_control(
+        "How far to amplify",
+        list(STRENGTHS),
+        format_func=STRENGTHS.get,
+        required=True,
+        key=f"{page}_strength",
+        persist_state="session",
+        help=(
+            "As much again: the step from the plain answer to the answer as a person from the "
+            "country is taken a second time (α = 1). Chosen: the strength that brings answers to "
+            "the questions of other batteries closest to people’s, which uses those answers."
+        ),
     )
+    return None if chosen in (None, "auto") else float(chosen)
 
 
 def pick_way(page: str) -> str:
     """One way of asking for the sides that are countries."""
-    names = {METHODS[method].name: method for method in WAYS if METHODS[method].needs_culture}
+    names = {
+        METHODS[method].name: method
+        for method in WAYS
+        if METHODS[method].needs_culture and not METHODS[method].derived
+    }
     chosen = st.radio(
         "The model answers",
         list(names),
@@ -166,3 +223,63 @@ def set_examples(page: str, settings: AskSettings) -> None:
     """Set pick_examples to what was asked with, before it is drawn."""
     for name in EXAMPLES:
         st.session_state[f"{page}_{name}"] = getattr(settings, name)
+
+
+# -- what is made of answers afterwards ------------------------------------------------------------
+
+
+@st.dialog("Make another run from these answers")
+def derive(asking: runs.Asking) -> None:
+    """Amplify or calibrate a finished run; the model is not asked again."""
+    asked = {run.id: run for run in asking.runs if derived.problem(run) == ""}
+    if not asked:
+        st.write(ui.plain(derived.problem(asking.runs[0])))
+        return
+    ways = {"amplified": "Amplify", "calibrated": "Calibrate"}
+    kind = st.radio(
+        "What to make",
+        list(ways),
+        format_func=ways.get,
+        captions=[WAYS["amplified"].what, CALIBRATED],
+        label_visibility="collapsed",
+    )
+    fitting = [run for run in asked.values() if kind != "amplified" or _of_people(run)]
+    if not fitting:
+        st.write("Nothing here was asked as people of countries, so there is nothing to amplify.")
+        return
+    run = fitting[0]
+    if len(fitting) > 1:
+        names = {one.id: METHODS[one.method].name for one in fitting}
+        run = asked[st.radio("Of which answers", names, format_func=names.get)]
+    alpha = pick_strength("derive") if kind == "amplified" else None
+    missing = kind == "amplified" and derived.plain_of(ui.store(), run) is None
+    if missing:
+        st.caption("Amplifying compares with the same questions asked plainly, which nobody did.")
+    if not st.button("Ask plainly first" if missing else "Make it", type="primary", key="derive"):
+        return
+    if missing:
+        runs.start(ui.jobs(), runs.plan_plain(ui.store(), run))
+        st.rerun()
+    try:
+        made = _make(kind, run, alpha)
+    except PluriscopeError as error:
+        st.error(ui.plain(str(error)))
+        return
+    st.write(f"Made: {ui.plain(METHODS[made.method].name)}.")
+    ui.evidence_note(made)
+    st.page_link("pages/map.py", label="Map", query_params={"run": made.group, "show": made.method})
+
+
+def _of_people(run: Run) -> bool:
+    return METHODS[run.method].needs_culture
+
+
+def _make(kind: str, run: Run, alpha: float | None) -> Run:
+    with st.spinner("Working it out …"):
+        if kind == "amplified":
+            return derived.amplify(ui.store(), run, alpha=alpha)
+        return derived.calibrate(ui.store(), run)
+
+
+# For the menu of an asking.
+MORE = {"Amplify or calibrate": derive}

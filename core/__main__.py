@@ -1,4 +1,4 @@
-"""The same verbs without a browser: python -m core ask, runs, score, references, export, import.
+"""The same verbs without a browser: python -m core ask, derive, runs, score, references, export, …
 
 With --json the last line on standard output is one JSON record; everything else goes to standard
 error.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from core import comparing, scores, tuning_commands
+from core import comparing, derived, scores, tuning_commands
 from core import runs as planning
 from core.catalogue import ModelSpec
 from core.demonstrations import CHOICES, EVIDENCE
@@ -24,7 +24,7 @@ from core.importers import IMPORTERS, import_into, importer
 from core.jobs import Jobs
 from core.metrics import METRICS
 from core.settings import AskSettings, home
-from core.store import Store
+from core.store import Run, Store
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         description="Ask a model survey questions as people of different countries, and score it.",
     )
     verbs = top.add_subparsers(
-        required=True, metavar="ask|runs|score|signal|references|export|import"
+        required=True, metavar="ask|derive|runs|score|signal|references|export|import"
     )
 
     ask = _verb(verbs, "ask", _ask, "ask a model the items of a survey")
@@ -87,10 +87,23 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="show no example from the battery of the question asked",
     )
+    ask.add_argument("--alpha", default="auto", help="strength of the method amplified, or auto")
     ask.add_argument("--prompts", default="pluriscope", help="prompt set: a name or a file")
     ask.add_argument("--survey", default="wvs7", help="id of a survey in the store")
     ask.add_argument("--name", default="", help="what to call the run")
     ask.add_argument("--resume", metavar="JOB", help="go on with a stopped job instead")
+
+    make = _verb(verbs, "derive", _derive, "make a run from the answers of others")
+    make.add_argument("kind", choices=("amplified", "calibrated"))
+    make.add_argument(
+        "--run", dest="run_id", required=True, metavar="ID",
+        help="for amplified: a run asked as people of countries",
+    )  # fmt: skip
+    make.add_argument(
+        "--plain", metavar="ID",
+        help="for amplified: the same asked plainly; found, or asked for, where not given",
+    )  # fmt: skip
+    make.add_argument("--alpha", default="auto", help="for amplified: the strength, or auto")
 
     _verb(verbs, "runs", _runs, "list the runs in the store")
 
@@ -167,22 +180,67 @@ def _ask(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
             prompt_set=a.prompts,
             survey_id=a.survey,
             name=a.name,
+            alpha=_alpha(a.alpha),
         )
         job_id = planning.start(jobs, plan, first=True)
     job = _watch(jobs, job_id)
     if job["state"] == "failed":
         raise PluriscopeError(job["error"])
-    store = jobs.store
-    made = [store.run(run_id) for run_id in job["runs"]]
+    made = planning.made_by(jobs.store, job)
     result = {
         "job": job_id,
         "state": job["state"],
-        "runs": [
-            {"id": run.id, "method": run.method, "answers": store.cells_answered(run.no)}
-            for run in made
-        ],
+        "runs": [_made(jobs.store, run) for run in made],
     }
-    return result, "\n".join(f"{run.id}  {run.name}: {run.state}" for run in made)
+    lines = [f"{run.id}  {run.name}: {run.state}" for run in made]
+    return result, "\n".join([*lines, *([job["error"]] if job["error"] else [])])
+
+
+def _made(store: Store, run: Run) -> dict:
+    return {
+        "id": run.id,
+        "method": run.method,
+        "answers": store.cells_answered(run.no),
+        "uses_human_answers": AskSettings.from_json(run.settings).human_answers,
+    }
+
+
+def _alpha(text: str) -> float | None:
+    if text == "auto":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise PluriscopeError(f"--alpha takes a number or auto, not {text!r}.") from None
+
+
+def _derive(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
+    store, alpha = jobs.store, _alpha(a.alpha)
+    run = store.run(a.run_id)
+    if a.kind == "calibrated":
+        if a.plain or alpha is not None:
+            raise PluriscopeError("--plain and --alpha are for amplified.")
+        made = derived.calibrate(store, run)
+    else:
+        plain = store.run(a.plain) if a.plain else derived.plain_of(store, run)
+        if plain is None:
+            plain = _ask_plainly(jobs, run)
+        made = derived.amplify(store, run, plain, alpha)
+    record = made.settings["derived"]
+    result = {
+        "run": made.id,
+        **_made(store, made),
+        **{key: record[key] for key in ("sources", "alphas", "temperatures") if key in record},
+    }
+    return result, f"{made.id}  {made.name}: {made.answered:,} answers"
+
+
+def _ask_plainly(jobs: Jobs, run: Run) -> Run:
+    """Have asked what amplifying a run needs and nobody asked yet."""
+    job = _watch(jobs, planning.start(jobs, planning.plan_plain(jobs.store, run), first=True))
+    if job["state"] != "done":
+        raise PluriscopeError(job["error"] or "The plain run was stopped; resume it first.")
+    return jobs.store.run(job["runs"][0])
 
 
 def _watch(jobs: Jobs, job_id: str) -> dict:

@@ -66,6 +66,7 @@ def provenance(store: Store, run: Run) -> list[Fact]:
         Fact("Seed", str(settings.seed)),
         Fact("Questions", _items_words(settings, survey)),
     ]
+    lines += _derived_lines(store, settings)
     lines.append(Fact("Countries", _country_words(settings, survey)))
     if not settings.own_item:
         lines.append(Fact("People", _people_words(settings, survey), "respondents"))
@@ -128,6 +129,33 @@ def _answering_words(settings: AskSettings) -> str:
     return (
         f"written, {how} to each question, "
         f"temperature {settings.temperature:g}, top-p {settings.top_p:g}"
+    )
+
+
+def _derived_lines(store: Store, settings: AskSettings) -> list[Fact]:
+    """Of a run made from others: from which, and with what numbers."""
+    if not (record := settings.derived):
+        return []
+    lines = [Fact("Made from", _sources_words(store, record["sources"]))]
+    if "alphas" in record:
+        alphas = list(dict.fromkeys(f"{alpha:g}" for alpha in record["alphas"]))
+        how = "" if record["chosen"] == "fixed" else ", chosen on questions of other batteries"
+        lines.append(Fact("Strength", f"{' or '.join(alphas)}{how}", "α"))
+    if "temperatures" in record:
+        sizes = sorted({size for fold in record["temperatures"] for size in fold}, key=int)
+        spans = []
+        for size in sizes:
+            ts = [fold[size] for fold in record["temperatures"] if size in fold]
+            span = f"{min(ts):.2f}" if min(ts) == max(ts) else f"{min(ts):.2f}–{max(ts):.2f}"
+            spans.append(f"{size} options: {span}")
+        lines.append(Fact("Temperature", "; ".join(spans), "fitted on other batteries"))
+    return lines
+
+
+def _sources_words(store: Store, sources: dict[str, str]) -> str:
+    known = {run.id: METHODS[run.method].name.lower() for run in store.runs(kind=None)}
+    return " and ".join(
+        f"run {run_id} ({known.get(run_id, 'deleted')})" for run_id in sources.values()
     )
 
 
@@ -317,9 +345,10 @@ def run_table(store: Store, run_id: str) -> pd.DataFrame:
     that could be read) beside people's. A run asked plainly is set beside each of its countries.
 
     Columns: run, model, revision, precision, adapter_sha256, method, uses_human_answers (which of
-    people's, "" for none), answering, option_orders, prompt_set, prompt_sha256, seed, survey,
-    survey_version, code_version, answered_as (country code or ""), country, item, topic, label,
-    code, option, model_share, people_share, people_n, people_basis, answers, refused, unreadable.
+    people's, "" for none), answering, derived_from (ids of runs), option_orders, prompt_set,
+    prompt_sha256, seed, survey, survey_version, code_version, answered_as (country code or ""),
+    country, item, topic, label, code, option, model_share, people_share, people_n, people_basis,
+    answers, refused, unreadable.
     """
     run = store.run(run_id)
     settings = AskSettings.from_json(run.settings)
@@ -399,6 +428,7 @@ def _run_columns(run: Run, settings: AskSettings) -> dict[str, object]:
         "method": settings.method,
         "uses_human_answers": settings.human_answers,
         "answering": settings.answering,
+        "derived_from": " ".join(settings.derived["sources"].values()) if settings.derived else "",
         "option_orders": settings.orders,
         "prompt_set": settings.prompt_set,
         "prompt_sha256": settings.prompt_sha256,

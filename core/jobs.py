@@ -17,13 +17,13 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from core import pipeline, scores
+from core import derived, pipeline, scores
 from core.errors import PluriscopeError
 from core.prompts import PromptSet
 from core.settings import AskSettings, TuneSettings
@@ -136,13 +136,17 @@ class Jobs:
         kind: str = "survey",
         side_by_side: bool = False,
         first: bool = False,
+        derive: Sequence[Mapping] = (),
     ) -> str:
         """Queue one asking: a run for each of `settings`. Gives the job's id.
 
-        The same asking that is still under way is not queued twice; its id comes back.
+        derive: what is to be made of the runs once they are done (derived.make). The same asking
+        that is still under way is not queued twice; its id comes back.
         """
         frozen = [one.to_json() for one in settings]
         fingerprint = {"ask": frozen, "side_by_side": side_by_side, "kind": kind}
+        if derive:
+            fingerprint["derive"] = list(derive)
         with self._lock:
             for job in self.store.jobs(UNFINISHED):
                 if job["settings"] == json.loads(json.dumps(fingerprint)):
@@ -373,6 +377,7 @@ class Jobs:
         if self._own is not None or self.store.job(job["id"])["state"] != "done":
             return
         runs = [self.store.run(run_id) for run_id in self._runs_of(job)]
+        runs += self._made_of(runs)
         runs = [run for run in runs if run.kind == "survey" and run.answered and not run.deleted]
         self._live.phase = "comparing"
         wanted = [
@@ -534,6 +539,8 @@ class Jobs:
                 self.store.update_run(
                     run_id, state="done" if run.answered >= run.planned else state
                 )
+        if state == "done":
+            self._derive(job)
         self.store.update_job(job["id"], state=state, finished=_now())
         if job["id"] in self._discard:
             self._discard.discard(job["id"])
@@ -550,6 +557,22 @@ class Jobs:
         self.store.delete_runs(self._runs_of(job))
         if job["kind"] == "tune":
             self.store.delete_tuning(job["settings"]["tuning"])
+
+    def _derive(self, job: dict) -> None:
+        """Make of the finished runs what was wished for when they were planned."""
+        if not (wishes := job["settings"].get("derive")):
+            return
+        asked = [self.store.run(run_id) for run_id in job["runs"]]
+        try:
+            derived.make(self.store, asked, wishes)
+        except PluriscopeError as error:
+            self.store.update_job(job["id"], error=str(error), details=traceback.format_exc())
+
+    def _made_of(self, runs: Sequence[Run]) -> list[Run]:
+        """The runs that were made of these and stand beside them."""
+        groups = dict.fromkeys(run.group for run in runs)
+        beside = [run for group in groups for run in self.store.runs(kind=None, group=group)]
+        return [run for run in reversed(beside) if run.settings.get("derived")]
 
     def _fail(self, job: dict, error: str, details: str) -> None:
         self.store.update_job(job["id"], error=error, details=details)

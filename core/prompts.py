@@ -73,7 +73,7 @@ METHODS: dict[str, Method] = {
         "country_system",
         "question_user",
         True,
-        "people’s answers to questions of other batteries",
+        "answers to questions of other batteries, by which the temperature was set",
         derived=True,
     ),
     "calibrated_plain": Method(
@@ -81,7 +81,7 @@ METHODS: dict[str, Method] = {
         "plain_system",
         "question_user",
         False,
-        "people’s answers to questions of other batteries",
+        "answers to questions of other batteries, by which the temperature was set",
         derived=True,
     ),
 }

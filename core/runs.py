@@ -19,7 +19,10 @@ from core.survey import Culture, Survey
 
 
 class Plan(NamedTuple):
-    """One asking: a run for each method. `names` and `title` are for people."""
+    """One asking: a run for each method. `names` and `title` are for people.
+
+    derive: what is made of the runs once they are done, as derived.make takes it.
+    """
 
     settings: tuple[AskSettings, ...]
     names: tuple[str, ...]
@@ -27,6 +30,7 @@ class Plan(NamedTuple):
     prompts: PromptSet
     kind: str
     side_by_side: bool
+    derive: tuple[dict, ...] = ()
 
 
 class Estimate(NamedTuple):
@@ -59,11 +63,14 @@ def plan_survey(
     prompt_set: str = "pluriscope",
     survey_id: str = BUNDLED_SURVEY,
     name: str = "",
+    alpha: float | None = None,
 ) -> Plan:
     """Runs over a set of items: one per method, all started together.
 
-    cultures: "study" (the 18 of the CultureSPA study), "all", or country codes. items: "core",
-    "all", a topic, or item ids. Raises PluriscopeError on anything unknown.
+    methods: of METHODS; the runs that derived ones are made from are asked as well. cultures:
+    "study" (the 18 of the CultureSPA study), "all", or country codes. items: "core", "all", a
+    topic, or item ids. alpha: the strength of "amplified", None to choose it. Raises
+    PluriscopeError on anything unknown.
     """
     survey = store.survey(survey_id)
     prompts = load_prompt_set(prompt_set)
@@ -71,12 +78,15 @@ def plan_survey(
     countries = choose_cultures(survey, cultures)
     if not methods:
         raise PluriscopeError("Choose at least one way of asking.")
+    methods, derive = _with_sources(methods, alpha)
+    if derive and answering != "probabilities":
+        raise PluriscopeError("Amplifying and calibrating need probabilities, not written answers.")
     _check_neighbours(survey, methods)
     item_set = items if isinstance(items, str) and items in ("core", "all", *survey.topics) else ""
     if item_set == "core" and not survey.core_ids:
         item_set = "all"
     settings, names = [], []
-    for method in dict.fromkeys(methods):
+    for method in methods:
         one = AskSettings(
             model=model,
             method=method,
@@ -103,7 +113,28 @@ def plan_survey(
         names.append(name or run_name(one, survey))
     what = _set_words(item_set, len(chosen))
     title = name or f"{describe(model)}: {what}, {_country_words(survey, countries)}"
-    return Plan(tuple(settings), tuple(names), title, prompts, "survey", False)
+    return Plan(tuple(settings), tuple(names), title, prompts, "survey", False, derive)
+
+
+def _with_sources(
+    methods: Sequence[str], alpha: float | None
+) -> tuple[list[str], tuple[dict, ...]]:
+    """The methods to ask, those that derived ones need put in, and what to derive."""
+    for method in methods:
+        if method not in METHODS:
+            raise PluriscopeError(f"Unknown method {method!r}: {', '.join(METHODS)}.")
+    asked = [method for method in methods if not METHODS[method].derived]
+    wishes = []
+    if "amplified" in methods:
+        asked += ["plain", "country"]
+        wishes.append({"make": "amplified", "alpha": alpha})
+    if "calibrated" in methods:
+        asked += [] if any(METHODS[method].needs_culture for method in asked) else ["country"]
+        wishes.append({"make": "calibrated"})
+    if "calibrated_plain" in methods:
+        asked.append("plain")
+        wishes.append({"make": "calibrated_plain"})
+    return list(dict.fromkeys(asked)), tuple(wishes)
 
 
 def plan_question(
@@ -194,25 +225,61 @@ def start(jobs: Jobs, plan: Plan, *, first: bool = False) -> str:
         kind=plan.kind,
         side_by_side=plan.side_by_side,
         first=first or plan.kind == "question",
+        derive=plan.derive,
     )
 
 
 def again(store: Store, run: Run, seed: int | None = None) -> Plan:
     """The asking a run belongs to, planned anew with the same settings (and another seed)."""
     group = sorted(store.runs(kind=None, group=run.group), key=lambda one: one.no)
-    settings = [AskSettings.from_json(one.settings) for one in group]
+    every = [AskSettings.from_json(one.settings) for one in group]
+    asked = [(s, one.name) for s, one in zip(every, group, strict=True) if not s.derived]
+    derive = tuple(_wish(one) for one in every if one.derived)
+    if not asked:  # made from runs of another asking
+        methods = ["plain", "country"] if run.method == "amplified" else [every[0].asked_method]
+        sources = [replace(every[0], method=method, derived=None) for method in methods]
+        survey = store.survey(sources[0].survey, sources[0].survey_version)
+        asked = [(one, run_name(one, survey)) for one in sources]
+    settings, names = zip(*asked, strict=True)
     texts = store.prompt_texts(settings[0].prompt_sha256)
     if texts is None:
         raise PluriscopeError("The wording this run was asked with is no longer in the store.")
     prompts = PromptSet(settings[0].prompt_set, settings[0].prompt_set, settings[0].language, texts)
     return Plan(
         tuple(one.with_seed(seed) if seed is not None else one for one in settings),
-        tuple(one.name for one in group),
+        names,
         group[0].name,
         prompts,
         run.kind,
         run.kind == "question",
+        derive,
     )
+
+
+def plan_plain(store: Store, run: Run) -> Plan:
+    """The same as a run asked, plainly: what amplifying it compares with."""
+    plan = again(store, run)
+    if run.settings.get("derived") or not METHODS[run.method].needs_culture:
+        raise PluriscopeError("Choose a run that was asked as people of countries.")
+    settings = replace(AskSettings.from_json(run.settings), method="plain")
+    survey = store.survey(settings.survey, settings.survey_version)
+    name = run_name(settings, survey)
+    return plan._replace(settings=(settings,), names=(name,), title=name, derive=())
+
+
+def made_by(store: Store, job: dict) -> list[Run]:
+    """The runs of a job, and those that were made from them."""
+    asked = [store.run(run_id) for run_id in job["runs"]]
+    group = sorted(store.runs(kind=None, group=asked[0].group), key=lambda run: run.no)
+    return asked + [run for run in group if run.settings.get("derived")]
+
+
+def _wish(settings: AskSettings) -> dict:
+    """What a derived run was made by, for derived.make."""
+    if settings.method != "amplified":
+        return {"make": settings.method}
+    fixed = settings.derived["chosen"] == "fixed"
+    return {"make": "amplified", "alpha": settings.derived["alphas"][0] if fixed else None}
 
 
 class Asking(NamedTuple):

@@ -61,7 +61,7 @@ def is_under_way(asking: Asking) -> bool:
 
 def by_method(asking: Asking) -> dict[str, Run]:
     """An asking's runs that have answers, by method, in the order of METHODS."""
-    found = {run.method: run for run in asking.runs if run.answered}
+    found = {run.method: run for run in reversed(asking.runs) if run.answered}
     return {method: found[method] for method in METHODS if method in found}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 import ui
+import ui_methods
 from core import catalogue, runs, words
 from core.settings import home
 
@@ -49,7 +50,7 @@ def run_shelf() -> None:
     pages = -(-len(found) // A_PAGE)
     place = st.pagination(pages, key="run_page") if pages > 1 else 1
     for asking in found[(place - 1) * A_PAGE : place * A_PAGE]:
-        ui.asking_row(asking)
+        ui.asking_row(asking, ui_methods.MORE if asking.runs[0].kind != "question" else None)
 
 
 # -- models ----------------------------------------------------------------------------------------

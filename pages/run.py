@@ -70,14 +70,6 @@ def which_countries() -> tuple[str | list[str], str]:
     return picked, words.listed([names[code] for code in picked], most=3)
 
 
-def which_ways() -> tuple[list[str], dict, str]:
-    """Methods, the settings of those that show examples, and the words for both."""
-    methods, said = ui_methods.pick_ways("run")
-    if not any(map(ui_methods.shows_examples, methods)):
-        return methods, {}, said
-    return methods, ui_methods.pick_examples("run"), said
-
-
 def how_exactly() -> dict:
     """The settings most people leave alone."""
     answering = st.segmented_control(
@@ -202,7 +194,7 @@ def history() -> None:
     st.subheader("Asked before", anchor=False)
     shown = st.session_state.get("history_shown", 8)
     for asking in past[:shown]:
-        ui.asking_row(asking)
+        ui.asking_row(asking, ui_methods.MORE)
     if len(past) > shown:
         st.button(
             f"Show {min(20, len(past) - shown)} more",
@@ -235,7 +227,7 @@ with items_blank:
     items, items_said = which_items()
     items_said += ui_surveys.said_of(survey)
 with ways_blank:
-    methods, examples, ways_said = which_ways()
+    methods, ways, ways_said = ui_methods.pick_ways("run")
 with places_blank:
     countries, places_said = which_countries()
 with more_blank:
@@ -257,7 +249,7 @@ try:
             cultures=countries,
             items=items,
             survey_id=ui_surveys.key_of(survey),
-            **examples,
+            **ways,
             **details,
         )
         estimate = runs.estimate(store, plan)

@@ -3,7 +3,7 @@
 import pytest
 
 import ui
-from core import export, question, runs, scores, views
+from core import derived, export, question, runs, scores, views
 from core.catalogue import ModelSpec
 from core.settings import AskSettings
 from tests.conftest import pages_on
@@ -100,3 +100,34 @@ def test_no_examples_are_no_use_of_answers():
     one = AskSettings(**settings, **rest, **wording, examples=1, example_evidence="opposite")
     assert none.human_answers == ""
     assert one.human_answers == "the opposite of the country’s answers to one other question"
+
+
+# -- made without asking ---------------------------------------------------------------------------
+
+
+def test_a_finished_run_offers_to_be_amplified_and_shows_it_beside_its_sources(filled_home, app):
+    at = app("library")
+    asking = views.headline_asking(views.askings(ui.store()))
+    at.get_by_key(f"menu_{asking.group}").click("Amplify or calibrate").run()
+    assert not at.exception
+    assert at.button(key="derive").label == "Make it"
+    country = views.by_method(asking)["country"]
+    made = derived.amplify(ui.store(), country, alpha=1.0)
+
+    at = app("map", run=made.id, show="amplified")
+    assert not at.exception
+    assert "As a person from …, amplified" in at.segmented_control(key="map_show").options
+    assert "as a person from …, amplified" in said(at)
+    assert "uses people’s answers" not in said(at)  # the strength was set by hand
+
+
+def test_amplified_and_calibrated_are_planned_with_what_they_need(filled_home, app):
+    at = app("run")
+    at.pills(key="ways").set_value(["Amplified"]).run()
+    at.toggle(key="calibrated").set_value(True).run()
+    assert not at.exception
+    # Plainly and as people of 18 countries; the rest is made.
+    assert "1,976 prompts" in said(at)
+    assert "amplified and the answers as people are calibrated without asking again" in said(at)
+    at.segmented_control(key="answers").set_value("Written answers").run()
+    assert "need probabilities" in said(at)
