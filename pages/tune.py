@@ -13,7 +13,7 @@ import ui_tuning
 from core import runs, words
 from core.errors import PluriscopeError
 from core.jobs import UNFINISHED
-from core.settings import ARMS, MODES
+from core.settings import MODES
 
 PLACES = ("The 18 of the CultureSPA study", "Every country", "My own choice")
 RECOMMENDED = "cct_soft_all"
@@ -27,8 +27,9 @@ WAYS = {
     "people": "people's answers",
 }
 CAPTIONS = {
-    "cct_soft_all": "It answers while thinking of countries near and far, and learns to answer so "
-    "when it is only told the country. Whole distributions, all questions.",
+    "cct_soft_all": "It answers while thinking of countries near and far (which those are, the "
+    "survey says), and learns to answer so when it is only told the country. Whole distributions, "
+    "all questions.",
     "soft": "It learns its own answers as a person of each country, where they lie farther from "
     "its plain answers than chance would have it.",
     "culturespa": "The CultureSPA study's recipe: one written answer to each question, kept where "
@@ -157,23 +158,26 @@ def form() -> None:
         disabled=estimate is None or not estimate.fit.fits,
     ):
         job = store.job(runs.start_tuning(queue, plan))
-        st.query_params.clear()
-        st.query_params["tuning"] = job["settings"]["tuning"]
+        ui_tuning.open_tuning(job["settings"]["tuning"])
         st.rerun()
 
 
 st.title("Bring a model closer to people")
 st.markdown(
     "The model writes survey questions of its own, answers them plainly and as a person of each "
-    "country, and learns from the difference. No answers of people are shown to it.",
+    "country, and learns from what it said. The result is an adapter: small weights that are put "
+    "on top of the model.",
     width=ui.READING,
 )
 form()
-if ARMS:
-    tuning_id = opened()
-    if tuning_id:
-        try:
-            ui_tuning.one(tuning_id)
-        except PluriscopeError as error:
-            st.caption(f":material/link_off: {ui.plain(str(error))}")
-    ui_tuning.history(open_id=tuning_id, unfinished=UNFINISHED)
+st.page_link(
+    "pages/experiment.py", label="Is such a gain real? Compare ways of tuning with controls",
+    icon=":material/balance:",
+)  # fmt: skip
+tuning_id = opened()
+if tuning_id:
+    try:
+        ui_tuning.one(tuning_id)
+    except PluriscopeError as error:
+        st.caption(f":material/link_off: {ui.plain(str(error))}")
+ui_tuning.history(open_id=tuning_id, unfinished=UNFINISHED)
