@@ -1,0 +1,118 @@
+"""Tune and Experiment, without a browser: empty, filled, mangled links."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from core import experiments, runs
+from core.catalogue import ModelSpec
+from core.jobs import Jobs
+from core.runs import PRESETS
+from core.store import Store
+from tests.conftest import pages_on
+
+LORA = PRESETS["small"].__class__(learning_rate=2e-3, batch=8, precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory) -> Path:
+    """A home with a finished tuning and a finished experiment of two arms and two seeds."""
+    home = tmp_path_factory.mktemp("tuned")
+    (home / "demo-made").write_text("")
+    store = Store(home)
+    jobs = Jobs(store)
+    common = {"cultures": "KEN,DEU,USA", "topics": ("Corruption",), "per_topic": 6, "lora": LORA,
+              "evaluate": "Corruption"}  # fmt: skip
+    spec = ModelSpec("builtin")
+    for more in (
+        {"name": "One"},
+        {"name": "Several", "arms": ("soft_all", "people"), "seeds": (1, 2), "abilities": False},
+    ):
+        job = jobs.wait(runs.start_tuning(jobs, runs.plan_tuning(store, spec, **common, **more)))
+        assert job["state"] == "done", job["error"]
+    jobs.close()
+    store.close()
+    return home
+
+
+@pytest.fixture
+def page(tuned, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    shutil.copytree(tuned, home)
+    monkeypatch.setenv("PLURISCOPE_HOME", str(home))
+    with pages_on(home) as opened:
+        yield opened, home
+
+
+def ids(home: Path) -> dict[str, str]:
+    from core.jobs import open_jobs
+
+    return {one["name"]: one["id"] for one in open_jobs(home).store.tunings()}
+
+
+def words_on(at) -> str:
+    return " ".join(str(element.value) for kind in ("markdown", "caption", "subheader", "title")
+                    for element in getattr(at, kind))  # fmt: skip
+
+
+def test_an_empty_store_says_what_tuning_costs_and_offers_one_button(app):
+    at = app("tune")
+    assert not at.exception
+    assert at.title[0].value == "Bring a model closer to people"
+    assert "520 questions to write" in words_on(at)
+    assert any(button.key == "tune_start" and not button.disabled for button in at.button)
+    at = app("experiment")
+    assert not at.exception
+    assert any(button.key == "exp_start" for button in at.button)
+
+
+@pytest.mark.parametrize("step", ["questions", "pairs", "training", "after", "cost"])
+def test_every_step_of_a_tuning_shows_what_it_made(page, step):
+    opened, home = page
+    at = opened("tune", tuning=ids(home)["One"], step=step)
+    assert not at.exception
+    said = words_on(at)
+    assert "One" in said and "1. Questions" in said
+    expected = {
+        "questions": "word for word",
+        "pairs": "differ from the plain answer",
+        "training": "sha256",
+        "after": "On average",
+        "cost": "Base and tuned model get the same prompts",
+    }
+    assert expected[step] in said
+
+
+def test_an_experiment_shows_its_arms_and_what_cannot_be_called(page):
+    opened, home = page
+    at = opened("experiment", tuning=ids(home)["Several"])
+    assert not at.exception
+    assert "Before tuning" in words_on(at)
+    assert len(at.get("plotly_chart")) == 2
+
+
+@pytest.mark.parametrize(
+    "query", [{"tuning": "gone"}, {"tuning": "<script>", "step": "x"}, {"arm": "?", "seed": "z"}]
+)
+def test_mangled_links_degrade(page, query):
+    opened, _ = page
+    for name in ("tune", "experiment"):
+        at = opened(name, **query)
+        assert not at.exception
+
+
+def test_the_arms_of_an_experiment_are_compared_with_one_base(page):
+    _, home = page
+    from core.jobs import open_jobs
+
+    store = open_jobs(home).store
+    table = experiments.arms_table(store, ids(home)["Several"], "emd", "all", "country")
+    assert list(table["arm"]) == ["base", "soft_all", "people"]
+    assert table["seeds"].tolist() == [1, 2, 2]
+    arms = table[table["arm"] != "base"]
+    assert (arms["low"] <= arms["change"]).all() and (arms["change"] <= arms["high"]).all()
+    base = table["score"].iloc[0]
+    assert (arms["score"] - base).tolist() == pytest.approx(arms["change"].tolist(), abs=1e-6)
