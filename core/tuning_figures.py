@@ -111,7 +111,7 @@ def yield_map(df: pd.DataFrame, *, dark: bool = False, narrow: bool = False) -> 
         yaxis={**quiet_axis(), "visible": True, "showgrid": False, "autorange": "reversed",
                "showticklabels": True, "tickfont": {"size": 11, "color": on.ink}},
     )  # fmt: skip
-    sheet.margin(128 if narrow else 270, 4, 96, 26)
+    sheet.margin(128 if narrow else 270, 34, 96, 26)
     sheet.trace(
         "heatmap",
         x=names,
