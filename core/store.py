@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -300,13 +301,18 @@ class Store:
         self.add_survey(bundled, source="bundled")
 
     def add_survey(self, survey: Survey, source: str = "") -> bool:
-        """Keep a survey; False where this very version is there already (it is un-deleted)."""
+        """Keep a survey; False where this very version is there already.
+
+        It then is back on the shelf, under the name it is given now.
+        """
         with self._writing() as cursor:
             known = cursor.execute(
-                "update surveys set deleted = null where id = ? and version = ? returning id",
-                [survey.id, survey.version],
+                """update surveys set deleted = null, name = ?, citation = ?
+                   where id = ? and version = ? returning id""",
+                [survey.name, survey.citation, survey.id, survey.version],
             ).fetchall()
             if known:
+                self._surveys[survey.id, survey.version] = survey
                 return False
             key = [survey.id, survey.version]
             cursor.execute(
@@ -319,13 +325,13 @@ class Store:
         self._surveys[survey.id, survey.version] = survey
         return True
 
-    def surveys(self) -> pd.DataFrame:
+    def surveys(self, *, deleted: bool = False) -> pd.DataFrame:
         """id, version, name, citation, source, added, items, countries, runs; newest first.
 
         Those that a model wrote for a tuning (source WRITTEN_SURVEY) are the tuning's own affair.
         """
         return self.query(
-            """select s.id, s.version, s.name, s.citation, s.source, s.added,
+            f"""select s.id, s.version, s.name, s.citation, s.source, s.added,
                  (select count(*) from items i where i.survey = s.id and i.version = s.version)
                    as items,
                  (select count(*) from cultures c where c.survey = s.id and c.version = s.version)
@@ -333,7 +339,8 @@ class Store:
                  (select count(*) from runs r where r.deleted is null
                    and r.settings->>'survey' = s.id
                    and r.settings->>'survey_version' = s.version) as runs
-               from surveys s where s.deleted is null and s.source <> ?
+               from surveys s where s.deleted is {"not null" if deleted else "null"}
+                 and s.source <> ?
                order by s.added desc""",
             [WRITTEN_SURVEY],
         )
@@ -416,6 +423,47 @@ class Store:
                 "update surveys set deleted = ? where id = ? and version = ?",
                 [_now(), survey_id, version],
             )
+
+    def restore_survey(self, survey_id: str, version: str) -> None:
+        """Put a survey back on the shelf."""
+        with self._writing() as cursor:
+            cursor.execute(
+                "update surveys set deleted = null where id = ? and version = ?",
+                [survey_id, version],
+            )
+
+    def forget_surveys(self) -> int:
+        """Remove deleted surveys that nothing points to for good; says how many.
+
+        Of those that a run or a tuning points to, what was kept of single people goes.
+        """
+        with self._writing() as cursor:
+            gone = cursor.execute(
+                """delete from surveys s where deleted is not null
+                     and not exists (select 1 from runs r where r.settings->>'survey' = s.id
+                       and r.settings->>'survey_version' = s.version)
+                     and not exists (select 1 from tunings t
+                       where contains(t.settings::varchar, s.version))
+                   returning id, version"""
+            ).fetchall()
+            for key in gone:
+                for table in ("items", "cultures", "shares"):
+                    cursor.execute(f"delete from {table} where survey = ? and version = ?", key)
+                self._surveys.pop(key, None)
+            kept = cursor.execute(
+                "select id, version from surveys where deleted is not null"
+            ).fetchall()
+        for survey_id, version in gone:
+            shutil.rmtree(self.survey_folder(survey_id, version), ignore_errors=True)
+            self.survey_folder(survey_id, version).with_suffix(".json").unlink(missing_ok=True)
+        for survey_id, version in kept:
+            people = self.survey_folder(survey_id, version) / "respondents.parquet"
+            people.unlink(missing_ok=True)
+        return len(gone)
+
+    def survey_folder(self, survey_id: str, version: str) -> Path:
+        """Where the further tables of an imported survey lie."""
+        return self.home / "surveys" / f"{survey_id}-{version}"
 
     # -- prompt sets ---------------------------------------------------------------------------
 

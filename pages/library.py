@@ -6,6 +6,7 @@ import streamlit as st
 
 import ui
 import ui_methods
+import ui_surveys
 from core import catalogue, runs, words
 from core.settings import home
 
@@ -136,30 +137,56 @@ def ask_to_delete_adapter(adapter: catalogue.AdapterEntry) -> None:
 
 
 def survey_shelf() -> None:
+    st.page_link("pages/import.py", label="Bring in a survey", icon=":material/upload_file:")
     for survey in store.surveys().to_dict("records"):
+        survey_row(survey)
+    binned = store.surveys(deleted=True).to_dict("records")
+    if not binned:
+        return
+    st.subheader("In the bin", anchor=False)
+    for survey in binned:
         with st.container(horizontal=True, vertical_alignment="center"):
             with st.container(gap=None):
                 st.markdown(ui.plain(survey["name"]))
-                facts = [
-                    words.count(survey["items"], "question"),
-                    words.count(survey["countries"], "country", "countries"),
-                    f"asked in {words.count(survey['runs'], 'run')}",
-                    f"version {survey['version']}",
-                ]
-                st.caption(ui.plain(" · ".join(facts)))
-            if survey["source"] == "bundled":
-                st.caption("Comes with Pluriscope", width="content")
-            elif delete_button(f"{survey['id']}_{survey['version']}"):
-                ask_to_delete_survey(survey)
-        with st.expander("Citation, to copy", type="compact"):
-            st.code(survey["citation"] or "None was given.", language=None, wrap_lines=True)
+                st.caption(survey_words(survey))
+            st.button(
+                "Bring back", key=f"back_{survey['id']}_{survey['version']}", type="tertiary",
+                on_click=store.restore_survey, args=(survey["id"], survey["version"]),
+            )  # fmt: skip
+
+
+def survey_row(survey: dict) -> None:
+    key = ui_surveys.key_of(store.survey(survey["id"], survey["version"]))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        with st.container(gap=None):
+            st.markdown(ui.plain(survey["name"]))
+            st.caption(survey_words(survey))
+        st.page_link("pages/run.py", label="Ask", query_params={"survey": key})
+        if survey["source"] == "bundled":
+            st.caption("Comes with Pluriscope", width="content")
+        elif delete_button(f"{survey['id']}_{survey['version']}"):
+            ask_to_delete_survey(survey)
+    with st.expander("Citation, to copy", type="compact"):
+        st.code(survey["citation"] or "None was given.", language=None, wrap_lines=True)
+
+
+def survey_words(survey: dict) -> str:
+    facts = [
+        words.count(survey["items"], "question"),
+        words.count(survey["countries"], "country", "countries"),
+        f"asked in {words.count(survey['runs'], 'run')}",
+        f"version {survey['version']}",
+    ]
+    if survey["source"] not in ("bundled", ""):
+        facts.append(f"from {survey['source']}, {survey['added']:%-d %b %Y}")
+    return ui.plain(" · ".join(facts))
 
 
 def ask_to_delete_survey(survey: dict) -> None:
     ui.confirm(
         f"Delete {survey['name']}?",
-        "It can no longer be asked. Runs that asked it keep their questions and scores; importing "
-        "the same file again brings it back.",
+        "It can no longer be asked. Runs that asked it keep their questions and scores. It lies in "
+        "the bin until that is emptied.",
         "Delete",
         store.delete_survey,
         survey["id"],
@@ -194,29 +221,37 @@ def storage_shelf() -> None:
         alt="Room taken on this machine by what it is for",
     )
     st.subheader("The bin", anchor=False)
-    binned = store.runs(kind=None, deleted=True)
-    if not binned:
-        st.caption("The bin is empty. Deleted runs lie here until it is emptied.")
+    binned, surveys = store.runs(kind=None, deleted=True), store.surveys(deleted=True)
+    if not binned and surveys.empty:
+        st.caption("The bin is empty. Deleted runs and surveys lie here until it is emptied.")
         return
     answers = sum(run.answered for run in binned)
-    st.write(f"{words.capital(words.count(len(binned), 'run'))} with {answers:,} answers.")
+    held = [
+        *([f"{words.count(len(binned), 'run')} with {answers:,} answers"] if binned else []),
+        *([words.count(len(surveys), "survey")] if len(surveys) else []),
+    ]
+    st.write(f"{words.capital(words.listed(held))}.")
     with st.container(horizontal=True):
-        st.button(
-            "Take everything back",
-            key="restore",
-            on_click=store.restore_runs,
-            args=([run.id for run in binned],),
-        )
+        st.button("Take everything back", key="restore", on_click=take_back, args=(binned, surveys))
         if st.button("Empty the bin", key="empty_bin", type="tertiary"):
             ask_to_empty()
     for run in binned[:20]:
         st.caption(ui.plain(f"{run.name}, {run.answered:,} answers"))
+    for name in surveys["name"]:
+        st.caption(ui.plain(name))
+
+
+def take_back(binned, surveys) -> None:
+    store.restore_runs([run.id for run in binned])
+    for survey_id, version in zip(surveys["id"], surveys["version"], strict=True):
+        store.restore_survey(survey_id, version)
 
 
 def ask_to_empty() -> None:
     ui.confirm(
         "Empty the bin?",
-        "The runs in it and their answers are removed for good. This cannot be undone.",
+        "The runs in it and their answers are removed for good, and surveys that no run was asked. "
+        "This cannot be undone.",
         "Remove for good",
         empty,
     )
@@ -224,6 +259,7 @@ def ask_to_empty() -> None:
 
 def empty() -> None:
     gone = store.empty_bin()
+    store.forget_surveys()
     st.session_state.pop("deleted", None)
     st.toast(f"{words.capital(words.count(gone, 'run'))} removed for good.")
 

@@ -2,22 +2,17 @@
 
 import json
 import os
-import random
+import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
-from core import runs
+from core import responses, runs
 from core.catalogue import ModelSpec
 from core.jobs import Jobs
 from core.store import Store
 from tests import tiny
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +34,9 @@ def jobs(tmp_path_factory):
 def plan(jobs, model, **changes) -> runs.Plan:
     options = {"cultures": ["KEN"], "items": "Economic Values", "orders": "given", **changes}
     return runs.plan_survey(jobs.store, model, **options)
+
+
+SEVEN = ["BRA", "DEU", "ETH", "IND", "KEN", "NLD", "USA"]  # times 259 questions: a few seconds
 
 
 def until(condition, seconds: float = 60):
@@ -72,13 +70,13 @@ def test_two_clicks_on_start_make_one_job(jobs, model):
 
 
 def test_stop_keeps_what_was_answered_and_resume_asks_only_the_rest(jobs, model):
-    job_id = runs.start(jobs, plan(jobs, model, items="all", cultures="study", methods=["country"]))
+    job_id = runs.start(jobs, plan(jobs, model, items="all", cultures=SEVEN, methods=["country"]))
     until(lambda: (live := jobs.live(job_id)) and live.done > 0)
     jobs.stop(job_id)
     job = jobs.wait(job_id)
     assert job["state"] == "stopped"
     run = jobs.store.run(job["runs"][0])
-    assert 0 < run.answered < run.planned == 18 * 259
+    assert 0 < run.answered < run.planned == 7 * 259
     kept = jobs.store.answers(run.no).set_index(["iso3", "item", "number"]).answered_at
     jobs.resume(job_id)
     jobs.stop(job_id)  # at once: nothing is lost by changing one's mind
@@ -88,6 +86,53 @@ def test_stop_keeps_what_was_answered_and_resume_asks_only_the_rest(jobs, model)
     now = jobs.store.answers(run.no).set_index(["iso3", "item", "number"]).answered_at
     assert len(now) == run.planned and now.index.is_unique
     assert (now[kept.index] == kept).all()  # what was kept was not asked again
+    jobs.stop(job_id)  # too late: it stays what it is
+    assert jobs.store.job(job_id)["state"] == "done"
+
+
+def test_a_stop_counts_for_the_asking_before_it_and_never_for_the_next(jobs, model):
+    job_id = runs.start(jobs, plan(jobs, model, items="all", cultures="study", seed=4))
+    jobs.stop(job_id)
+    assert jobs.wait(job_id)["state"] == "stopped"
+    jobs._send({"do": "stop", "job": job_id})  # a second click, heard late
+    jobs.resume(job_id)
+    until(lambda: (live := jobs.live(job_id)) and live.done > 0)
+    jobs.discard(job_id)
+    jobs.wait(job_id)
+
+
+def test_a_stop_ends_a_loading_that_takes_its_time(jobs, model, tmp_path, monkeypatch):
+    slow = shutil.copytree(model.source, tmp_path / "slow")
+    config = json.loads((slow / "config.json").read_text())
+    own = {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"}
+    (slow / "config.json").write_text(json.dumps(config | {"model_type": "own", "auto_map": own}))
+    (slow / "own.py").write_text("import time\ntime.sleep(3600)")
+    monkeypatch.setattr("core.jobs.LOADING_GRACE", 0.1)
+    spec = ModelSpec(str(slow), precision="fp32", trust_remote_code=True)
+    job_id = runs.start(jobs, plan(jobs, spec))
+    until(lambda: (live := jobs.live(job_id)) and live.doing.startswith("Loading slow"))
+    jobs.stop(job_id)
+    job = jobs.wait(job_id)
+    assert (job["state"], job["error"]) == ("stopped", None)
+    assert jobs.wait(runs.start(jobs, plan(jobs, model, seed=11)))["state"] == "done"
+
+
+def test_the_first_answers_do_not_wait_for_the_last_prompt(jobs):
+    asked = plan(jobs, ModelSpec("builtin"), items="all", cultures="all", methods=["country"])
+    settings, survey = asked.settings[0], jobs.store.survey()
+    taken = 0
+
+    def prompts():
+        nonlocal taken
+        for one in responses.plan(settings, survey, asked.prompts):
+            taken += 1
+            yield one
+
+    first = next(responses.ask(tiny.loaded(), settings, prompts()))
+    assert 0 < len(first) <= taken < 61 * 259 / 2
+
+    ended = list(responses.ask(tiny.loaded(), settings, prompts(), stop=lambda: True))
+    assert ended == [] and taken < 61 * 259 / 2
 
 
 def test_the_queue_can_be_reordered_and_left(jobs, model):
@@ -122,7 +167,7 @@ def test_a_job_that_fails_says_so_in_words_and_the_next_one_runs(jobs, model):
 
 
 def test_the_worker_may_die_and_the_app_goes_on(jobs, model):
-    job_id = runs.start(jobs, plan(jobs, model, items="all", cultures="study", seed=10))
+    job_id = runs.start(jobs, plan(jobs, model, items="all", cultures=SEVEN, seed=10))
     until(lambda: (live := jobs.live(job_id)) and live.done > 0)
     os.kill(jobs._process.pid, signal.SIGKILL)
     job = jobs.wait(job_id)
@@ -157,99 +202,3 @@ def test_an_own_question_needs_no_survey(jobs, model):
     assert job["state"] == "done", job["details"]
     answers = jobs.store.answers(jobs.store.run(job["runs"][0]).no)
     assert len(answers.probs[0]) == 3
-
-
-APP = """
-import json, sys
-from core import runs
-from core.catalogue import ModelSpec
-from core.jobs import Jobs
-from core.store import Store
-
-jobs = Jobs(Store(sys.argv[1]))
-waiting = jobs.store.jobs(["interrupted", "queued", "stopped", "failed"])
-if waiting:
-    job_id = waiting[0]["id"]
-    jobs.resume(job_id)
-    jobs.serve()
-else:
-    plan = runs.plan_survey(jobs.store, ModelSpec(sys.argv[2], precision="fp32"),
-                            cultures="study", items="all", methods=["country"])
-    job_id = runs.start(jobs, plan)
-last = None
-def say(live):
-    global last
-    if live.done != last:
-        last = live.done
-        print(live.done, flush=True)
-job = jobs.wait(job_id, say, poll=0.005)
-print(json.dumps({"state": job["state"], "error": job["error"]}), flush=True)
-jobs.close()
-jobs.store.close()
-"""
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-
-
-def test_kill_9_at_twenty_random_moments_loses_and_doubles_nothing(tmp_path, model):
-    chance = random.Random(20)
-    home = tmp_path / "home"
-    said = 0
-
-    def begin() -> subprocess.Popen:
-        return subprocess.Popen(
-            [sys.executable, "-c", APP, str(home), model.source],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    kills = 0
-    while kills < 20:
-        app = begin()
-        first = app.stdout.readline()
-        if chance.random() < 0.7:  # most moments while answers are coming in
-            while first and not first.startswith("{") and int(first) <= said:
-                first = app.stdout.readline()
-        assert not first.startswith("{"), f"done before it was killed 20 times: {first}"
-        time.sleep(chance.random() * 0.3)
-        children = _children(app.pid)
-        app.send_signal(signal.SIGKILL)
-        rest = app.stdout.read().split()
-        app.wait()
-        kills += 1
-        said = max([said, int(first), *(int(line) for line in rest if line.isdigit())])
-        until(
-            lambda left=children: not any(map(_alive, left)), 10
-        )  # the model's process goes with it
-    store = Store(home)
-    run = store.runs()[0]
-    assert said <= run.answered == len(store.answered(run.no)) < run.planned
-    before = store.answers(run.no).set_index(["iso3", "item", "number"]).answered_at
-    store.close()
-
-    app = begin()
-    last = app.stdout.read().split("\n")[-2]
-    assert json.loads(last)["state"] == "done", last
-    app.wait()
-    store = Store(home)
-    run = store.runs()[0]
-    after = store.answers(run.no).set_index(["iso3", "item", "number"]).answered_at
-    store.close()
-    assert len(after) == run.answered == run.planned == 18 * 259 * 2
-    assert after.index.is_unique
-    assert (after[before.index] == before).all()
-
-
-def _children(pid: int) -> list[int]:
-    listed = Path(f"/proc/{pid}/task")
-    found = []
-    for task in listed.iterdir():
-        found += [int(child) for child in (task / "children").read_text().split()]
-    return found

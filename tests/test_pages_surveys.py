@@ -139,3 +139,57 @@ def test_a_survey_of_few_countries_is_not_asked_across_cultures(two_surveys, app
     at.button(key="ask_button").click().run()
     assert not at.exception
     assert "names 6 other countries" in at.error[0].value.replace("\\", "")
+
+
+# -- the shelf -------------------------------------------------------------------------------------
+
+
+def test_a_deleted_survey_is_off_every_list_and_can_be_brought_back(two_surveys, app):
+    at = app("library", shelf="Surveys")
+    mine = f"{OWN}_{two_surveys.version}"
+    at.button(key=f"delete_{mine}").click().run()
+    assert at.button(key="confirm_yes").label == "Delete"
+    ui.store().delete_survey(OWN, two_surveys.version)
+    assert "Survey" not in labels(app("run"))
+    at = app("library", shelf="Surveys")
+    assert "In the bin" in said(at)
+    at.button(key=f"back_{mine}").click().run()
+    assert at.button(key=f"delete_{mine}")
+    assert "Survey" in labels(app("run"))
+
+
+def test_an_emptied_bin_forgets_surveys_but_not_those_of_runs(two_surveys, app):
+    app("library")
+    store = ui.store()
+    plan = runs.plan_survey(store, ModelSpec("builtin"), survey_id=OWN, items="all")
+    run = answered(store, plan, two_surveys)
+    store.delete_survey(OWN, two_surveys.version)
+    assert store.forget_surveys() == 0
+    store.delete_runs([one.id for one in store.runs()])
+    assert store.forget_surveys() == 0  # they can still be taken back
+    at = app("library", shelf="Storage")
+    assert "2 runs with 12 answers and 1 survey" in said(at)
+    assert at.button(key="empty_bin")
+    assert (store.empty_bin(), store.forget_surveys()) == (2, 1)
+    assert store.surveys(deleted=True).empty
+    assert store.rows("select count(*) from shares where survey = ?", [OWN]) == [(0,)]
+    assert store.rows("select count(*) from runs where id = ?", [run.id]) == [(0,)]
+
+
+def test_two_versions_of_a_survey_stand_side_by_side(two_surveys, app):
+    app("library")
+    store = ui.store()
+    text = table.TEMPLATE.read_text().replace("0.71", "0.70").replace("0.21", "0.22")
+    path = store.home / "survey.csv"
+    path.write_text(text)
+    newer = import_into(store, table.read(path), "survey.csv")["version"]
+    at = app("run")
+    first, second, third = at.selectbox(key="run_survey").options
+    assert first == store.survey().name
+    assert second.endswith(f"version {newer[:6]}")
+    assert third.endswith(f"version {two_surveys.version[:6]}")
+    assert store.survey(OWN).version == newer
+    old = store.survey(f"{OWN}@{two_surveys.version}")
+    assert old.shares["KEN", "tea"].values == pytest.approx([0.71, 0.21, 0.08])
+    plan = runs.plan_survey(store, ModelSpec("builtin"), survey_id=f"{OWN}@{old.version}")
+    assert {one.survey_version for one in plan.settings} == {old.version}

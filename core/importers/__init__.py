@@ -105,7 +105,7 @@ def import_into(store: Store, imported: Imported, source: str = "") -> dict:
     "dropped", "notes"}.
     """
     survey = imported.survey
-    folder = _tables_folder(store, survey.id, survey.version)
+    folder = store.survey_folder(survey.id, survey.version)
     made = []
     with tempfile.TemporaryDirectory(dir=store.home, prefix=".import-") as unfinished:
         for name, frame in imported.tables.items():
@@ -175,9 +175,5 @@ def table_of(store: Store, survey_id: str, version: str, name: str) -> pd.DataFr
 
     An importer's read() says which tables there are and their columns.
     """
-    path = _tables_folder(store, survey_id, version) / f"{name}.parquet"
+    path = store.survey_folder(survey_id, version) / f"{name}.parquet"
     return pd.read_parquet(path) if name.isidentifier() and path.is_file() else None
-
-
-def _tables_folder(store: Store, survey_id: str, version: str) -> Path:
-    return store.home / "surveys" / f"{survey_id}-{version}"
