@@ -8,6 +8,7 @@ stop, a crash or a kill costs only the step in hand. The model's work is done by
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -484,7 +485,10 @@ class _Tuning:
         return self._budgets[seed]
 
     def adapter_folder(self, arm: Arm, seed: int) -> Path:
-        return self.hands.home / "adapters" / f"{self.id}-{arm.name}-{seed}".replace(":", "-")
+        """Named for people, and by the tuning's id so that no two meet."""
+        words = re.sub(r"[^a-z0-9]+", "-", self.name.casefold()).strip("-")[:48].rstrip("-")
+        name = f"{words}-{arm.name}-{seed}-{self.id}".replace(":", "-")
+        return self.hands.home / "adapters" / name
 
     def _train(self, arm: Arm, seed: int, files: dict[str, Path]) -> Path:
         folder = self.adapter_folder(arm, seed)

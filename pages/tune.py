@@ -171,7 +171,7 @@ st.markdown(
 )
 form()
 st.page_link(
-    "pages/experiment.py", label="Is such a gain real? Compare ways of tuning with controls",
+    "pages/experiment.py", label="Is such a gain real? Run controls",
     icon=":material/balance:",
 )  # fmt: skip
 tuning_id = opened()
