@@ -18,6 +18,7 @@ from core.figures import CONFIG, Figure, palette
 from core.jobs import RESUMABLE, UNFINISHED, Jobs, Live, open_jobs
 from core.metrics import HEADLINE, METRICS
 from core.prompts import METHODS, PROMPTS, templates
+from core.responses import texts_of
 from core.settings import AskSettings, home
 from core.store import Run, Store
 
@@ -196,7 +197,7 @@ def _wording(run: Run) -> str:
     settings = AskSettings.from_json(run.settings)
     explain = settings.answering == "written" and settings.explain
     try:
-        prompts = views.prompt_set_of(store(), settings)
+        prompts = texts_of(store(), settings).prompts
         return "\n\n".join(templates(prompts, settings.asked_method, explain))
     except PluriscopeError as error:
         return str(error)
@@ -1027,9 +1028,12 @@ def teaching_note(*of: Run) -> None:
 
 
 def evidence_note(*of: Run) -> None:
-    """Wherever scores are shown that people's answers had a part in: which, and in what."""
+    """Wherever scores are shown: which of people's answers had a part in them, and whether the
+    questions were drafts."""
     if said := views.human_answers(*of):
         st.caption(f":material/diversity_3: {plain(said)}")
+    if said := views.draft_words(*of):
+        st.caption(f":material/translate: {plain(said)}")
 
 
 def table(drawn: Figure, column_config: Mapping | None = None, height: int | str = "auto") -> None:

@@ -8,11 +8,12 @@ from typing import NamedTuple
 import streamlit as st
 
 import ui
-from core import derived, runs, words
+from core import derived, languages, runs, words
 from core.errors import PluriscopeError
 from core.prompts import METHODS
 from core.settings import AskSettings
 from core.store import Run
+from core.survey import Survey
 
 
 class Way(NamedTuple):
@@ -68,6 +69,7 @@ EVIDENCE = {
     "shares": "How all answered",
     "opposite": "The opposite",
 }
+MISSING = {False: "Is left out", True: "Is asked in English"}
 EXAMPLES = ("examples", "example_choice", "example_evidence", "other_batteries")
 _USUAL_EXAMPLES = {
     name: AskSettings.__dataclass_fields__[name].default for name in EXAMPLES
@@ -223,6 +225,46 @@ def set_examples(page: str, settings: AskSettings) -> None:
     """Set pick_examples to what was asked with, before it is drawn."""
     for name in EXAMPLES:
         st.session_state[f"{page}_{name}"] = getattr(settings, name)
+
+
+# -- languages -------------------------------------------------------------------------------------
+
+
+def pick_language(page: str, survey: Survey) -> tuple[dict, str]:
+    """In what language a survey is asked, and what happens to what is not translated.
+
+    Gives the settings of runs.plan_survey, and the words for a sentence.
+    """
+    codes = languages.available(survey)
+    if len(codes) == 1:
+        st.write("The questions of this survey are not translated into any other language.")
+        st.caption("To add a language: `python -m core import translation FILE --survey ID`")
+        return {}, "English"
+    names = {code: languages.label(code) for code in (languages.ENGLISH, languages.OWN, *codes[1:])}
+    language = ui.linked(
+        "Language of the questions",
+        names,
+        name="language",
+        page=page,
+        default=languages.ENGLISH,
+        help=(
+            "Each country’s own: the first language people there were surveyed in that the "
+            "questions are translated into. Drafts were read by nobody who grew up with them."
+        ),
+    )
+    if language == languages.ENGLISH:
+        return {"language": language}, "English"
+    instead = st.segmented_control(
+        "What is not translated",
+        list(MISSING),
+        format_func=MISSING.get,
+        required=True,
+        default=False,
+        key=f"{page}_missing",
+        persist_state="session",
+    )
+    said = "each country’s own language" if language == languages.OWN else names[language]
+    return {"language": language, "english_instead": bool(instead)}, said
 
 
 # -- what is made of answers afterwards ------------------------------------------------------------

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from core import comparing, derived, scores, tuning_commands
+from core import comparing, derived, languages, scores, translations, tuning_commands
 from core import runs as planning
 from core.catalogue import ModelSpec
 from core.demonstrations import CHOICES, EVIDENCE
@@ -24,7 +24,7 @@ from core.importers import IMPORTERS, import_into, importer
 from core.jobs import Jobs
 from core.metrics import METRICS
 from core.settings import AskSettings, home
-from core.store import Run, Store
+from core.store import BUNDLED_SURVEY, Run, Store
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -88,6 +88,14 @@ def parser() -> argparse.ArgumentParser:
         help="show no example from the battery of the question asked",
     )
     ask.add_argument("--alpha", default="auto", help="strength of the method amplified, or auto")
+    ask.add_argument(
+        "--language", default="", help="en, another with translations, or own: each country's own"
+    )
+    ask.add_argument(
+        "--english-instead",
+        action="store_true",
+        help="ask in English what is not translated, instead of leaving it out",
+    )
     ask.add_argument("--prompts", default="pluriscope", help="prompt set: a name or a file")
     ask.add_argument("--survey", default="wvs7", help="id of a survey in the store")
     ask.add_argument("--name", default="", help="what to call the run")
@@ -124,7 +132,10 @@ def parser() -> argparse.ArgumentParser:
     refs.add_argument("--metric", default="emd", choices=METRICS)
 
     bring = _verb(verbs, "import", _import, "bring in a survey, or answers recorded elsewhere")
-    bring.add_argument("kind", choices=IMPORTERS, help="what kind of file it is")
+    bring.add_argument("kind", choices=[*IMPORTERS, "translation"], help="what kind of file it is")
+    bring.add_argument(
+        "--survey", default="wvs7", help="for a translation: of which survey's items"
+    )
     bring.add_argument("path", type=Path, help="a file, a zip, or a folder")
     bring.add_argument(
         "--accept-good-rows",
@@ -181,7 +192,11 @@ def _ask(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
             survey_id=a.survey,
             name=a.name,
             alpha=_alpha(a.alpha),
+            language=a.language,
+            english_instead=a.english_instead,
         )
+        for note in plan.notes:
+            print(note, file=sys.stderr)
         job_id = planning.start(jobs, plan, first=True)
     job = _watch(jobs, job_id)
     if job["state"] == "failed":
@@ -325,6 +340,8 @@ def _references(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
 
 
 def _import(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
+    if a.kind == "translation":
+        return _import_translation(jobs, a)
     module = importer(a.kind)
     if a.accept_good_rows and a.kind != "table":
         raise PluriscopeError("--accept-good-rows is for tables: python -m core import table …")
@@ -339,6 +356,24 @@ def _import(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
         *result["notes"],
     ]
     return result, "\n".join(words)
+
+
+def _import_translation(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
+    survey = jobs.store.survey(a.survey)
+    there = translations.add(
+        a.path, survey, languages.folder(), bundled=survey.id == BUNDLED_SURVEY
+    )
+    result = {
+        "language": there.language,
+        "survey": survey.id,
+        "items": there.items,
+        "drafts": there.drafts,
+        "of": len(survey.items),
+    }
+    return result, (
+        f"{languages.language_name(there.language)}: {there.items} of {len(survey.items)} "
+        f"questions of {survey.name}, {there.drafts} marked as drafts."
+    )
 
 
 def _export(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:

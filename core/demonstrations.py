@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -91,6 +91,7 @@ def choose_examples(
     choice: str = "similar",
     evidence: str = "commonest",
     other_batteries: bool = False,
+    among: Collection[str] | None = None,
     seed: int = 42,
 ) -> list[Example]:
     """Answered items of a country to show before `item`; never the item itself.
@@ -98,7 +99,8 @@ def choose_examples(
     choice: "similar" (by chrF++, most similar first: the CultureSPA study's rule), "topic" (by
     chance from the item's topic) or "random". evidence: the country's "commonest" answer, the
     "opposite" end of the scale from it (a control), or all its "shares". other_batteries: leave
-    out items of the item's own battery. Items the country was not asked are passed over.
+    out items of the item's own battery. among: ids of the items to choose from, all by default.
+    Items the country was not asked are passed over.
     """
     if choice not in CHOICES:
         raise PluriscopeError(f"Unknown choice of examples {choice!r}: {', '.join(CHOICES)}.")
@@ -123,7 +125,11 @@ def choose_examples(
     if other_batteries and item in survey.items:
         battery = batteries(survey)
         candidates = [other for other in candidates if battery[other.id] != battery[item.id]]
-    asked = [other for other in candidates if (iso3, other.id) in survey.shares]
+    asked = [
+        other
+        for other in candidates
+        if (iso3, other.id) in survey.shares and (among is None or other.id in among)
+    ]
     return [_shown(survey, other, iso3, evidence) for other in asked[:count]]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from core import languages
 from core.catalogue import PRECISIONS, describe, resolve_precision
 from core.prompts import METHODS, PromptSet, templates
 from core.settings import AskSettings
@@ -60,7 +62,8 @@ def provenance(store: Store, run: Run) -> list[Fact]:
         Fact("Adapter", _adapter_words(settings, facts)),
         Fact("Asked", METHODS[settings.method].name, "method"),
         Fact("People’s answers used", settings.human_answers or "none"),
-        Fact("Wording", f"{settings.prompt_set}, {settings.language}", "prompt set"),
+        Fact("Wording", settings.prompt_set, "prompt set"),
+        Fact("Language", _language_words(settings)),
         Fact("Fingerprint of the wording", settings.prompt_sha256[:16], "SHA-256"),
         Fact("Answers", _answering_words(settings)),
         Fact("Seed", str(settings.seed)),
@@ -130,6 +133,17 @@ def _answering_words(settings: AskSettings) -> str:
         f"written, {how} to each question, "
         f"temperature {settings.temperature:g}, top-p {settings.top_p:g}"
     )
+
+
+def _language_words(settings: AskSettings) -> str:
+    """English; Hindi, a draft translation; or which countries in which."""
+    told = languages.said(settings).removeprefix("in ") or "English"
+    if settings.speaks:
+        counts = Counter(languages.language_name(code) for code in settings.speaks.values())
+        told += f": {', '.join(f'{name} {count}' for name, count in counts.most_common())}"
+    if settings.translations and settings.english_instead:
+        told += "; what is not translated, in English"
+    return told
 
 
 def _derived_lines(store: Store, settings: AskSettings) -> list[Fact]:
@@ -232,6 +246,8 @@ def card(store: Store, run: Run) -> dict:
         "prompt_sha256": settings.prompt_sha256,
         "prompt": _prompt_text(store, settings),
         "language": settings.language,
+        "languages": settings.speaks,
+        "draft_translations": languages.drafts(settings),
         "answering": settings.answering,
         "option_orders": settings.orders if settings.answering == "probabilities" else "given",
         "sampling": _sampling(settings),
@@ -326,6 +342,7 @@ def run_json(store: Store, run_id: str) -> str:
         "uses_human_answers": settings.human_answers,
         "facts": run.facts,
         "wording": store.prompt_texts(settings.prompt_sha256),
+        "translations": _translation_records(store, settings),
         "survey": {
             "id": survey.id,
             "version": survey.version,
@@ -338,6 +355,17 @@ def run_json(store: Store, run_id: str) -> str:
     return json.dumps(record, ensure_ascii=False, indent=1)
 
 
+def _translation_records(store: Store, settings: AskSettings) -> dict[str, dict]:
+    """Per language: items, countries and prompts as they were asked."""
+    return {
+        language: {
+            **(store.translation(facts["sha256"]) or {}),
+            "wording": store.prompt_texts(facts["prompt_sha256"]),
+        }
+        for language, facts in (settings.translations or {}).items()
+    }
+
+
 def run_table(store: Store, run_id: str) -> pd.DataFrame:
     """Aggregates of a run, one row for each option of each question in each country.
 
@@ -345,10 +373,10 @@ def run_table(store: Store, run_id: str) -> pd.DataFrame:
     that could be read) beside people's. A run asked plainly is set beside each of its countries.
 
     Columns: run, model, revision, precision, adapter_sha256, method, uses_human_answers (which of
-    people's, "" for none), answering, derived_from (ids of runs), option_orders, prompt_set,
-    prompt_sha256, seed, survey, survey_version, code_version, answered_as (country code or ""),
-    country, item, topic, label, code, option, model_share, people_share, people_n, people_basis,
-    answers, refused, unreadable.
+    people's, "" for none), answering, derived_from (ids of runs), option_orders, language ("own":
+    each country's), prompt_set, prompt_sha256, seed, survey, survey_version, code_version,
+    answered_as (country code or ""), country, item, topic, label, code, option, model_share,
+    people_share, people_n, people_basis, answers, refused, unreadable.
     """
     run = store.run(run_id)
     settings = AskSettings.from_json(run.settings)
@@ -430,6 +458,7 @@ def _run_columns(run: Run, settings: AskSettings) -> dict[str, object]:
         "answering": settings.answering,
         "derived_from": " ".join(settings.derived["sources"].values()) if settings.derived else "",
         "option_orders": settings.orders,
+        "language": settings.language,
         "prompt_set": settings.prompt_set,
         "prompt_sha256": settings.prompt_sha256,
         "seed": settings.seed,

@@ -18,7 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -26,9 +26,11 @@ from pathlib import Path
 from core import derived, pipeline, scores
 from core.errors import PluriscopeError
 from core.prompts import PromptSet
+from core.responses import texts_of
 from core.settings import AskSettings, TuneSettings
 from core.store import Answer, Run, Store
 from core.survey import load_bundled, save_snapshot
+from core.translations import Translation
 
 ROOT = Path(__file__).resolve().parent.parent
 WAITING, ACTIVE = ("queued",), ("loading", "running", "stopping")
@@ -137,11 +139,14 @@ class Jobs:
         side_by_side: bool = False,
         first: bool = False,
         derive: Sequence[Mapping] = (),
+        more_prompts: Sequence[PromptSet] = (),
+        translations: Sequence[Translation] = (),
     ) -> str:
         """Queue one asking: a run for each of `settings`. Gives the job's id.
 
-        derive: what is to be made of the runs once they are done (derived.make). The same asking
-        that is still under way is not queued twice; its id comes back.
+        more_prompts, translations: what else the settings name besides `prompts`. derive: what is
+        to be made of the runs once they are done (derived.make). The same asking that is still
+        under way is not queued twice; its id comes back.
         """
         frozen = [one.to_json() for one in settings]
         fingerprint = {"ask": frozen, "side_by_side": side_by_side, "kind": kind}
@@ -151,9 +156,12 @@ class Jobs:
             for job in self.store.jobs(UNFINISHED):
                 if job["settings"] == json.loads(json.dumps(fingerprint)):
                     return job["id"]
-            self.store.add_prompt_set(
-                prompts.sha256, prompts.id, prompts.name, prompts.language, dict(prompts.texts)
-            )
+            for one in (prompts, *more_prompts, *(there.prompts for there in translations)):
+                self.store.add_prompt_set(
+                    one.sha256, one.id, one.name, one.language, dict(one.texts)
+                )
+            for there in translations:
+                self.store.add_translation(there.sha256, there.language, there.texts())
             runs: list[Run] = []
             for one, record, name in zip(settings, frozen, names, strict=True):
                 survey = self.store.survey(one.survey, one.survey_version)
@@ -495,20 +503,14 @@ class Jobs:
 
     def _order(self, run: Run, side_by_side: bool) -> dict:
         settings = AskSettings.from_json(run.settings)
-        texts = self.store.prompt_texts(settings.prompt_sha256)
-        if texts is None:
-            raise PluriscopeError(f"The wording that run {run.name!r} was asked with is missing.")
+        texts = texts_of(self.store, settings)
         return {
             "id": run.id,
             "settings": run.settings,
             "side_by_side": side_by_side and settings.answering == "written",
             "answered": sorted(self.store.answered(run.no)),
-            "prompts": {
-                "id": settings.prompt_set,
-                "name": settings.prompt_set,
-                "language": settings.language,
-                "texts": texts,
-            },
+            "prompts": asdict(texts.prompts),
+            "translations": [there.to_json() for there in texts.translations.values()],
         }
 
     def _survey_file(self, run: Run) -> str | None:

@@ -11,10 +11,13 @@ import pandas as pd
 from core import export, metrics, words
 from core.catalogue import describe
 from core.errors import PluriscopeError
+from core.languages import language_name, own_translation
 from core.prompts import METHODS, Rendered, option_orders
+from core.responses import Texts, texts_of
 from core.settings import AskSettings
 from core.store import Answer, Run, Store
 from core.survey import Item, Survey
+from core.translations import ENGLISH, Translation
 from core.views import prompt_of
 
 
@@ -24,6 +27,8 @@ class Side(NamedTuple):
     shares: float64[K], the exact distribution over the options (NaN while there is none). people:
     float64[K] (NaN where they were not asked), n_people how many. written: the answer as it was
     written and read, None while there is none. scored_by, written_by: the runs it comes from.
+    language: what it is asked in; question: the words it is asked in, draft: nobody who grew up
+    with the language has read them.
     """
 
     iso3: str
@@ -35,6 +40,21 @@ class Side(NamedTuple):
     written: Answer | None
     scored_by: Run | None
     written_by: Run | None
+    language: str = ENGLISH
+    question: str = ""
+    draft: bool = False
+
+    @property
+    def key(self) -> str:
+        """Tells a side from the others."""
+        return self.iso3 if self.language == ENGLISH else f"{self.iso3}_{self.language}"
+
+    @property
+    def title(self) -> str:
+        """What stands above it: "Germany", "Germany, in German"."""
+        if self.language == ENGLISH:
+            return self.name
+        return f"{self.name}, in {language_name(self.language)}{' (draft)' if self.draft else ''}"
 
 
 class Question(NamedTuple):
@@ -49,7 +69,12 @@ class Question(NamedTuple):
 
     @property
     def countries(self) -> list[str]:
-        return [side.iso3 for side in self.sides if side.iso3]
+        return list(dict.fromkeys(side.iso3 for side in self.sides if side.iso3))
+
+    @property
+    def own_language(self) -> bool:
+        """Was any country asked in its own language as well?"""
+        return any(side.language != ENGLISH for side in self.sides)
 
     @property
     def method(self) -> str:
@@ -78,14 +103,21 @@ def load(store: Store, group: str) -> Question:
     settings = AskSettings.from_json(runs[0].settings)
     survey = store.survey(settings.survey, settings.survey_version)
     item = settings.asked_items(survey)[0]
-    by_side: dict[tuple[str, str], dict[str, Run]] = {}
+    by_side: dict[tuple[str, str, str], dict[str, Run]] = {}
+    texts: dict[str, Texts] = {}
     for run in runs:
         one = AskSettings.from_json(run.settings)
         for iso3 in one.personas():
-            by_side.setdefault((iso3, run.method), {})[one.answering] = run
-    sides = [
-        _side(store, survey, item, iso3, method, made) for (iso3, method), made in by_side.items()
-    ]
+            language = one.asked_in(iso3, item.id)
+            by_side.setdefault((iso3, run.method, language), {})[one.answering] = run
+            if language in (one.translations or {}):
+                texts[language] = texts_of(store, one)
+    sides = []
+    for (iso3, method, language), made in by_side.items():
+        there = texts[language].translations[language] if language in texts else None
+        sides.append(_side(store, _blank(survey, item, iso3, method, there), item, made))
+    place = {iso3: number for number, iso3 in enumerate(settings.cultures, 1)}
+    sides.sort(key=lambda side: (place.get(side.iso3, 0), side.language != ENGLISH))
     return Question(group, survey, item, settings, tuple(runs), tuple(sides))
 
 
@@ -94,18 +126,28 @@ def answered(store: Store, group: str) -> int:
     return sum(run.answered for run in store.runs(kind="question", group=group))
 
 
-def preview(survey: Survey, item: Item, countries: Sequence[str], method: str) -> list[Side]:
+def preview(
+    survey: Survey,
+    item: Item,
+    countries: Sequence[str],
+    method: str,
+    own_language: bool = False,
+) -> list[Side]:
     """The sides a question will have, before it is asked: people's answers only."""
-    return [
-        _blank(survey, item, iso3, how)
-        for iso3, how in [("", "plain"), *((iso3, method) for iso3 in countries)]
-    ]
+    sides = [_blank(survey, item, "", "plain")]
+    for iso3 in countries:
+        sides.append(_blank(survey, item, iso3, method))
+        if own_language and (there := own_translation(survey, item.id, iso3)):
+            sides.append(_blank(survey, item, iso3, method, there))
+    return sides
 
 
-def _blank(survey: Survey, item: Item, iso3: str, method: str) -> Side:
+def _blank(
+    survey: Survey, item: Item, iso3: str, method: str, there: Translation | None = None
+) -> Side:
     people = survey.shares.get((iso3, item.id))
     nothing = np.full(len(item.options), np.nan)
-    return Side(
+    side = Side(
         iso3,
         survey.culture(iso3).name if iso3 else METHODS[method].name,
         method,
@@ -116,12 +158,15 @@ def _blank(survey: Survey, item: Item, iso3: str, method: str) -> Side:
         None,
         None,
     )
+    if there is None:
+        return side
+    text = there.items[item.id]
+    return side._replace(language=there.language, question=text.question, draft=text.draft)
 
 
-def _side(
-    store: Store, survey: Survey, item: Item, iso3: str, method: str, made: dict[str, Run]
-) -> Side:
-    blank = _blank(survey, item, iso3, method)
+def _side(store: Store, blank: Side, item: Item, made: dict[str, Run]) -> Side:
+    """A side with what is held of it."""
+    iso3 = blank.iso3
     scored, written = made.get("probabilities"), made.get("written")
     shares, text = blank.shares, None
     if scored:
@@ -179,7 +224,9 @@ def numbers(item: Item, sides: Sequence[Side]) -> pd.DataFrame:
         where = words.country(side.name)
         if not np.isnan(side.people).all():
             table[f"People in {where}"] = side.people
-        table[f"As a person from {where}" if side.iso3 else side.name] = side.shares
+        table[f"As a person from {words.country(side.title)}" if side.iso3 else side.name] = (
+            side.shares
+        )
     shares = pd.DataFrame(table)
     return shares.assign(**{name: (100 * shares[name]).round(1) for name in shares.columns[1:]})
 
@@ -249,7 +296,7 @@ def as_text(store: Store, asked: Question) -> str:
     item = asked.item
     lines = [item.question, *(f"  {option.code}. {option.label}" for option in item.options), ""]
     for side in asked.sides:
-        head = f"As a person from {words.country(side.name)}" if side.iso3 else side.name
+        head = f"As a person from {words.country(side.title)}" if side.iso3 else side.name
         lines.append(f"{head}: {_spread(item, side.shares)}")
         if side.iso3 and not np.isnan(side.people).all():
             lines.append(f"  People there: {_spread(item, side.people)}")

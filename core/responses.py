@@ -9,20 +9,23 @@ from __future__ import annotations
 import re
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.demonstrations import choose_examples, neighbours
+from core.errors import PluriscopeError
 from core.prompts import Neighbours, PromptSet, Rendered, option_orders, render
 from core.settings import AskSettings
-from core.store import Answer
+from core.store import Answer, Store
 from core.survey import Item, Survey
+from core.translations import Translation, items_of
 
 if TYPE_CHECKING:  # torch stays out of whoever only plans or parses
     from core.models import Loaded
 
 Key = tuple[str, str, int]
+Translations = Mapping[str, Translation]  # by language
 
 
 class Planned(NamedTuple):
@@ -34,7 +37,11 @@ class Planned(NamedTuple):
 
 
 def plan(
-    settings: AskSettings, survey: Survey, prompts: PromptSet, answered: Iterable[Key] = ()
+    settings: AskSettings,
+    survey: Survey,
+    prompts: PromptSet,
+    answered: Iterable[Key] = (),
+    translations: Translations | None = None,
 ) -> Iterator[Planned]:
     """The prompts a run has still to send, in order; `answered` are left out."""
     done = set(answered)
@@ -42,16 +49,39 @@ def plan(
     for key in settings.keys(survey):
         if key not in done:
             iso3, item_id, number = key
-            item = items[item_id]
-            yield Planned(key, item, prompt_for(settings, survey, prompts, item, iso3, number))
+            item = item_in(settings, items[item_id], iso3, translations)
+            prompt = prompt_for(
+                settings, survey, prompts, items[item_id], iso3, number, translations
+            )
+            yield Planned(key, item, prompt)
+
+
+def item_in(
+    settings: AskSettings, item: Item, iso3: str, translations: Translations | None = None
+) -> Item:
+    """An item in the words that a country is asked it in."""
+    language = settings.asked_in(iso3, item.id)
+    return translations[language].item(item) if language in (translations or {}) else item
 
 
 def prompt_for(
-    settings: AskSettings, survey: Survey, prompts: PromptSet, item: Item, iso3: str, number: int
+    settings: AskSettings,
+    survey: Survey,
+    prompts: PromptSet,
+    item: Item,
+    iso3: str,
+    number: int,
+    translations: Translations | None = None,
 ) -> Rendered:
-    """The exact prompt behind one answer of a run."""
+    """The exact prompt behind one answer of a run.
+
+    item: in English. translations: by language, those that settings.translations names; item,
+    country, examples and wording are all in the language that settings.asked_in gives.
+    """
     written = settings.answering == "written"
     order = option_orders(item, "given" if written else settings.orders)[0 if written else number]
+    language = settings.asked_in(iso3, item.id)
+    there = (translations or {}).get(language)
     near_far, examples = None, []
     if settings.asked_method.startswith("cross_culture"):
         near_far = _near_far(settings, survey, iso3)
@@ -64,18 +94,58 @@ def prompt_for(
             choice=settings.example_choice,
             evidence=settings.example_evidence,
             other_batteries=settings.other_batteries,
+            among=there.items.keys() if there else None,
             seed=settings.seed,
         )
+    culture = survey.culture(iso3) if iso3 else None
+    if there:
+        item, prompts = there.item(item), there.prompts
+        culture = there.culture(culture) if culture else None
+        near_far = there.neighbours(near_far) if near_far else None
+        examples = [there.example(example) for example in examples]
     return render(
         item,
         prompts,
         settings.asked_method,
-        survey.culture(iso3) if iso3 else None,
+        culture,
         order=order,
         explain=written and settings.explain,
         neighbours=near_far,
         examples=examples,
     )
+
+
+class Texts(NamedTuple):
+    """What a run's prompts are made of besides the survey."""
+
+    prompts: PromptSet
+    translations: Translations
+
+
+def texts_of(store: Store, settings: AskSettings) -> Texts:
+    """The very words a run was asked in. Raises PluriscopeError where the store lost them."""
+    translations = {
+        language: Translation(
+            language,
+            items_of(texts["items"]),
+            texts["countries"],
+            _prompts(store, f"pluriscope-{language}", language, facts["prompt_sha256"]),
+        )
+        for language, facts in (settings.translations or {}).items()
+        if (texts := store.translation(facts["sha256"]))
+    }
+    if len(translations) < len(settings.translations or {}):
+        raise PluriscopeError("A translation this run was asked in is no longer in the store.")
+    main = "en" if settings.language == "own" else settings.language
+    prompts = _prompts(store, settings.prompt_set, main, settings.prompt_sha256)
+    return Texts(prompts, translations)
+
+
+def _prompts(store: Store, name: str, language: str, sha256: str) -> PromptSet:
+    texts = store.prompt_texts(sha256)
+    if texts is None:
+        raise PluriscopeError("The wording this run was asked with is no longer in the store.")
+    return PromptSet(name, name, language, texts)
 
 
 def _near_far(settings: AskSettings, survey: Survey, iso3: str) -> Neighbours:
@@ -200,8 +270,10 @@ class Parsed(NamedTuple):
 
 
 # A number that could be a label: not part of a word, a decimal, a phone number, a date or a
-# percentage. "1-800-273-8255" and "2019" are never an answer.
-_NUMBER = re.compile(r"(?<![\w.,/:+-])-?\d+(?![\w/:%-]|[.,]\d)")
+# percentage. "1-800-273-8255" and "2019" are never an answer. Thai, Burmese, Khmer, Chinese and
+# Japanese set no space before a number.
+_UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+_NUMBER = re.compile(rf"(?<![^\W{_UNSPACED}])(?<![.,/:+-])-?\d+(?![\w/:%-]|[.,]\d)")
 _PHONE = re.compile(r"\+?\d[\d\s().–-]*(?:[-–\s(][\dA-Z]{2,}){1,}[\dA-Z]", re.ASCII)
 _STATED = re.compile(
     r"\b(?:answer|option|choice|choose|chose|select|pick|number|response|rating)\b"

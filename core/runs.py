@@ -11,17 +11,22 @@ from core.catalogue import BUILTIN, Fit, ModelSpec, describe, fit, fit_training
 from core.demonstrations import NEAR_AND_FAR
 from core.errors import PluriscopeError
 from core.jobs import Jobs
+from core.languages import IN_ENGLISH, OWN, Spoken, notes, own_translation, said, speak
 from core.pipeline import Work, tuning_words, work_of
 from core.prompts import METHODS, PromptSet, load_prompt_set
+from core.responses import texts_of
 from core.settings import ARMS, Arm, AskSettings, Lora, TuneSettings
 from core.store import BUNDLED_SURVEY, Run, Store
 from core.survey import Culture, Survey
+from core.translations import ENGLISH, Translation
 
 
 class Plan(NamedTuple):
     """One asking: a run for each method. `names` and `title` are for people.
 
-    derive: what is made of the runs once they are done, as derived.make takes it.
+    derive: what is made of the runs once they are done, as derived.make takes it. more_prompts,
+    translations: what the runs are asked in besides `prompts`. notes: what is left out or has to
+    be known before it starts, in sentences.
     """
 
     settings: tuple[AskSettings, ...]
@@ -31,6 +36,9 @@ class Plan(NamedTuple):
     kind: str
     side_by_side: bool
     derive: tuple[dict, ...] = ()
+    more_prompts: tuple[PromptSet, ...] = ()
+    translations: tuple[Translation, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Estimate(NamedTuple):
@@ -64,13 +72,16 @@ def plan_survey(
     survey_id: str = BUNDLED_SURVEY,
     name: str = "",
     alpha: float | None = None,
+    language: str = "",
+    english_instead: bool = False,
 ) -> Plan:
     """Runs over a set of items: one per method, all started together.
 
     methods: of METHODS; the runs that derived ones are made from are asked as well. cultures:
     "study" (the 18 of the CultureSPA study), "all", or country codes. items: "core", "all", a
-    topic, or item ids. alpha: the strength of "amplified", None to choose it. Raises
-    PluriscopeError on anything unknown.
+    topic, or item ids. alpha: the strength of "amplified", None to choose it. language,
+    english_instead: see languages.speak; that of the wording by default. Raises PluriscopeError on
+    anything unknown.
     """
     survey = store.survey(survey_id)
     prompts = load_prompt_set(prompt_set)
@@ -85,9 +96,8 @@ def plan_survey(
     item_set = items if isinstance(items, str) and items in ("core", "all", *survey.topics) else ""
     if item_set == "core" and not survey.core_ids:
         item_set = "all"
-    settings, names = [], []
-    for method in methods:
-        one = AskSettings(
+    english = [
+        AskSettings(
             model=model,
             method=method,
             cultures=tuple(c.iso3 for c in countries),
@@ -97,7 +107,6 @@ def plan_survey(
             survey_version=survey.version,
             prompt_set=prompts.id,
             prompt_sha256=prompts.sha256,
-            language=prompts.language,
             orders=orders,
             answering=answering,
             samples=samples,
@@ -109,11 +118,48 @@ def plan_survey(
             example_evidence=example_evidence,
             other_batteries=other_batteries,
         )
-        settings.append(one)
-        names.append(name or run_name(one, survey))
-    what = _set_words(item_set, len(chosen))
+        for method in methods
+    ]
+    spoken = [
+        speak(one, survey, language or prompts.language, prompts, english_instead=english_instead)
+        for one in english
+    ]
+    settings = tuple(one.settings for one in spoken)
+    what = _set_words(settings[0].item_set, len(settings[0].items))
     title = name or f"{describe(model)}: {what}, {_country_words(survey, countries)}"
-    return Plan(tuple(settings), tuple(names), title, prompts, "survey", False, derive)
+    if (asked_in := next(filter(None, map(said, settings)), "")) and not name:
+        title = f"{title}, {asked_in}"
+    return Plan(
+        settings,
+        tuple(name or run_name(one, survey) for one in settings),
+        title,
+        prompts,
+        "survey",
+        False,
+        derive,
+        translations=_all_translations(spoken),
+        notes=_notes(english, settings, survey),
+    )
+
+
+def _all_translations(spoken: Sequence[Spoken]) -> tuple[Translation, ...]:
+    return tuple({there.sha256: there for one in spoken for there in one.translations}.values())
+
+
+def _notes(
+    english: Sequence[AskSettings], settings: Sequence[AskSettings], survey: Survey
+) -> tuple[str, ...]:
+    """What asking in another language changes, each thing said once."""
+    lines = [
+        line
+        for before, after in zip(english, settings, strict=True)
+        for line in notes(before, after, survey)
+    ]
+    if any(one.language == OWN for one in settings) and any(
+        one.language == ENGLISH for one in settings
+    ):
+        lines.append(IN_ENGLISH)
+    return tuple(dict.fromkeys(lines))
 
 
 def _with_sources(
@@ -156,11 +202,13 @@ def plan_question(
     other_batteries: bool = False,
     prompt_set: str = "pluriscope",
     survey_id: str = BUNDLED_SURVEY,
+    own_language: bool = False,
 ) -> Plan:
     """One question asked plainly and as people of up to six countries, side by side.
 
     Gives the exact option probabilities, and written answers with a sentence of explanation, all
     sides in one batch with the same seed. own: {"question", "options"} instead of an item.
+    own_language: ask each country a second time, in its own language where there is a translation.
     """
     survey = store.survey(survey_id)
     prompts = load_prompt_set(prompt_set)
@@ -172,37 +220,54 @@ def plan_question(
     methods = [*(["plain"] if plain else []), *([method] if countries else [])]
     _check_neighbours(survey, methods)
     asked = "own" if own else survey.item(item or "").id
-    settings, names = [], []
+    apart = (
+        [c.iso3 for c in countries if own_translation(survey, asked, c.iso3)]
+        if (own_language and not own)
+        else []
+    )
+    settings, names, spoken = [], [], []
     for answering in ("probabilities", "written"):
         for one in methods:
-            settings.append(
-                AskSettings(
-                    model=model,
-                    method=one,
-                    cultures=tuple(c.iso3 for c in countries),
-                    items=(asked,),
-                    item_set="",
-                    survey=survey.id,
-                    survey_version=survey.version,
-                    prompt_set=prompts.id,
-                    prompt_sha256=prompts.sha256,
-                    language=prompts.language,
-                    orders=orders,
-                    answering=answering,
-                    explain=answering == "written",
-                    temperature=temperature,
-                    top_p=top_p,
-                    seed=seed,
-                    examples=examples,
-                    example_choice=example_choice,
-                    example_evidence=example_evidence,
-                    other_batteries=other_batteries,
-                    own_item=own,
-                )
+            english = AskSettings(
+                model=model,
+                method=one,
+                cultures=tuple(c.iso3 for c in countries),
+                items=(asked,),
+                item_set="",
+                survey=survey.id,
+                survey_version=survey.version,
+                prompt_set=prompts.id,
+                prompt_sha256=prompts.sha256,
+                language=prompts.language,
+                orders=orders,
+                answering=answering,
+                explain=answering == "written",
+                temperature=temperature,
+                top_p=top_p,
+                seed=seed,
+                examples=examples,
+                example_choice=example_choice,
+                example_evidence=example_evidence,
+                other_batteries=other_batteries,
+                own_item=own,
             )
+            settings.append(english)
             names.append(f"{METHODS[one].name}, {answering}")
+            if apart and METHODS[one].needs_culture:
+                theirs = replace(english, cultures=tuple(apart))
+                spoken.append(speak(theirs, survey, OWN, prompts))
+                settings.append(spoken[-1].settings)
+                names.append(f"{METHODS[one].name}, own language, {answering}")
     title = f"“{own['question'] if own else survey.item(asked).label}”"
-    return Plan(tuple(settings), tuple(names), title, prompts, "question", True)
+    return Plan(
+        tuple(settings),
+        tuple(names),
+        title,
+        prompts,
+        "question",
+        True,
+        translations=_all_translations(spoken),
+    )
 
 
 def _check_neighbours(survey: Survey, methods: Sequence[str]) -> None:
@@ -226,6 +291,8 @@ def start(jobs: Jobs, plan: Plan, *, first: bool = False) -> str:
         side_by_side=plan.side_by_side,
         first=first or plan.kind == "question",
         derive=plan.derive,
+        more_prompts=plan.more_prompts,
+        translations=plan.translations,
     )
 
 
@@ -241,18 +308,18 @@ def again(store: Store, run: Run, seed: int | None = None) -> Plan:
         survey = store.survey(sources[0].survey, sources[0].survey_version)
         asked = [(one, run_name(one, survey)) for one in sources]
     settings, names = zip(*asked, strict=True)
-    texts = store.prompt_texts(settings[0].prompt_sha256)
-    if texts is None:
-        raise PluriscopeError("The wording this run was asked with is no longer in the store.")
-    prompts = PromptSet(settings[0].prompt_set, settings[0].prompt_set, settings[0].language, texts)
+    texts = [texts_of(store, one) for one in settings]
+    translations = {there.sha256: there for one in texts for there in one.translations.values()}
     return Plan(
         tuple(one.with_seed(seed) if seed is not None else one for one in settings),
         names,
         group[0].name,
-        prompts,
+        texts[0].prompts,
         run.kind,
         run.kind == "question",
         derive,
+        more_prompts=tuple(one.prompts for one in texts[1:]),
+        translations=tuple(translations.values()),
     )
 
 
@@ -562,6 +629,7 @@ def choose_cultures(survey: Survey, cultures: str | Sequence[str]) -> tuple[Cult
 def run_name(settings: AskSettings, survey: Survey) -> str:
     """A name for people: model, how it was asked, what."""
     parts = [describe(settings.model), METHODS[settings.method].name.lower()]
+    parts += [said(settings)] if said(settings) else []
     parts.append(_set_words(settings.item_set, len(settings.items)))
     if settings.cultures:
         parts.append(_country_words(survey, [survey.culture(c) for c in settings.cultures]))

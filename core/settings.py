@@ -41,6 +41,12 @@ class AskSettings:
     items, see demonstrations.choose_examples. derived: for methods that are made from the answers
     of other runs, what core/derived.py records. neighbours: country -> [near, far] codes for
     cross-culture thinking; found from the survey's shares where it is None.
+
+    language: what it is asked in; "own" asks each country in the language that `speaks` gives it.
+    translations: for languages other than English, language -> {"items": ids asked in it,
+    "sha256": of the translation, "prompt_sha256": of its prompts, "drafts": how many of the items
+    are drafts}. english_instead: items that are not translated are asked in English; otherwise
+    they are not asked.
     """
 
     model: ModelSpec
@@ -68,6 +74,9 @@ class AskSettings:
     own_item: dict | None = field(default=None)
     derived: dict | None = field(default=None)
     neighbours: dict[str, list[list[str]]] | None = None
+    speaks: dict[str, str] | None = None
+    translations: dict[str, dict] | None = None
+    english_instead: bool = False
     code_version: str = VERSION
 
     def __post_init__(self) -> None:
@@ -137,6 +146,17 @@ class AskSettings:
         """Whom the model answers as: country codes, or "" for nobody in particular."""
         return self.cultures if METHODS[self.method].needs_culture else ("",)
 
+    def asked_in(self, iso3: str, item_id: str) -> str:
+        """The language that a country (or "") is asked an item in; "" where it is not asked."""
+        language = self.language
+        if language == "own":
+            language = (self.speaks or {}).get(iso3, "en")
+        if language == "en" or self.own_item or self.translations is None:
+            return language
+        if item_id in self.translations[language]["items"]:
+            return language
+        return "en" if self.english_instead else ""
+
     def keys(self, survey: Survey) -> list[tuple[str, str, int]]:
         """Every answer this run is to hold, as (country or "", item id, number).
 
@@ -144,20 +164,22 @@ class AskSettings:
         first, then item, so that prompts that share a beginning follow each other.
         """
         items = self.asked_items(survey)
-        return [
-            (iso3, item.id, number)
-            for iso3 in self.personas()
+        written = self.answering == "written"
+        times = {
+            item.id: self.samples if written else len(option_orders(item, self.orders))
             for item in items
-            for number in range(
-                self.samples
-                if self.answering == "written"
-                else len(option_orders(item, self.orders))
-            )
+        }
+        return [
+            (iso3, item_id, number)
+            for iso3 in self.personas()
+            for item_id, count in times.items()
+            if self.asked_in(iso3, item_id)
+            for number in range(count)
         ]
 
     def cells(self, survey: Survey) -> int:
         """How many (country, item) pairs this run asks."""
-        return len(self.personas()) * len(self.asked_items(survey))
+        return len({key[:2] for key in self.keys(survey)})
 
     def with_seed(self, seed: int) -> AskSettings:
         return replace(self, seed=seed)

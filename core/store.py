@@ -99,7 +99,11 @@ def m002_tuning(sql: Callable[[str], Any]) -> None:
         tuning text, arm text, seed integer, record json, measured timestamp)""")
 
 
-MIGRATIONS = [m001_initial, m002_tuning]
+def m003_translations(sql: Callable[[str], Any]) -> None:
+    sql("create table translations (sha256 text primary key, language text, texts json)")
+
+
+MIGRATIONS = [m001_initial, m002_tuning, m003_translations]
 
 
 @dataclass(frozen=True)
@@ -476,6 +480,18 @@ class Store:
 
     def prompt_texts(self, sha256: str) -> dict | None:
         found = self.rows("select texts from prompt_sets where sha256 = ?", [sha256])
+        return json.loads(found[0][0]) if found else None
+
+    def add_translation(self, sha256: str, language: str, texts: dict) -> None:
+        """Keep what a run is asked in: items and countries (Translation.texts)."""
+        with self._writing() as cursor:
+            cursor.execute(
+                "insert or ignore into translations values (?, ?, ?)",
+                [sha256, language, json.dumps(texts, ensure_ascii=False)],
+            )
+
+    def translation(self, sha256: str) -> dict | None:
+        found = self.rows("select texts from translations where sha256 = ?", [sha256])
         return json.loads(found[0][0]) if found else None
 
     # -- runs ----------------------------------------------------------------------------------

@@ -149,14 +149,15 @@ class Survey:
         return tuple(item for item in self.items if item.id in wanted)
 
 
+def bundled_items(folder: Path = BUNDLED) -> tuple[Item, ...]:
+    """The items of the bundled survey, without the shares."""
+    lines = (folder / "items.jsonl").read_text(encoding="utf-8").splitlines()
+    return tuple(_item(json.loads(line), position) for position, line in enumerate(lines))
+
+
 def load_bundled(folder: Path = BUNDLED) -> Survey:
     """Read the bundled World Values Survey wave 7 aggregates (see data/survey/README.md)."""
-    items = tuple(
-        _item(json.loads(line), position)
-        for position, line in enumerate(
-            (folder / "items.jsonl").read_text(encoding="utf-8").splitlines()
-        )
-    )
+    items = bundled_items(folder)
     with open(folder / "countries.csv", encoding="utf-8", newline="") as file:
         cultures = tuple(_culture(row) for row in csv.DictReader(file))
     return Survey(

@@ -11,13 +11,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from core import metrics, runs, scores, words
+from core import languages, metrics, runs, scores, words
 from core.catalogue import describe
-from core.errors import PluriscopeError
 from core.metrics import HEADLINE, Panel
-from core.prompts import METHODS, PromptSet, Rendered, option_orders
+from core.prompts import METHODS, Rendered, option_orders
 from core.relations import mean_answer
-from core.responses import prompt_for
+from core.responses import prompt_for, texts_of
 from core.runs import Asking
 from core.settings import AskSettings
 from core.store import Run, Store
@@ -99,6 +98,12 @@ def human_answers(*of: Run) -> str:
     return " ".join(sentences)
 
 
+def draft_words(*of: Run) -> str:
+    """A sentence where runs were asked in translations that are drafts; "" where none was."""
+    told = (languages.draft_words(AskSettings.from_json(run.settings)) for run in of)
+    return " ".join(dict.fromkeys(filter(None, told)))
+
+
 def headline_runs(asking: Asking) -> list[Run]:
     """The runs that headline_result speaks of: the plain one and the one that names a country."""
     found = by_method(asking)
@@ -152,6 +157,12 @@ HOW_WORDS = {
 }
 
 
+def how_words(run: Run) -> str:
+    """How a run was asked, and in what language where that is not English."""
+    spoken = languages.said(AskSettings.from_json(run.settings))
+    return f"{HOW_WORDS[run.method]}{f', {spoken}' if spoken else ''}"
+
+
 class MapResult(NamedTuple):
     """What the map shows. table: as scores.closeness gives it, or scores.change where two runs are
     compared. finding: the headline and the paragraph. kicker: what was asked, in one line."""
@@ -170,7 +181,7 @@ def map_result(
     topic.
     """
     kicker = run_kicker(store, run, topic)
-    how = HOW_WORDS[run.method]
+    how = how_words(run)
     if before is None:
         table = scores.closeness(store, run, metric, topic)
         if not METHODS[run.method].needs_culture:
@@ -230,7 +241,9 @@ def run_kicker(store: Store, run: Run, topic: str = "") -> str:
         items = [item for item in items if item.topic == topic]
     asked = f"{words.count(len(items), 'question')}{f' on {topic}' if topic else ''}"
     how = METHODS[run.method].name
-    return f"{model_name(run)} · {how[0].lower()}{how[1:]} · {asked} · run {run.id}"
+    spoken = languages.said(AskSettings.from_json(run.settings))
+    parts = [model_name(run), f"{how[0].lower()}{how[1:]}", spoken, asked, f"run {run.id}"]
+    return " · ".join(filter(None, parts))
 
 
 def _comparison(
@@ -267,8 +280,8 @@ def _told_apart(run: Run, before: Run) -> tuple[str, str]:
     """Two runs in one sentence: by their models, by how they were asked, or only as two."""
     if model_name(run) != model_name(before):
         return model_name(run), model_name(before)
-    if run.method != before.method:
-        return f"Asked {HOW_WORDS[run.method]}, the model", f"asked {HOW_WORDS[before.method]}"
+    if how_words(run) != how_words(before):
+        return f"Asked {how_words(run)}, the model", f"asked {how_words(before)}"
     return "This run", "the other"
 
 
@@ -782,20 +795,14 @@ def _shown(settings: AskSettings, item: Item, number: int) -> str:
     return f"options shifted by {order[0]}"
 
 
-def prompt_set_of(store: Store, settings: AskSettings) -> PromptSet:
-    """The wording that a run was asked with."""
-    texts = store.prompt_texts(settings.prompt_sha256)
-    if texts is None:
-        raise PluriscopeError("The wording this run was asked with is no longer in the store.")
-    return PromptSet(settings.prompt_set, settings.prompt_set, settings.language, texts)
-
-
 def prompt_of(store: Store, run: Run, item: Item, iso3: str, number: int = 0) -> Rendered:
     """The exact messages behind one answer of a run."""
     settings = AskSettings.from_json(run.settings)
-    prompts = prompt_set_of(store, settings)
+    prompts, translations = texts_of(store, settings)
     persona = iso3 if METHODS[run.method].needs_culture else ""
-    return prompt_for(settings, scores.survey_of(store, run), prompts, item, persona, number)
+    return prompt_for(
+        settings, scores.survey_of(store, run), prompts, item, persona, number, translations
+    )
 
 
 def shown_orders(run: Run, item: Item) -> list[str]:

@@ -39,6 +39,7 @@ from core.prompts import PromptSet
 from core.responses import Planned, ask, plan
 from core.settings import AskSettings, Lora
 from core.survey import Survey, load_bundled, load_snapshot
+from core.translations import Translation
 
 
 class Channel:
@@ -322,7 +323,9 @@ def _unasked(run: dict, settings: AskSettings, survey: Survey) -> bool:
 
 def _plan(run: dict, survey: Survey) -> Iterator[Planned]:
     settings, prompts = AskSettings.from_json(run["settings"]), PromptSet(**run["prompts"])
-    return plan(settings, survey, prompts, {tuple(key) for key in run["answered"]})
+    answered = {tuple(key) for key in run["answered"]}
+    translations = [Translation.from_json(record) for record in run.get("translations", ())]
+    return plan(settings, survey, prompts, answered, {one.language: one for one in translations})
 
 
 def _die_with_parent() -> None:

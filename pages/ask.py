@@ -13,7 +13,7 @@ import streamlit as st
 import ui
 import ui_methods
 import ui_surveys
-from core import figures, question, runs, words
+from core import figures, languages, question, runs, words
 from core.errors import PluriscopeError
 from core.jobs import RESUMABLE, UNFINISHED
 from core.settings import own_item
@@ -39,6 +39,7 @@ def reopen(asked: question.Question) -> None:
     ui_methods.set_way("ask", asked.method)
     settings = asked.settings
     ui_methods.set_examples("ask", asked.country_settings)
+    st.session_state["ask_own_language"] = asked.own_language
     ui.set_picker(settings.model)
     ui.set_orders("ask", settings.orders)
     for name in DECODING:
@@ -61,6 +62,7 @@ def still_chosen(asked: question.Question) -> bool:
     return (
         (asked.survey, asked.item, asked.countries) == (survey, item, countries)
         and (not countries or asked.method == as_who)
+        and [side.key for side in asked.sides] == [side.key for side in sides]
         and all(getattr(asked.country_settings, name) == examples[name] for name in examples)
         and (model is None or ui.same_model(model, settings.model))
         and settings.orders == details["orders"]
@@ -99,8 +101,9 @@ def pick_item():
     return survey.item(item_id), None
 
 
-def pick_sides() -> tuple[list[str], str, dict, str]:
-    """Countries in the survey's order, the method, its examples, and the words for the blank."""
+def pick_sides() -> tuple[list[str], str, dict, bool, str]:
+    """Countries in the survey's order, the method, its examples, whether they are asked in their
+    own language too, and the words for the blank."""
     picked = ui.linked_many(
         "Countries",
         names,
@@ -112,10 +115,17 @@ def pick_sides() -> tuple[list[str], str, dict, str]:
     )
     as_who = ui_methods.pick_way("ask")
     examples = ui_methods.pick_examples("ask") if ui_methods.shows_examples(as_who) else {}
+    own_too = st.toggle(
+        "In their own language too",
+        key="ask_own_language",
+        bind="query-params",
+        help="Each country is asked in English and in its own language, side by side.",
+    )
     codes = [culture.iso3 for culture in survey.cultures if culture.iso3 in picked]
     where = words.listed([words.country(names[code]) for code in codes], most=3)
     said = f"plainly and as people from {where}" if codes else "plainly"
-    return codes, as_who, examples, said
+    said += " in two languages" if own_too and codes else ""
+    return codes, as_who, examples, own_too, said
 
 
 def write_item():
@@ -165,8 +175,10 @@ def columns(item, sides, *, done: bool = False) -> list:
         for side, table in zip(sides, tables, strict=True):
             with grid.cell(), st.container(gap="small"):
                 with st.container(gap=None):
-                    st.subheader(ui.plain(side.name), anchor=False)
+                    st.subheader(ui.plain(side.title), anchor=False)
                     st.caption(who(side))
+                    if side.question:
+                        st.caption(ui.plain(f"“{side.question}”"))
                 boxes.append(st.container(height=tall, border=False, autoscroll=not done, gap=None))
                 bars(side, table, top, level)
                 if verdict := question.verdict(item, side, sides):
@@ -193,7 +205,7 @@ def bars(side: question.Side, table, top: float, level: int) -> None:
     with st.container(gap=None):
         if lines < level and not ui.is_narrow():
             st.space(17 * (level - lines) + (10 if names_itself else 0))
-        ui.figure(drawn, f"ask_bars_{side.iso3}")
+        ui.figure(drawn, f"ask_bars_{side.key}")
 
 
 def _lines(table) -> int:
@@ -223,7 +235,7 @@ def write(sides, boxes, texts: dict[str, str]) -> None:
 
 def exact_prompt(item, side: question.Side) -> None:
     with st.popover("Exact prompt", icon=":material/notes:", type="tertiary",
-                    key=f"ask_prompt_{side.iso3}"):  # fmt: skip
+                    key=f"ask_prompt_{side.key}"):  # fmt: skip
         for name, prompt in question.prompts(store, item, side).items():
             st.caption(name)
             st.code(question.prompt_text(prompt), language=None, wrap_lines=True)
@@ -251,14 +263,25 @@ def before() -> None:
         try:
             plan = runs.plan_question(
                 store, model, cultures=countries, item=None if own else item.id, own=own,
-                method=as_who, survey_id=ui_surveys.key_of(survey), **examples, **details,
+                method=as_who, survey_id=ui_surveys.key_of(survey), own_language=own_too,
+                **examples, **details,
             )  # fmt: skip
         except PluriscopeError as error:
             st.error(ui.plain(str(error)))
         else:
             show(runs.start(queue, plan))
             st.rerun()
+    if own_too and not own:
+        language_notes()
     write(sides, columns(item, sides), {})
+
+
+def language_notes() -> None:
+    """Which countries have no second language here, and what to think of the others."""
+    if said := languages.without_own(survey, item.id, countries):
+        st.caption(f":material/translate: {ui.plain(said)}")
+    if model and model.source == "builtin" and any(side.question for side in sides):
+        st.caption(f":material/translate: {languages.TAUGHT_ENGLISH}")
 
 
 def under_way(asked: question.Question, job_id: str) -> None:
@@ -310,6 +333,8 @@ def after(asked: question.Question, job: dict | None) -> None:
         ui.share("ask", ask=asked.group)
     ui.teaching_note(*asked.runs)
     ui.evidence_note(*asked.runs)
+    if asked.own_language:
+        language_notes()
     st.caption(words.CAUTION)
 
 
@@ -353,7 +378,7 @@ names = {culture.iso3: culture.name for culture in survey.cultures}
 with model_blank:
     model = ui.model_picker()
 with places_blank:
-    countries, as_who, examples, places_said = pick_sides()
+    countries, as_who, examples, own_too, places_said = pick_sides()
 with more_blank:
     details = how_exactly()
 ui.fill(ask_model=ui.model_words(ui.picked_model()), ask_places=places_said)
@@ -363,7 +388,7 @@ if item is None:
     st.stop()
 
 st.header(ui.plain(item.question), anchor=False)
-sides = question.preview(survey, item, countries, as_who)
+sides = question.preview(survey, item, countries, as_who, own_too and not own)
 if asked and not still_chosen(asked):
     asked = None
 job = runs.job_of(store, asked.runs[0]) if asked else None

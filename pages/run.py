@@ -219,6 +219,8 @@ with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
     ways_blank = ui.blank("ways", "plainly")
     st.subheader("from", anchor=False, width="content")
     places_blank = ui.blank("places", "18 countries")
+    st.subheader("in", anchor=False, width="content")
+    language_blank = ui.blank("language", "English")
     more_blank = st.popover("Exactly how", key="more_blank", type="tertiary")
 with model_blank:
     model = ui.model_picker()
@@ -230,6 +232,8 @@ with ways_blank:
     methods, ways, ways_said = ui_methods.pick_ways("run")
 with places_blank:
     countries, places_said = which_countries()
+with language_blank:
+    language, language_said = ui_methods.pick_language("run", survey)
 with more_blank:
     details = how_exactly()
 ui.fill(
@@ -237,6 +241,7 @@ ui.fill(
     items=items_said,
     ways=ways_said,
     places=places_said,
+    language=language_said,
 )
 
 plan, estimate = None, None
@@ -250,6 +255,7 @@ try:
             items=items,
             survey_id=ui_surveys.key_of(survey),
             **ways,
+            **language,
             **details,
         )
         estimate = runs.estimate(store, plan)
@@ -260,6 +266,8 @@ except PluriscopeError as error:
 
 if estimate:
     st.caption(ui.plain(ui.cost(plan, estimate)))
+    for note in plan.notes:
+        st.caption(f":material/translate: {ui.plain(note)}")
 if st.button(
     ui.price("Start", estimate) if estimate else "Start",
     type="primary",

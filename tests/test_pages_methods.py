@@ -131,3 +131,42 @@ def test_amplified_and_calibrated_are_planned_with_what_they_need(filled_home, a
     assert "amplified and the answers as people are calibrated without asking again" in said(at)
     at.segmented_control(key="answers").set_value("Written answers").run()
     assert "need probabilities" in said(at)
+
+
+# -- languages -------------------------------------------------------------------------------------
+
+
+def test_run_says_what_asking_in_each_countrys_language_leaves_out(filled_home, app):
+    at = app("run", language="own", places="Every country")
+    assert not at.exception
+    assert "no translation into a language of 19 countries, which are left out" in said(at)
+    assert "taught English only" in said(at)
+    assert "4,472 prompts" in said(at)  # 52 plainly and 42 x 52 as people, in both orders
+    at.segmented_control(key="run_missing").set_value(True).run()
+    assert "which are asked in English" in said(at)
+    assert "Hindi (draft)" in at.selectbox(key="run_language").options
+
+
+def test_a_question_is_asked_in_english_and_in_the_countrys_own_language(working, tiny_model):
+    at = working("ask", item="Q57", people="DEU,JPN,KEN")
+    choose(at, tiny_model)
+    at.toggle(key="ask_own_language").set_value(True).run()
+    assert "Germany, in German" in said(at)
+    assert "Kenya is asked in English already" in said(at)
+    assert "not translated into a language of Japan" in said(at)
+    button(at, "Ask").click().run()
+    group = at.query_params["ask"]
+    at = wait(at)
+    assert not at.exception
+    asked = question.load(ui.store(), group[0] if isinstance(group, list) else group)
+    assert [side.title for side in asked.sides] == [
+        "Asked plainly", "Germany", "Germany, in German", "Japan", "Kenya"
+    ]  # fmt: skip
+    english, german = asked.sides[1:3]
+    assert german.written is not None and german.shares.sum() == pytest.approx(1, abs=1e-5)
+    assert german.question.startswith("Kann man in der Regel")
+    for name, words in (("Frage:", german), ("Question:", english)):
+        for prompt in question.prompts(ui.store(), asked.item, words).values():
+            assert prompt.messages[1]["content"].startswith(name)
+    assert german.shares.tolist() != english.shares.tolist()
+    assert working("ask", ask=asked.group).toggle(key="ask_own_language").value

@@ -1,0 +1,332 @@
+"""Questions in other languages: the bundled translations, a user's own, and what is missing."""
+
+import json
+import re
+
+import pytest
+
+from core import export, languages, runs, scores, translations, views
+from core.__main__ import main
+from core.catalogue import ModelSpec
+from core.errors import PluriscopeError
+from core.jobs import Jobs
+from core.prompts import is_numeric, load_prompt_set, option_orders, render
+from core.responses import parse, plan
+from core.settings import AskSettings
+from core.store import Store
+from core.survey import load_bundled
+from core.translations import DRAFTS, FOLDER, PROMPT_BLANKS
+
+SURVEY = load_bundled()
+CODES = sorted(path.stem for path in FOLDER.glob("*.jsonl"))
+JUSTIFIED, FAMILY = SURVEY.item("Q182"), SURVEY.item("Q46")
+
+
+def in_language(code: str):
+    return translations.load(SURVEY, code)
+
+
+# -- what comes along ------------------------------------------------------------------------------
+
+
+def test_thirteen_languages_hold_the_core_set():
+    assert len(CODES) == 13
+    assert translations.languages(SURVEY)[0] == "en"
+    assert sorted(translations.languages(SURVEY)[1:]) == CODES
+    for code in CODES:
+        assert set(in_language(code).items) == set(SURVEY.core_ids), code
+        assert len(in_language(code).countries) == 61, code
+
+
+def test_the_drafts_are_those_the_readme_names():
+    text = (FOLDER / "README.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\|(.*)\| \*\*draft", text, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", row)) == DRAFTS
+    assert all(text.draft for text in in_language("sw").items.values())
+    assert not any(text.draft for text in in_language("de").items.values())
+
+
+def test_english_prompts_are_the_same_in_both_places():
+    english = json.loads((FOLDER / "prompts.json").read_text(encoding="utf-8"))["en"]
+    ours = load_prompt_set().texts
+    assert {key: ours[key] for key in english} == english
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_prompt_can_be_asked_in_every_language(code):
+    there = in_language(code)
+    translations.check_prompts(there.prompts.texts, code)
+    kenya = there.culture(SURVEY.culture("KEN"))
+    for item_id in SURVEY.core_ids:
+        english, item = SURVEY.item(item_id), there.item(SURVEY.item(item_id))
+        assert item.codes == english.codes and is_numeric(item) == is_numeric(english)
+        for order in option_orders(item, "both"):
+            prompt = render(item, there.prompts, "country", kenya, order=order)
+            shown = prompt.messages[0]["content"] + prompt.messages[1]["content"]
+            assert kenya.name in shown and item.question in shown
+            assert not re.search(r"\{[a-z0-9_]+\}", shown)
+            assert all(label.isascii() and label.isdigit() for label in prompt.labels)
+            assert all(f"{label}" in prompt.messages[1]["content"] for label in prompt.labels)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "number"),
+    [
+        ("ar", "٣", 3),
+        ("ar", "١٠", 10),
+        ("ar", "٧.", 7),
+        ("hi", "३", 3),
+        ("hi", "१०।", 10),
+        ("th", "๓", 3),
+        ("th", "ข้อ ๗", 7),
+        ("zh", "３", 3),
+        ("zh", "我选择3。", 3),
+        ("zh", "答案：8", 8),
+        ("am", "5።", 5),
+        ("ru", "7. Скорее да", 7),
+        ("zh", "我没有意见。", None),
+        ("zh", "在3到5之间", None),
+    ],
+)
+def test_answers_in_the_digits_of_a_language_are_read(code, text, number):
+    there = in_language(code)
+    item = there.item(JUSTIFIED)
+    assert parse(text, item, render(item, there.prompts)).code == number
+
+
+def test_answers_in_the_words_of_a_language_are_read():
+    item = in_language("de").item(FAMILY)
+    prompt = render(item, in_language("de").prompts)
+    for option in item.options:
+        assert parse(f"{option.label}.", item, prompt).code == option.code
+
+
+# -- whom in which ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("languages")
+        patch.setenv("PLURISCOPE_HOME", str(home))
+        store = Store(home)
+        yield store
+        store.close()
+
+
+def planned(store, **changes):
+    return runs.plan_survey(store, ModelSpec("example/model"), **changes)
+
+
+def test_each_country_is_asked_in_its_first_language_with_a_translation(store):
+    made = planned(store, language="own", cultures="all")
+    plain, country = made.settings
+    assert plain.language == "en" and len(plain.cultures) == 61
+    speaks = country.speaks
+    assert (speaks["DEU"], speaks["AND"], speaks["KEN"], speaks["KAZ"]) == ("de", "es", "en", "ru")
+    assert speaks["IND"] == "hi" and "JPN" not in speaks  # Japanese is not there
+    assert country.cultures == tuple(speaks) and len(speaks) == 42
+    notes = " ".join(made.notes)
+    assert "no translation into a language of 19 countries, which are left out" in notes
+    assert "Japan" in notes and "Amharic, Hindi and Thai are drafts" in notes
+
+
+def test_what_is_not_translated_is_left_out_or_asked_in_english_and_never_silently(store):
+    every = len(SURVEY.items)
+    left_out = planned(store, language="de", items="all", methods=["country"], cultures=["DEU"])
+    (german,) = left_out.settings
+    assert german.items == tuple(i.id for i in SURVEY.select("core"))
+    assert f"{every - 52} of {every} questions are not translated into German, and left out." in (
+        left_out.notes
+    )
+    instead = planned(
+        store,
+        language="de",
+        items="all",
+        methods=["country"],
+        cultures=["DEU"],
+        english_instead=True,
+    )
+    (both,) = instead.settings
+    assert len(both.items) == every
+    assert "and asked in English." in instead.notes[0]
+    by_item = {
+        one.key[1]: one.prompt.messages[1]["content"]
+        for one in plan(both, SURVEY, instead.prompts, (), {"de": instead.translations[0]})
+    }
+    assert by_item["Q57"].startswith("Frage:") and by_item["Q58"].startswith("Question:")
+    with pytest.raises(PluriscopeError, match="None of these questions is translated into German"):
+        planned(store, language="de", items=["Q58"])
+    with pytest.raises(PluriscopeError, match="There are: English"):
+        planned(store, language="ja")
+
+
+def test_a_wording_and_a_language_have_to_go_together(store, tmp_path):
+    record = {"id": "mine", "name": "Mine", "language": "de"}
+    texts = dict(in_language("de").prompts.texts) | {"plain_system": "Sie sind ein Mensch."}
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({**record, "texts": texts}), encoding="utf-8")
+    made = planned(store, language="de", prompt_set=str(path))
+    assert made.settings[0].prompt_sha256 == made.prompts.sha256
+    assert made.translations[0].prompts.texts["plain_system"] == "Sie sind ein Mensch."
+    for wrong in ({"language": "en", "prompt_set": str(path)}, {"language": "fr"}):
+        with pytest.raises(PluriscopeError, match=r"[Ww]ording"):
+            planned(store, **{"prompt_set": str(path), **wrong})
+
+
+def test_examples_speak_the_language_of_the_question(store):
+    made = planned(
+        store,
+        language="own",
+        cultures=["DEU", "KEN"],
+        methods=["country_examples"],
+        items=["Q57"],
+        orders="given",
+    )
+    german, kenyan = plan(made.settings[0], SURVEY, made.prompts, (), {"de": made.translations[0]})
+    content = german.prompt.messages[1]["content"]
+    assert content.count("Frage: ") == 6 and "Question:" not in content
+    core = {in_language("de").items[item].question for item in SURVEY.core_ids}
+    assert set(re.findall(r"Frage: (.*)", content)) <= core
+    assert kenyan.prompt.messages[1]["content"].count("Question: ") == 6
+
+
+def test_settings_from_before_there_were_languages_still_load(store):
+    record = json.loads(json.dumps(planned(store).settings[1].to_json()))
+    for name in ("speaks", "translations", "english_instead", "derived"):
+        del record[name]
+    old = AskSettings.from_json(record)
+    assert len(old.keys(SURVEY)) == 18 * 52 * 2
+    assert old.asked_in("KEN", "Q57") == "en"
+
+
+# -- a user's own ----------------------------------------------------------------------------------
+
+
+def line(item_id: str, language: str = "ja", **changes) -> str:
+    item = SURVEY.item(item_id)
+    record = {
+        "id": item_id,
+        "language": language,
+        "label": f"ラベル {item_id}",
+        "question": f"質問 {item_id}",
+        "options": [{"code": o.code, "label": f"答え {o.code}"} for o in item.options],
+    }
+    return json.dumps({**record, **changes}, ensure_ascii=False)
+
+
+def prompts(language: str = "ja", **changes) -> str:
+    texts = {
+        key: " ".join(f"{{{blank}}}" for blank in blanks) or "質問に答えてください。"
+        for key, blanks in PROMPT_BLANKS.items()
+    }
+    return json.dumps({language: {**texts, **changes}}, ensure_ascii=False)
+
+
+def test_a_users_translation_is_asked(home, tmp_path, capsys):
+    file = tmp_path / "mine" / "ja.jsonl"
+    file.parent.mkdir()
+    file.write_text(f"{line('Q57')}\n{line('Q58', draft=True)}\n", encoding="utf-8")
+    assert main(["import", "translation", str(file)]) == 2
+    assert "no wording in Japanese yet" in capsys.readouterr().err
+    (file.parent / "prompts.json").write_text(prompts(), encoding="utf-8")
+    (file.parent / "countries.json").write_text(
+        json.dumps({"ja": {"JPN": "日本"}}), encoding="utf-8"
+    )
+    assert main(["import", "translation", str(file), "--json"]) == 0
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert record == {"language": "ja", "survey": "wvs7", "items": 2, "drafts": 1, "of": 259}
+
+    store = Store(home)
+    made = planned(store, language="own", cultures=["JPN", "DEU"], items=["Q57", "Q58"])
+    assert made.settings[1].speaks == {"DEU": "de", "JPN": "ja"}
+    asked = {key[:2] for key in made.settings[1].keys(SURVEY)}
+    assert asked == {("JPN", "Q57"), ("JPN", "Q58"), ("DEU", "Q57")}
+    assert "1 of 2 questions is not translated into German, and left out." in made.notes
+    store.close()
+
+
+def test_a_users_item_goes_before_the_bundled_one(home):
+    folder = languages.folder()
+    folder.mkdir()
+    (folder / "de.jsonl").write_text(line("Q57", "de"), encoding="utf-8")
+    there = translations.load(SURVEY, "de", folder)
+    assert there.items["Q57"].question == "質問 Q57" and len(there.items) == 52
+    assert there.sha256 != in_language("de").sha256
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ("{", "Line 2 is not JSON"),
+        ("[1]", "Line 2 is not an item"),
+        (line("Q57", options=None), "options have to be a list"),
+        (line("Q57", question=" "), "a text is missing or empty"),
+        (line("Q57", question="x" * 3000), "longer than 2,000"),
+        (line("Q57", id="Q999"), "the survey has no item 'Q999'"),
+        (line("Q57", language="Japanese!"), "no language code"),
+        (line("Q57", language="ko"), "several languages"),
+        (line("Q57", options=[{"code": 1, "label": "a"}]), "have to be coded 1, 2"),
+        (line("Q57", options=[{"code": n, "label": "a"} for n in (1, 2)]), "say the same"),
+        (line("Q1"), "Q1 is there twice"),
+        (json.dumps({"id": "Q57"}), "lacks language, label, question, options"),
+    ],
+)
+def test_every_wrong_line_is_named_and_nothing_is_kept(tmp_path, wrong, sentence):
+    file, folder = tmp_path / "ja.jsonl", tmp_path / "home"
+    file.write_text(f"{line('Q1')}\n{wrong}\n", encoding="utf-8")
+    (tmp_path / "prompts.json").write_text(prompts(), encoding="utf-8")
+    with pytest.raises(PluriscopeError, match=re.escape(sentence)):
+        translations.add(file, SURVEY, folder, bundled=True)
+    assert not folder.exists()
+
+
+def test_wordings_without_their_blanks_and_other_files_are_refused(tmp_path):
+    file = tmp_path / "ja.jsonl"
+    with pytest.raises(PluriscopeError, match="There is no file"):
+        translations.add(file, SURVEY, tmp_path / "home", bundled=True)
+    file.write_bytes("質問".encode("shift-jis"))
+    with pytest.raises(PluriscopeError, match="not UTF-8"):
+        translations.add(file, SURVEY, tmp_path / "home", bundled=True)
+    file.write_text(line("Q1"), encoding="utf-8")
+    (tmp_path / "prompts.json").write_text(prompts(question_user="?"), encoding="utf-8")
+    with pytest.raises(PluriscopeError, match=r"question_user lacks \{question\}, \{options\}"):
+        translations.add(file, SURVEY, tmp_path / "home", bundled=True)
+
+
+# -- asked, scored, shown --------------------------------------------------------------------------
+
+
+def test_answers_in_several_languages_are_one_run_that_says_so(home, tiny_model):
+    store = Store(home)
+    queue = Jobs(store)
+    made = runs.plan_survey(
+        store,
+        ModelSpec(str(tiny_model), precision="fp32"),
+        cultures=["DEU", "JPN", "KEN", "THA"],
+        items=["Q57", "Q164", "Q182"],
+        orders="given",
+        language="own",
+    )
+    job = queue.wait(runs.start(queue, made))
+    queue.close()
+    assert job["state"] == "done", job["error"]
+    _, run = (store.run(run_id) for run_id in job["runs"])
+    assert run.answered == 3 * 3
+    table = scores.table(store, run).set_index("iso3")
+    assert set(table.index) == {"", "DEU", "KEN", "THA"}
+    item = SURVEY.item("Q57")
+    assert "Frage:" in views.prompt_of(store, run, item, "DEU").messages[1]["content"]
+    assert "Question:" in views.prompt_of(store, run, item, "KEN").messages[1]["content"]
+    assert "ไทย" in views.prompt_of(store, run, item, "THA").messages[0]["content"]
+    assert "each in its own language (some in draft)" in views.run_kicker(store, run)
+    assert "into Thai is a draft" in views.draft_words(run)
+    assert "German 1" in export.provenance_text(store, run)
+    record = json.loads(export.run_json(store, run.id))
+    assert set(record["translations"]) == {"de", "th"}
+    assert record["translations"]["de"]["wording"]["question_user"].startswith("Frage")
+    # Asked again, it is asked in the same words.
+    again = runs.again(store, run)
+    assert again.settings == made.settings
+    assert {one.sha256 for one in again.translations} == {one.sha256 for one in made.translations}
+    store.close()
