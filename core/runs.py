@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -383,9 +384,15 @@ def askings(store: Store, *, kind: str | None = "survey") -> list[Asking]:
     for group, members in groups.items():
         members.sort(key=lambda run: run.no)
         job = jobs.get(members[0].id)
-        name = job["title"] if job else members[0].name
+        name = job["title"] if job else _shared_name(members)
         result.append(Asking(group, name, tuple(members), job))
     return result
+
+
+def _shared_name(runs: Sequence[Run]) -> str:
+    """What runs that were made together have in common of their names."""
+    shared = os.path.commonprefix([run.name for run in runs])
+    return shared.rstrip(" ·") if len(runs) > 1 and shared.strip(" ·") else runs[0].name
 
 
 def job_of(store: Store, run: Run) -> dict | None:

@@ -42,7 +42,8 @@ def run_shelf() -> None:
     found = [
         asking
         for asking in every
-        if (single or asking.runs[0].kind != "question")
+        if asking.runs[0].kind != "tuning"  # a tuning's own questions: read on Tune
+        and (single or asking.runs[0].kind != "question")
         and search.casefold() in f"{asking.name} {asking.runs[0].model}".casefold()
     ]
     if not found:
