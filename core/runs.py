@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -391,8 +391,9 @@ def askings(store: Store, *, kind: str | None = "survey") -> list[Asking]:
 
 def _shared_name(runs: Sequence[Run]) -> str:
     """What runs that were made together have in common of their names."""
-    shared = os.path.commonprefix([run.name for run in runs])
-    return shared.rstrip(" ·") if len(runs) > 1 and shared.strip(" ·") else runs[0].name
+    parts = [run.name.split(" · ") for run in runs]
+    same = list(itertools.takewhile(lambda one: len(set(one)) == 1, zip(*parts, strict=False)))
+    return " · ".join(one[0] for one in same) if len(runs) > 1 and same else runs[0].name
 
 
 def job_of(store: Store, run: Run) -> dict | None:
