@@ -11,6 +11,7 @@ import ui
 import ui_people
 import ui_surveys
 from core import figures, scores, views, words
+from core.errors import PluriscopeError
 from core.prompts import METHODS
 from core.survey import Survey
 
@@ -246,7 +247,11 @@ def show_prompt() -> None:
         )
     if METHODS[asked].needs_culture and not iso3:
         st.caption(ui.plain(f"Shown for {names[persona]}."))
-    prompt = views.prompt_of(store, by_method[asked], item, persona, number)
+    try:
+        prompt = views.prompt_of(store, by_method[asked], item, persona, number)
+    except PluriscopeError as error:  # recorded elsewhere, without its prompts
+        st.caption(ui.plain(str(error)))
+        return
     for message in prompt.messages:
         st.caption({"system": "System", "user": "User"}.get(message["role"], message["role"]))
         st.code(message["content"], language=None, wrap_lines=True)

@@ -1,20 +1,23 @@
 """What people answer, without a model: tables with hand-computed values, and the page of items."""
 
-import numpy as np
+import re
+
 import pytest
 
 import ui
 from core import people, scores
 from core.catalogue import ModelSpec
-from core.importers import import_into, table, wvs
+from core.importers import culturespa, globalopinionqa, import_into, table, wvs
 from core.metrics import CLUSTERING
 from core.runs import plan_survey
 from core.store import Store
 from core.survey import load_bundled
-from tests.test_importers import KENYA, goqa, person, sheet
+from tests.conftest import pages_on
+from tests.test_importers import KENYA, goqa, lines_of, person, sheet, study
 from tests.test_pages_surveys import answered, said
 
 BUNDLED = load_bundled()
+FACES = ("like", "apart", "values", "topics", "ladder", "rates")  # of Compare
 
 
 @pytest.fixture
@@ -132,8 +135,6 @@ def test_items_of_a_run_show_the_groups_of_its_survey(home, app, tmp_path):
 
 
 def test_a_survey_without_numbers_of_people_works_on_every_page(home, app, tmp_path):
-    from core.importers import globalopinionqa
-
     store = Store(home)
     import_into(store, globalopinionqa.read(goqa(tmp_path / "g.csv")))
     survey = store.survey("globalopinionqa")
@@ -146,3 +147,55 @@ def test_a_survey_without_numbers_of_people_works_on_every_page(home, app, tmp_p
     at = app("ask", survey=survey.id, people="IND", item="G0001")
     assert not at.exception
     assert "How many people answered is not known" in said(at)
+
+
+ONE_COUNTRY = [{**row, "Q122": 1 + k % 2} for k, row in enumerate(KENYA)]
+
+
+@pytest.fixture(scope="module", params=["one country", "two countries", "no scale", "a study"])
+def odd(request, tmp_path_factory):
+    """Pages on a store with a run over a survey that is unlike the bundled one."""
+    tmp = tmp_path_factory.mktemp("odd")
+    home = tmp / "home"
+    home.mkdir()
+    (home / "demo-made").write_text("", encoding="utf-8")
+    store = Store(home)
+    if request.param == "a study":
+        import_into(store, culturespa.read(study(tmp / "study")))
+        run = store.runs()[0]
+    else:
+        made = {
+            "one country": lambda: wvs.read(sheet(tmp / "w.csv", ONE_COUNTRY)),
+            "two countries": lambda: table.read(table.TEMPLATE),
+            "no scale": lambda: table.read(
+                lines_of(tmp / "n.csv", lambda rows: [r.update(scale="nominal") for r in rows])
+            ),
+        }[request.param]()
+        found = import_into(store, made)
+        survey = store.survey(found["survey"])
+        plan = plan_survey(store, ModelSpec("builtin"), survey_id=survey.id, items="all")
+        run = answered(store, plan, survey)
+    store.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLURISCOPE_HOME", str(home))
+        with pages_on(home) as page:
+            yield page, run
+
+
+def test_every_page_works_with_a_run_over_any_survey(odd):
+    page, run = odd
+    country = run.settings["cultures"][0]
+    for name, query in (
+        ("home", {}),
+        ("map", {}), ("map", {"face": "ranked"}), ("map", {"face": "table"}),
+        *(("map", {"measure": measure}) for measure in ("paper", "skill", "hard")),
+        ("country", {"country": country}),
+        ("items", {}), ("items", {"country": country, "detail": "raw"}),
+        ("items", {"detail": "countries"}), ("items", {"detail": "prompt", "country": country}),
+        *(("compare", {"face": face}) for face in FACES),
+        ("library", {"shelf": "Surveys"}),
+        ("ask", {"survey": run.settings["survey"]}), ("run", {"survey": run.settings["survey"]}),
+    ):  # fmt: skip
+        at = page(name, run=run.id, **query)
+        assert not at.exception, (name, query, at.exception[0].message)
+        assert not re.search(r"\bnan\b|NaN|None\b", said(at)), (name, query, said(at))
