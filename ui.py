@@ -963,7 +963,7 @@ def share(page: str, **ids: str) -> None:
 
 def pick_asking(page: str, known: Sequence[runs.Asking], label: str = "Run") -> runs.Asking:
     """Choose one of the askings that have answers. In the address: ?run= and the id of any run."""
-    names = {one.group: _asking_label(one) for one in known}
+    names = {one.group: asking_label(one) for one in known}
 
     def read(run_id: str) -> str:
         found = views.find_asking(known, run_id)
@@ -981,7 +981,7 @@ def pick_asking(page: str, known: Sequence[runs.Asking], label: str = "Run") -> 
     return next(one for one in known if one.group == chosen)
 
 
-def _asking_label(asking: runs.Asking) -> str:
+def asking_label(asking: runs.Asking) -> str:
     day = f"{asking.runs[0].created:%-d %b %Y, %H:%M}"
     state = "" if views.is_complete(asking) else f" · {STATE_WORDS.get(asking.state, '').lower()}"
     return f"{asking.name} · {day}{state}"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 import streamlit as st
 
 import ui
+from core import runs, views
 from core.store import BUNDLED_SURVEY, Store
 from core.survey import Survey
+
+PEOPLE = "people:"
 
 
 def key_of(survey: Survey) -> str:
@@ -51,6 +55,37 @@ def pick(page: str, also: Survey | None = None, **look: object) -> Survey:
     )
     ui.unknown_in_address("survey", {*names, *(key.split("@")[0] for key in names)}, "survey")
     return store.survey(chosen)
+
+
+def pick_source(page: str, known: Sequence[runs.Asking]) -> runs.Asking | Survey:
+    """Choose whose answers are shown: those of an asking, or people's alone of any survey.
+
+    In the address: ?run= and the id of a run, or "people:" and a survey.
+    """
+    names = {one.group: ui.asking_label(one) for one in known}
+    shelf = on_shelf(ui.store())
+    alone = {f"{PEOPLE}{key}": f"People alone: {name}" for key, name in shelf.items()}
+    newest = {f"{PEOPLE}{key.split('@')[0]}": f"{PEOPLE}{key}" for key in reversed(shelf)}
+
+    def read(asked: str) -> str:
+        found = views.find_asking(known, asked)
+        return found.group if found else newest.get(asked, asked)
+
+    default = views.headline_asking(known)
+    chosen = ui.linked(
+        "Whose answers",
+        {**names, **alone},
+        name="run",
+        page=page,
+        default=default.group if default else next(iter(alone)),
+        read=read,
+    )
+    ui.unknown_in_address(
+        "run", {run.id for one in known for run in one.runs} | {*names, *alone, *newest}, "run"
+    )
+    if chosen in alone:
+        return ui.store().survey(chosen.removeprefix(PEOPLE))
+    return next(one for one in known if one.group == chosen)
 
 
 def said_of(survey: Survey) -> str:

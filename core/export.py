@@ -205,6 +205,8 @@ def _people_words(settings: AskSettings, survey: Survey) -> str:
         return "no human answers to these questions"
     counts = [cell.n_valid for cell in cells]
     bases = _bases(survey, wanted, settings.items)
+    if not max(counts):
+        return f"how many is not known; shares {' and '.join(bases)}"
     span = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,}–{max(counts):,}"
     return f"{span} in each country, {' and '.join(bases)}"
 

@@ -1411,9 +1411,16 @@ def _answer_alt(df: pd.DataFrame, asked: Sequence[str], where: str) -> str:
 
 
 def distribution_by_country(
-    df: pd.DataFrame, item: Item, *, sort: bool = True, dark: bool = False
+    df: pd.DataFrame,
+    item: Item,
+    *,
+    sort: bool = True,
+    what: tuple[str, str] = ("country", "countries"),
+    dark: bool = False,
 ) -> Figure:
     """Every country's answers to one question as a bar of 100%, the model's among them.
+
+    what: what a row is, in the singular and the plural, where it is no country.
 
     df: one row a country or a model, columns name, kind ("people" or a key of SERIES) and shares
     (a sequence over the item's options). Countries from the lowest to the highest end of the
@@ -1471,12 +1478,12 @@ def distribution_by_country(
         )
     for k, line in enumerate(keys):
         sheet.note(line, 0, 17 * k + 8, colour=on.muted, xref="paper", xshift=-138)
-    table = pd.DataFrame({"Country": df["name"]})
+    table = pd.DataFrame({words.capital(what[0]): df["name"]})
     for k, option in enumerate(item.options):
         table[f"{option.label} (%)"] = (shares[:, k] * 100).round(1)
     people = df["kind"].eq("people")
-    alt = f"Answers to “{item.label}” in {words.count(int(people.sum()), 'country', 'countries')}"
-    if people.any() and item.is_ordered:
+    alt = f"Answers to “{item.label}” in {words.count(int(people.sum()), *what)}"
+    if people.any() and item.is_ordered and sort:
         first, last = df["name"][people].iloc[0], df["name"][people].iloc[-1]
         ends = f"nearest to “{item.low}” in {words.country(first)}"
         alt += f": {ends}, nearest to “{item.high}” in {words.country(last)}"

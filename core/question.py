@@ -56,6 +56,11 @@ class Side(NamedTuple):
             return self.name
         return f"{self.name}, in {language_name(self.language)}{' (draft)' if self.draft else ''}"
 
+    @property
+    def surveyed(self) -> bool:
+        """People there were asked this question."""
+        return not np.isnan(self.people).any()
+
 
 class Question(NamedTuple):
     """A question and its sides, the plain one first. settings: those of the first run."""

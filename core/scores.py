@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from core import metrics
 from core.errors import PluriscopeError
+from core.importers import table_of
 from core.metrics import HEADLINE, Panel
 from core.prompts import METHODS
 from core.settings import AskSettings
@@ -59,14 +61,28 @@ def panel(
         if not items:
             raise PluriscopeError("This run asked none of these questions.")
     countries = tuple(countries or countries_of(run, survey))
-    people = metrics.human_panel(survey, items, countries)
+    people = metrics.human_panel(survey, items, countries, design_effects(store, survey, countries))
     personas = countries if METHODS[run.method].needs_culture else ("",)
     sides = _model_side(store, run, items, personas, people.human.shape[2])
     shape = people.human.shape[:2]
     model, chosen, refused, unparsed = (
         np.broadcast_to(side, (*shape, *side.shape[2:])) for side in sides
     )
-    return Panel(items, countries, people.human, people.n_valid, model, chosen, refused, unparsed)
+    return replace(people, model=model, chosen=chosen, refused=refused, unparsed=unparsed)
+
+
+def design_effects(
+    store: Store, survey: Survey, countries: Sequence[str] | None = None
+) -> np.ndarray | None:
+    """float64[C]: by what the number of respondents is divided in each country: the allowance for
+    clustered interviews times the weights' own effect (Kish), where respondents were imported.
+    None where the weights are not known."""
+    weights = table_of(store, survey.id, survey.version, "effective")
+    if weights is None:
+        return None
+    known = dict(zip(weights["iso3"], weights["design_effect"], strict=True))
+    countries = countries or [culture.iso3 for culture in survey.cultures]
+    return metrics.CLUSTERING * np.array([known.get(iso3, 1.0) for iso3 in countries])
 
 
 # -- scores, computed once and kept ------------------------------------------------------
@@ -250,7 +266,8 @@ def references(store: Store, run: Run, metric: str = HEADLINE) -> dict[str, metr
 
 def reference_means(store: Store, survey_id: str, metric: str = HEADLINE) -> dict[str, float]:
     """What one gets without a model on all items of a survey: name of the line -> mean score."""
-    people = metrics.human_panel(store.survey(survey_id))
+    survey = store.survey(survey_id)
+    people = metrics.human_panel(survey, deff=design_effects(store, survey))
     found = metrics.references(people, metric)
     return {name: float(line.mean) for name, line in found.items()}
 

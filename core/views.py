@@ -508,7 +508,7 @@ def near_model(near: Neighbours) -> pd.DataFrame:
 
 def neighbour_words(near: Neighbours, name: str, method: str) -> str:
     """Whether the model's answers for a country fit that country best."""
-    if not near.rank:
+    if not near.rank or near.table.empty:
         return ""
     where = words.country(name)
     how = HOW_WORDS[method].replace("each country", where)

@@ -216,9 +216,11 @@ def _lines(table) -> int:
 def who(side: question.Side) -> str:
     if not side.iso3:
         return "As nobody in particular"
-    if side.n_people:
-        return f"{words.count(side.n_people, 'person', 'people')} answered there"
-    return "No answers of people to set beside it"
+    if not side.surveyed:
+        return "No answers of people to set beside it"
+    if not side.n_people:
+        return "How many people answered is not known"
+    return f"{words.count(side.n_people, 'person', 'people')} answered there"
 
 
 def write(sides, boxes, texts: dict[str, str]) -> None:

@@ -140,17 +140,20 @@ with right:
 
     st.subheader("Whose answers are alike")
     near = ui.remembered(views.neighbours, by_method[method], iso3)
-    st.markdown(ui.plain(views.neighbour_words(near, names[iso3], method)))
-    st.markdown(f"##### People nearest to people in {ui.plain(words.country(names[iso3]))}")
-    ui.figure(
-        figures.nearest_bars(views.near_people(near), name=names[iso3], dark=dark),
-        "country_near_people",
-    )
-    st.markdown("##### People nearest to the model’s answers")
-    ui.figure(
-        figures.nearest_bars(views.near_model(near), name=names[iso3], dark=dark),
-        "country_near_model",
-    )
+    if near.table.empty:
+        st.caption("No other country of this survey was asked these questions.")
+    else:
+        st.markdown(ui.plain(views.neighbour_words(near, names[iso3], method)))
+        st.markdown(f"##### People nearest to people in {ui.plain(words.country(names[iso3]))}")
+        ui.figure(
+            figures.nearest_bars(views.near_people(near), name=names[iso3], dark=dark),
+            "country_near_people",
+        )
+        st.markdown("##### People nearest to the model’s answers")
+        ui.figure(
+            figures.nearest_bars(views.near_model(near), name=names[iso3], dark=dark),
+            "country_near_model",
+        )
 
 with st.container(horizontal=True, vertical_alignment="center"):
     st.page_link(

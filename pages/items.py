@@ -8,8 +8,12 @@ from __future__ import annotations
 import streamlit as st
 
 import ui
-from core import figures, views, words
+import ui_people
+import ui_surveys
+from core import figures, scores, views, words
+from core.errors import PluriscopeError
 from core.prompts import METHODS
+from core.survey import Survey
 
 DETAILS = {
     "answers": "Answers",
@@ -34,7 +38,7 @@ def step(by: int) -> None:
 
 store = ui.store()
 known = views.askings(store)
-if not known:
+if not known and len(ui_surveys.on_shelf(store)) == 1:
     st.title("Question by question")
     ui.no_results("items")
     st.stop()
@@ -45,7 +49,10 @@ head = st.container(gap="small")
 
 which, where, measured = st.columns([4, 3, 3])
 with which:
-    asking = ui.pick_asking("items", known)
+    asking = ui_surveys.pick_source("items", known)
+if isinstance(asking, Survey):
+    ui_people.show(store, asking, head, where)
+    st.stop()
 names = views.country_names(store, asking)
 with where:
     iso3 = ui.linked(
@@ -112,6 +119,7 @@ with listing:
     rows_shown = views.arranged(table, search, topics, only, sort)
     st.caption(f"{len(rows_shown)} of {words.count(len(table), 'question')}")
 
+by_id = {item.casefold(): item for item in table["item"]}  # a link may write q57
 with detail, st.container(horizontal=True, vertical_alignment="center"):
     item_id = ui.linked(
         "Question",
@@ -119,7 +127,7 @@ with detail, st.container(horizontal=True, vertical_alignment="center"):
         name="item",
         page="items",
         default=(rows_shown if len(rows_shown) else table)["item"].iloc[0],
-        read=str.upper,
+        read=lambda asked: by_id.get(asked.casefold(), asked),
         label_visibility="collapsed",
     )
     alone = set(rows_shown["item"]) <= {item_id}
@@ -174,6 +182,7 @@ def show_answers() -> None:
         st.markdown(ui.plain(said))
     with st.expander("As a table"):
         ui.table(drawn)
+    ui_people.groups(store, scores.survey_of(store, asking.runs[0]), item, iso3)
 
 
 def show_countries() -> None:
@@ -238,7 +247,11 @@ def show_prompt() -> None:
         )
     if METHODS[asked].needs_culture and not iso3:
         st.caption(ui.plain(f"Shown for {names[persona]}."))
-    prompt = views.prompt_of(store, by_method[asked], item, persona, number)
+    try:
+        prompt = views.prompt_of(store, by_method[asked], item, persona, number)
+    except PluriscopeError as error:  # recorded elsewhere, without its prompts
+        st.caption(ui.plain(str(error)))
+        return
     for message in prompt.messages:
         st.caption({"system": "System", "user": "User"}.get(message["role"], message["role"]))
         st.code(message["content"], language=None, wrap_lines=True)
@@ -249,9 +262,7 @@ def show_prompt() -> None:
 
 
 with detail:
-    ui.unknown_in_address(
-        "item", {i for i in table["item"]} | {i.lower() for i in table["item"]}, "question"
-    )
+    ui.unknown_in_address("item", {*by_id, *by_id.values()}, "question")
     st.caption(ui.plain(f"{item.id} · {item.topic} · {views.scale_words(item)}"))
     st.subheader(ui.plain(item.question))
     if item.note:

@@ -34,6 +34,7 @@ FLOW = [
     "relations",
     "words",
     "languages",
+    "people",
     "verdicts",
     "drift",
     "harness",

@@ -18,10 +18,12 @@ import pandas as pd
 from core.errors import ImportRefused
 from core.importers import culturespa, files, globalopinionqa, reading, table, wvs
 from core.importers.imported import Check, Imported, OnPhase, RecordedRun, quiet
+from core.importers.wvs import MIN_CELL
 from core.store import Run, Store
 
 __all__ = [
     "IMPORTERS",
+    "MIN_CELL",
     "NAMES",
     "Check",
     "Glance",
@@ -170,10 +172,16 @@ def _there_already(store: Store, recorded: RecordedRun) -> Run | None:
     return None
 
 
-def table_of(store: Store, survey_id: str, version: str, name: str) -> pd.DataFrame | None:
+def table_of(
+    store: Store, survey_id: str, version: str, name: str, **only: str
+) -> pd.DataFrame | None:
     """A further table of an imported survey ("groups", "effective", …), None where there is none.
 
-    An importer's read() says which tables there are and their columns.
+    An importer's read() says which tables there are and their columns. only: values of columns
+    whose rows are wanted.
     """
     path = store.survey_folder(survey_id, version) / f"{name}.parquet"
-    return pd.read_parquet(path) if name.isidentifier() and path.is_file() else None
+    if not name.isidentifier() or not path.is_file():
+        return None
+    wanted = [(column, "==", value) for column, value in only.items()]
+    return pd.read_parquet(path, filters=wanted or None)
