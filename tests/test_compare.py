@@ -305,7 +305,7 @@ def test_the_matrix_writes_its_numbers_up_to_20_by_20_and_gives_back_what_is_cli
     drawn = relation_figures.fit_matrix(found.cells, found.personas, found.alike)
     bars = cells(drawn, "fits")
     assert len(bars.x) == 18 * 18
-    at = list(bars.customdata).index(["KEN|USA"])
+    at = [data[0] for data in bars.customdata].index("KEN|USA")
     value = found.cells.set_index(["persona", "country"]).loc[("KEN", "USA"), "value"]
     assert bars.text[at] == f"{value:.0f}"
     event = {"selection": {"points": [{"customdata": ["KEN|USA"]}]}}
