@@ -132,6 +132,16 @@ class Fit(NamedTuple):
 # -- what there is ---------------------------------------------------------------------------------
 
 
+def builtin_held_out(kind: str = "") -> tuple[str, ...]:
+    """Items that the built-in model never saw with answers of a country under a country prompt.
+
+    kind: of these, only "never_country_prompt" or "never_any" (its card says what they mean).
+    """
+    lines = (BUILTIN / "held_out_items.txt").read_text(encoding="utf-8").splitlines()
+    rows = [line.split() for line in lines if line and not line.startswith("#")]
+    return tuple(item for item, why in rows if kind in ("", why))
+
+
 def builtin() -> Entry:
     """The model that comes with Pluriscope."""
     entry = _entry_of_folder(BUILTIN, "builtin", "builtin", BUILTIN_NAME)

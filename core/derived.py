@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from core.demonstrations import batteries
 from core.errors import PluriscopeError
 from core.metrics import HEADLINE
 from core.prompts import METHODS
-from core.scores import survey_of
+from core.scores import panel, survey_of
 from core.settings import AskSettings
 from core.store import Answer, Run, Store
 from core.survey import Item
@@ -92,6 +93,46 @@ def calibrate(store: Store, run: Run) -> Run:
 
     Making the same again gives the run that is there.
     """
+    of = _calibrated(store, run)
+    settings, items, personas = of.settings, of.items, of.personas
+    record = {
+        "kind": "calibrated",
+        "method": settings.asked_method,
+        "sources": {"run": run.id},
+        "measure": HEADLINE,
+        **_folded(items, of.folds),
+        "temperatures": [{str(size): t for size, t in fold.items()} for fold in of.temperatures],
+        "human_answers": _uses(settings, TEMPERATURE_SET),
+    }
+    method = "calibrated" if METHODS[run.method].needs_culture else "calibrated_plain"
+    return _keep(
+        store,
+        run,
+        replace(settings, method=method, derived=record),
+        f"{run.name} · calibrated",
+        _answers(
+            of.spread,
+            items,
+            personas,
+            lambda i: f"calibrated, temperature {of.each[i]:.2f}",
+        ),
+    )
+
+
+class _Calibrated(NamedTuple):
+    """spread: float64[P, I, O, K], a run's distributions by option order, calibrated. each:
+    float64[I], the temperature of each item; folds, temperatures: how they were fitted."""
+
+    settings: AskSettings
+    items: tuple[Item, ...]
+    personas: tuple[str, ...]
+    spread: np.ndarray
+    each: np.ndarray
+    folds: np.ndarray
+    temperatures: list[dict[int, float]]
+
+
+def _calibrated(store: Store, run: Run) -> _Calibrated:
     settings = _usable(run)
     survey = survey_of(store, run)
     items = settings.asked_items(survey)
@@ -105,28 +146,16 @@ def calibrate(store: Store, run: Run) -> Run:
     each = np.array(
         [temperatures[fold][int(size)] for fold, size in zip(folds, lay.size, strict=True)]
     )
-    record = {
-        "kind": "calibrated",
-        "method": settings.asked_method,
-        "sources": {"run": run.id},
-        "measure": HEADLINE,
-        **_folded(items, folds),
-        "temperatures": [{str(size): t for size, t in fold.items()} for fold in temperatures],
-        "human_answers": _uses(settings, TEMPERATURE_SET),
-    }
-    method = "calibrated" if METHODS[run.method].needs_culture else "calibrated_plain"
-    return _keep(
-        store,
-        run,
-        replace(settings, method=method, derived=record),
-        f"{run.name} · calibrated",
-        _answers(
-            calibration.apply(spread, each[:, None, None]),
-            items,
-            personas,
-            lambda i: f"calibrated, temperature {each[i]:.2f}",
-        ),
-    )
+    spread = calibration.apply(spread, each[:, None, None])
+    return _Calibrated(settings, items, personas, spread, each, folds, temperatures)
+
+
+def calibrated_panel(store: Store, run: Run) -> metrics.Panel:
+    """People's answers beside a run's as calibrate() would make them, without making a run."""
+    sides, of = panel(store, run), _calibrated(store, run)
+    model = np.broadcast_to(crossfit.over_orders(of.spread), sides.model.shape)
+    # Rounded as everywhere: an exact tie falls to the lowest code.
+    return replace(sides, model=model, chosen=metrics.most_likely(np.round(model, 6)))
 
 
 def plain_of(store: Store, aware: Run) -> Run | None:

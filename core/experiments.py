@@ -1,38 +1,80 @@
 """What the arms of a tuning did, each against the model before it, and how sure that is.
 
-Every arm is compared with the base on the same items and countries, seed by seed. The value is the
-mean over seeds. Its interval joins two kinds of chance: which items were asked (the question
-bootstrap of core/metrics.py, which does not shrink with more seeds, as all seeds meet the same
-items) and which seed it was (the spread over seeds divided by their root). Beside each score stands
-the diversity ratio: tuning is known to make countries alike.
+Every arm is compared with the base on the same items and countries, seed by seed, and the value is
+the mean over seeds. Its interval joins two kinds of chance: which items and respondents were asked
+(the question bootstrap of core/metrics.py, which does not shrink with more seeds, as all seeds meet
+the same items) and which seed it was (see metrics.with_seeds). Beside each score stands the
+diversity ratio: tuning is known to make countries alike. Whatever an arm did is said as it comes
+out, "lowers" as plainly as "raises".
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from core import metrics, relations, scores, words
+from core import derived, metrics, relations, scores, words
+from core.catalogue import builtin_held_out
 from core.errors import PluriscopeError
-from core.metrics import HEADLINE
+from core.metrics import HEADLINE, Difference, Panel
+from core.prompts import METHODS
 from core.settings import Arm, TuneSettings
 from core.store import Run, Store
 from core.survey import Survey
+from core.verdicts import Outcome, Verdict, outcomes, over_seeds, overall
 
-BASE = "base"
-BETTER_PROMPT = "better_prompt"
+BASE, CALIBRATED, BETTER_PROMPT = "base", "calibrated", "better_prompt"
+# Rows that are no arms: nothing was tuned.
+REFERENCES = {
+    BASE: "Before tuning",
+    CALIBRATED: "Before tuning, calibrated",
+    BETTER_PROMPT: "Before tuning, asked with cross-culture thinking",
+}
+REPLICATES = 2000
+
+# Part of the key of kept tables: a change to how they are computed changes this word.
+VERSION = "1"
+
+
+# ------------------------------------------------------------------------------------------------
+# Parts of the survey
+
 PARTS = {
     "all": "All questions",
     "held_out": "Kept out of the tuning",
     "tuned": "The others",
+    "never_prompted": "Never asked as a person from …",
+    "never_seen": "No country’s answers ever seen",
     "held_out_countries": "Countries kept out",
 }
-# Two-sided 95 % quantiles of Student's t for 1 to 10 degrees of freedom, then the normal's.
-_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+_WHERE = {
+    "held_out": " on questions kept out of it",
+    "tuned": " on the other questions",
+    "never_prompted": " on questions never asked under the country prompt",
+    "never_seen": " on questions of which no country’s answers were ever seen",
+    "held_out_countries": " for countries kept out of it",
+}
+# Of the built-in model's held-out items: how much of them it knows all the same (see its card).
+_BUILTIN_KINDS = {"never_prompted": "never_country_prompt", "never_seen": "never_any"}
+
+
+def kept_out(settings: TuneSettings, survey: Survey) -> tuple[str, ...]:
+    """Items that had no part in the tuning, in questionnaire order: those of the settings.
+
+    Where the settings keep none out, those the built-in model never saw with answers of a country
+    under a country prompt.
+    """
+    items, topics = set(settings.held_out_items), set(settings.held_out_topics)
+    if not items and not topics and settings.model.source == "builtin":
+        items = set(builtin_held_out())
+    return tuple(i.id for i in survey.items if i.id in items or i.topic in topics)
 
 
 def items_of(part: str, settings: TuneSettings, survey: Survey) -> tuple[str, ...] | None:
@@ -41,11 +83,23 @@ def items_of(part: str, settings: TuneSettings, survey: Survey) -> tuple[str, ..
         raise PluriscopeError(f"There is no part {part!r}: {', '.join(PARTS)}.")
     if part in ("all", "held_out_countries"):
         return None
-    held = set(settings.held_out_items)
-    topics = set(settings.held_out_topics)
-    kept_out = {i.id for i in survey.items if i.id in held or i.topic in topics}
-    inside = part == "held_out"
-    return tuple(item.id for item in survey.items if (item.id in kept_out) == inside)
+    held = set(kept_out(settings, survey))
+    if part == "tuned":
+        return tuple(item.id for item in survey.items if item.id not in held)
+    if part in _BUILTIN_KINDS:
+        builtin = settings.model.source == "builtin"
+        held &= set(builtin_held_out(_BUILTIN_KINDS[part]) if builtin else ())
+    return tuple(item.id for item in survey.items if item.id in held)
+
+
+def countries_of(part: str, settings: TuneSettings) -> tuple[str, ...]:
+    """The countries of a part: those tuned for, or those kept out."""
+    held = settings.held_out_cultures
+    return (
+        held
+        if part == "held_out_countries"
+        else tuple(c for c in settings.cultures if c not in held)
+    )
 
 
 def parts_of(settings: TuneSettings, survey: Survey) -> dict[str, str]:
@@ -54,94 +108,109 @@ def parts_of(settings: TuneSettings, survey: Survey) -> dict[str, str]:
     found = {"all": PARTS["all"]}
     held = set(items_of("held_out", settings, survey) or ())
     if asked & held and asked - held:
-        found |= {name: PARTS[name] for name in ("held_out", "tuned")}
+        for name in ("held_out", "tuned", *_BUILTIN_KINDS):
+            if asked & set(items_of(name, settings, survey) or ()):
+                found[name] = PARTS[name]
     if settings.held_out_cultures:
         found["held_out_countries"] = PARTS["held_out_countries"]
     return found
 
 
-# -- one arm against the base ----------------------------------------------------------------------
+def _was_taught(arm: Arm, settings: TuneSettings, survey: Survey, part: str) -> bool:
+    """An arm on people's answers was taught items that the built-in model's own list keeps out."""
+    if not arm.uses_human_answers or part not in ("held_out", *_BUILTIN_KINDS):
+        return False
+    return not (settings.held_out_items or settings.held_out_topics)
 
 
-class Change(NamedTuple):
-    """How far an arm moved from the base. value: mean over seeds, in points. low, high: its 95%
-    interval over items and seeds; seeds_low, seeds_high: over seeds alone (NaN for one seed).
-    clear: low and high lie on one side of zero."""
-
-    value: float
-    low: float
-    high: float
-    seeds_low: float
-    seeds_high: float
-    clear: bool
-
-
-def joined(values: Sequence[float], errors: Sequence[float]) -> Change:
-    """Changes of several seeds and the standard errors of each over items, as one Change."""
-    values, errors = np.asarray(values, float), np.asarray(errors, float)
-    n = len(values)
-    mean = float(values.mean())
-    over_seeds = float(values.std(ddof=1) / math.sqrt(n)) if n > 1 else 0.0
-    over_items = float(errors.mean())
-    half = 1.96 * math.hypot(over_items, over_seeds)
-    t = _T95[n - 2] if 2 <= n <= 11 else 1.96
-    seeds = t * over_seeds if n > 1 else math.nan
-    clear = bool(mean - half > 0 or mean + half < 0)
-    return Change(mean, mean - half, mean + half, mean - seeds, mean + seeds, clear)
+# ------------------------------------------------------------------------------------------------
+# The runs behind a table
 
 
 class _Compared(NamedTuple):
+    """A tuning, and its finished runs by arm, seed and way of asking."""
+
     settings: TuneSettings
     survey: Survey
-    arms: list[dict]
+    states: list[dict]
+    runs: dict[tuple[str, int, str], Run]
 
-    def run(self, store: Store, arm: str, seed: int, method: str) -> Run | None:
-        for state in self.arms:
-            if (state["arm"], state["seed"]) == (arm, seed):
-                for run_id in state["runs"]:
-                    run = store.run(run_id)
-                    if run.method == method and run.answered:
-                        return run
-        return None
+    def by_seed(self, arm: str, method: str) -> dict[int, Run]:
+        """Runs of an arm. What was asked before tuning for one seed serves all."""
+        found = {seed: self.runs.get((arm, seed, method)) for seed in self.settings.seeds}
+        found = {seed: run for seed, run in found.items() if run}
+        if arm == BASE and found:
+            first = next(iter(found.values()))
+            return {seed: found.get(seed, first) for seed in self.settings.seeds}
+        return found
+
+    def pairs(self, arm: str, method: str, baseline: str = BASE) -> list[tuple[Run, Run]]:
+        """(baseline, arm) seed by seed, where both are there."""
+        before = self.by_seed(baseline, method)
+        return [(before[s], run) for s, run in self.by_seed(arm, method).items() if s in before]
 
 
 def _compared(store: Store, tuning_id: str) -> _Compared:
+    """Runs that are still being answered, or were deleted for good, are left out."""
     settings = TuneSettings.from_json(store.tuning(tuning_id)["settings"])
     survey = store.survey(settings.survey, settings.survey_version)
-    return _Compared(settings, survey, store.arms(tuning_id))
+    states = store.arms(tuning_id)
+    known = {run.id: run for run in store.tuning_runs(tuning_id)}
+    runs = {}
+    for state in states:
+        for run_id in state["runs"]:
+            run = known.get(run_id)
+            if run and 0 < run.planned <= run.answered:
+                runs[state["arm"], state["seed"], run.method] = run
+    return _Compared(settings, survey, states, runs)
 
 
-def change_of(
-    store: Store, pairs: Sequence[tuple[Run, Run]], metric: str, part: str,
-    settings: TuneSettings, survey: Survey,
-) -> Change:  # fmt: skip
-    """How far runs moved, given (before, after) for each seed."""
-    items = items_of(part, settings, survey)
-    values, errors = [], []
-    for before, after in pairs:
-        if part == "held_out_countries":
-            sides = scores.both(store, before, after)
-            sides = tuple(side.only(countries=settings.held_out_cultures) for side in sides)
-            mean = metrics.compare(*sides, metric).mean
-        else:
-            _, mean = scores.change(store, before, after, metric, only=items)
-        values.append(mean.value)
-        errors.append((mean.high - mean.low) / (2 * 1.96))
-    return joined(values, errors)
+class _Panels:
+    """Panels of runs on one part, each made once, and the distances between their countries."""
+
+    def __init__(self, store: Store, of: _Compared, part: str):
+        self.store = store
+        self.items = items_of(part, of.settings, of.survey)
+        self.countries = countries_of(part, of.settings)
+        self._panels: dict[tuple[int, bool], Panel] = {}
+        self._apart: dict[int, relations.Distances] = {}
+
+    def of(self, run: Run, calibrated: bool = False) -> Panel:
+        key = run.no, calibrated
+        if key not in self._panels:
+            self._panels[key] = self._calibrated(run) if calibrated else self._plain(run)
+        return self._panels[key]
+
+    def _plain(self, run: Run) -> Panel:
+        return scores.panel(self.store, run, only=self.items).only(countries=self.countries)
+
+    def _calibrated(self, run: Run) -> Panel:
+        """Calibrated on all that was asked, then cut to the part."""
+        part = self.of(run)
+        whole = derived.calibrated_panel(self.store, run).only(self.items, self.countries)
+        width = part.human.shape[2]
+        return replace(part, model=whole.model[..., :width], chosen=whole.chosen)
+
+    def apart(self, panel: Panel) -> relations.Distances:
+        if id(panel) not in self._apart:
+            self._apart[id(panel)] = relations.distances(
+                panel, choices=relations.single_answers(panel)
+            )
+        return self._apart[id(panel)]
 
 
-def diversity_of(store: Store, run: Run, only: Sequence[str] | None = None) -> float:
-    """The diversity ratio of a run: how far its countries lie apart, people's distance being 1."""
-    sides = scores.panel(store, run, only=only)
-    if len(sides.countries) < 2:
-        return math.nan
-    return relations.diversity(relations.distances(sides)).ratio
-
+# ------------------------------------------------------------------------------------------------
+# Arms against the base
 
 ARM_COLUMNS = [
-    "arm", "title", "state", "seeds", "examples", "score", "change", "low", "high", "seeds_low",
-    "seeds_high", "clear", "diversity", "diversity_change", "human", "verdict",
-]  # fmt: skip
+    *("arm", "number", "title", "state", "control", "human", "seeds", "examples"),
+    *("score", "score_low", "score_high", "change", "low", "high", "seeds_low", "seeds_high"),
+    *("p", "clear", "diversity", "diversity_low", "diversity_high"),
+    *("diversity_change", "diversity_change_low", "diversity_change_high", "diversity_clear"),
+    *("floor", "others", "ceiling", "by_seed", "harm", "verdict"),
+]
+_FLAGS = ("clear", "diversity_clear")
+_NUMBERS = [c for c in ARM_COLUMNS[6:28] if c not in _FLAGS]
 
 
 def arms_table(
@@ -150,123 +219,219 @@ def arms_table(
     metric: str = HEADLINE,
     part: str = "all",
     method: str = "country",
+    baseline: str = BASE,
 ) -> pd.DataFrame:
     """Every arm against the base, by one way of asking and on one part of the survey.
 
-    Columns: arm, title, state, seeds (how many are done), examples (mean), score (mean over
-    countries and seeds), change, low, high, seeds_low, seeds_high (points, against the base;
-    see Change), clear, diversity (ratio, mean over seeds), diversity_change (against the base),
-    human (uses people's answers), verdict (in words). The base comes first, then, where it was
-    asked with cross-culture thinking, that as BETTER_PROMPT: what a better prompt alone does.
+    Columns: arm, number (its place by change, 1 is the highest; 0 for what is no arm or not
+    compared), title, state (done, running, waiting or failed, over all seeds), control, human (uses
+    people's answers), seeds (how many are compared), examples (mean); score, score_low,
+    score_high (mean over countries and seeds); change, low, high (points, paired), seeds_low,
+    seeds_high (its interval over seeds alone), p, clear (low and high lie on one side of zero);
+    diversity and diversity_change with their intervals and diversity_clear (1 is as far apart as
+    people); floor, others, ceiling (as in scores.table, for all rows); by_seed (each seed's
+    change), harm (it clearly lowers scores or flattens countries), verdict (in words). NaN where
+    there is nothing to compare.
+
+    The base comes first; then, where they can be had, it calibrated (CALIBRATED) and asked with
+    cross-culture thinking (BETTER_PROMPT). baseline: what changes are against, BASE or CALIBRATED:
+    what a model gains by being as sure as people's answers bear out needs no tuning. Empty until
+    the base has been asked. What was computed is kept in the store.
     """
     of = _compared(store, tuning_id)
-    seeds = of.settings.seeds
-    base = {seed: of.run(store, BASE, seed, method) for seed in seeds}
-    first = next((run for run in base.values() if run), None)
-    if first is None:
+    known = metrics.metric(metric).name
+    if not of.by_seed(BASE, method):
+        items_of(part, of.settings, of.survey)
         return pd.DataFrame(columns=ARM_COLUMNS)
-    items = items_of(part, of.settings, of.survey)
-    before = diversity_of(store, first, items) if method != "plain" else math.nan
-    rows = [_base_row(store, of, first, metric, part, before)]
-    better = of.run(store, BASE, seeds[0], "cross_culture")
-    if better and method == "country":
-        change = change_of(store, [(first, better)], metric, part, of.settings, of.survey)
-        title = "Before tuning, asked with cross-culture thinking"
-        rows.append(
-            _row(store, of, BETTER_PROMPT, title, [better], change, metric, part, before, 0, True)
-        )
+    subject = "/".join(("arms", tuning_id, known, part, method, baseline))
+    key = _key(of, part, method, known, baseline)
+    found = store.kept_result(subject, key)
+    if found is None:
+        found = _measure_all(store, of, known, part, method, baseline)
+        store.keep_result(subject, key, found)
+    return _frame(of, found, part)
+
+
+def _key(of: _Compared, *what: str) -> str:
+    """Names exactly the answers and the code that a result comes from."""
+    runs = sorted([*key, run.no, run.answered] for key, run in of.runs.items())
+    named = [VERSION, scores.VERSION, what, of.settings.to_json(), runs]
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
+
+
+def _measure_all(
+    store: Store, of: _Compared, metric: str, part: str, method: str, baseline: str
+) -> dict:
+    """{"lines": floor, others and ceiling, "rows": one record for each row there is}; JSON."""
+    panels = _Panels(store, of, part)
+    base = [before for before, _ in of.pairs(BASE, method)]
+    try:
+        level = [panels.of(run, baseline == CALIBRATED) for run in base]
+        calibrated = [panels.of(run, True) for run in base]
+    except PluriscopeError:  # too few batteries to set a temperature on others
+        if baseline == CALIBRATED:
+            raise
+        level, calibrated = [panels.of(run) for run in base], []
+    if not level[0].items:
+        raise PluriscopeError(f"“{PARTS[part]}” has no question that this tuning asked.")
+    named = METHODS[method].needs_culture
+    rows = [{"arm": BASE, **_measured(panels, level, [panels.of(r) for r in base], metric, named)}]
+    if calibrated:
+        rows.append({"arm": CALIBRATED, **_measured(panels, level, calibrated, metric, named)})
+    better = [run for run, _ in of.pairs(BASE, "cross_culture")] if method == "country" else []
+    if better:
+        other = [panels.of(run) for run in better]
+        rows.append({"arm": BETTER_PROMPT, **_measured(panels, level, other, metric, True)})
     for arm in of.settings.arms:
-        found = {seed: of.run(store, arm.name, seed, method) for seed in seeds}
-        pairs = [(base[s], run) for s, run in found.items() if run and base[s]]
-        states = [a for a in of.arms if a["arm"] == arm.name]
-        if not pairs:
-            rows.append(_empty_row(arm, states))
+        pairs = of.pairs(arm.name, method)
+        if not pairs or _was_taught(arm, of.settings, of.survey, part):
             continue
-        change = change_of(store, pairs, metric, part, of.settings, of.survey)
-        examples = float(np.mean([a["examples"] for a in states if a["examples"]] or [0]))
-        after = [run for _, run in pairs]
+        before = [panels.of(run, baseline == CALIBRATED) for run, _ in pairs]
+        after = [panels.of(run) for _, run in pairs]
+        rows.append({"arm": arm.name, **_measured(panels, before, after, metric, named)})
+    everyone = metrics.human_panel(of.survey, level[0].items)
+    whole = metrics.score(level[0], metric, replicates=0, pool=everyone)
+    lines = {name: _finite(getattr(whole, name)) for name in ("floor", "others", "ceiling")}
+    return {"lines": lines, "rows": rows}
+
+
+def _measured(
+    panels: _Panels, before: Sequence[Panel], after: Sequence[Panel], metric: str, named: bool
+) -> dict:
+    """One row's figures as JSON. named: the model was told a country, so countries can differ."""
+    pairs = list(zip(before, after, strict=True))
+    found = metrics.compare_seeds(pairs, metric, replicates=REPLICATES)
+    alone = metrics.over_seeds_alone(found.by_seed)
+    record = {
+        "seeds": len({id(panel) for panel in after}),
+        "by_seed": list(found.by_seed),
+        "score": found.after.value, "score_low": found.after.low, "score_high": found.after.high,
+        "change": found.change.value, "low": found.change.low, "high": found.change.high,
+        "seeds_low": alone.low, "seeds_high": alone.high,
+        "p": found.change.p, "clear": found.change.clear,
+    }  # fmt: skip
+    if named and len(panels.countries) > 1:
+        spread = relations.diversity_seeds([(panels.apart(a), panels.apart(b)) for a, b in pairs])
+        change = spread.change
+        record |= {
+            "diversity": spread.after.value,
+            "diversity_low": spread.after.low, "diversity_high": spread.after.high,
+            "diversity_change": change.value, "diversity_change_low": change.low,
+            "diversity_change_high": change.high, "diversity_clear": change.clear,
+        }  # fmt: skip
+    return {key: _finite(value) for key, value in record.items()}
+
+
+def _finite(value):
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _frame(of: _Compared, found: dict, part: str) -> pd.DataFrame:
+    by_arm = {row["arm"]: row for row in found["rows"]}
+    rows = [
+        {"title": REFERENCES[name], "state": "done", "control": False, "examples": 0,
+         "human": name == CALIBRATED or (name == BETTER_PROMPT and bool(
+             METHODS["cross_culture"].uses_human_answers)), **by_arm[name]}
+        for name in REFERENCES if name in by_arm
+    ]  # fmt: skip
+    for arm in of.settings.arms:
+        states = [state for state in of.states if state["arm"] == arm.name]
+        taught = [state["examples"] for state in states if state["examples"]]
         rows.append(
-            _row(store, of, arm.name, arm.title, after, change, metric, part, before, examples,
-                 arm.uses_human_answers)
-        )  # fmt: skip
-    return pd.DataFrame(rows, columns=ARM_COLUMNS)
+            {
+                "arm": arm.name,
+                "title": arm.title,
+                "state": _state(states, len(of.settings.seeds)),
+                "control": bool(arm.control) or arm.choose in ("random", "same"),
+                "human": arm.uses_human_answers,
+                "seeds": 0,
+                "examples": float(np.mean(taught)) if taught else 0.0,
+                "by_seed": [],
+                **by_arm.get(arm.name, {}),
+            }
+        )
+    table = pd.DataFrame([{**row, **found["lines"]} for row in rows]).reindex(columns=ARM_COLUMNS)
+    table[_NUMBERS] = table[_NUMBERS].astype(float)
+    for flag in _FLAGS:
+        table[flag] = table[flag].eq(True)
+    table["seeds"] = table["seeds"].astype(int)
+    place = (
+        table["change"].where(~table["arm"].isin(REFERENCES)).rank(method="first", ascending=False)
+    )
+    table["number"] = place.fillna(0).astype(int)
+    lower = table["clear"] & (table["change"] < 0)
+    flatter = table["diversity_clear"] & (table["diversity_change"] < 0)
+    table["harm"] = lower | flatter
+    arms = {arm.name: arm for arm in of.settings.arms}
+    said = []
+    for row in table.itertuples():
+        arm = arms.get(row.arm)
+        if arm and _was_taught(arm, of.settings, of.survey, part):
+            said.append("Was taught these very questions.")
+        elif arm and math.isnan(row.change):
+            said.append(_unfinished(of, row))
+        else:
+            said.append("" if row.arm == BASE else verdict(row, part))
+    return table.assign(verdict=said)
 
 
-def _score(store: Store, of: _Compared, run: Run, metric: str, part: str) -> float:
-    sides = scores.panel(store, run, only=items_of(part, of.settings, of.survey))
-    if part == "held_out_countries":
-        sides = sides.only(countries=of.settings.held_out_cultures)
-    by_country = metrics.values(sides, metric)
-    return float(np.nanmean(by_country))
+def _state(states: Sequence[dict], seeds: int) -> str:
+    """How far an arm is over all its seeds; failed where no seed was made."""
+    named = [state["state"] for state in states]
+    if named and len(named) >= seeds and set(named) == {"failed"}:
+        return "failed"
+    if sum(state in ("done", "failed") for state in named) >= seeds:
+        return "done"
+    return "running" if any(state != "waiting" for state in named) else "waiting"
 
 
-def _base_row(
-    store: Store, of: _Compared, run: Run, metric: str, part: str, diversity: float
-) -> tuple:
-    nothing = math.nan
-    return (
-        BASE, "Before tuning", "done", 1, 0, _score(store, of, run, metric, part), nothing,
-        nothing, nothing, nothing, nothing, False, diversity, nothing, False, "",
-    )  # fmt: skip
+def _unfinished(of: _Compared, row) -> str:
+    """Why an arm has nothing to compare, in a sentence."""
+    errors = [
+        state["facts"].get("error", "")
+        for state in of.states
+        if state["arm"] == row.arm and state["state"] == "failed"
+    ]
+    if row.state == "failed":
+        return next(filter(None, errors), "It failed.")
+    if row.state == "done":
+        return (
+            "Its answers are no longer here: the runs were deleted."
+            if of.settings.evaluate
+            else ("The survey was not asked after tuning.")
+        )
+    return "Not finished."
 
 
-def _empty_row(arm: Arm, states: Sequence[Mapping]) -> tuple:
-    failed = next((a for a in states if a["state"] == "failed"), None)
-    state = "failed" if failed else states[0]["state"] if states else "waiting"
-    said = failed["facts"].get("error", "") if failed else ""
-    nothing = math.nan
-    return (
-        arm.name, arm.title, state, 0, 0, nothing, nothing, nothing, nothing, nothing, nothing,
-        False, nothing, nothing, arm.uses_human_answers, said,
-    )  # fmt: skip
+def verdict(row, part: str = "all") -> str:
+    """What an arm did, in words: the score first, then whether it made countries alike.
 
-
-def _row(
-    store: Store, of: _Compared, name: str, title: str, runs: Sequence[Run], change: Change,
-    metric: str, part: str, before: float, examples: float, human: bool,
-) -> tuple:  # fmt: skip
-    items = items_of(part, of.settings, of.survey)
-    plain = runs[0].method == "plain"
-    spreads = [math.nan if plain else diversity_of(store, run, items) for run in runs]
-    diversity = float(np.mean(spreads))
-    moved = diversity - before
-    score = float(np.mean([_score(store, of, run, metric, part) for run in runs]))
-    return (
-        name, title, "done", len(runs), examples, score, *change[:5], change.clear, diversity,
-        moved, human, verdict(change, moved, part),
-    )  # fmt: skip
-
-
-FLATTER = 0.03  # of people's diversity; less is not spoken of
-
-
-def verdict(change: Change, diversity_change: float, part: str = "all") -> str:
-    """What an arm did, in words: the score first, then whether it made countries alike."""
-    where = {
-        "held_out": " on questions kept out of it",
-        "tuned": " on the other questions",
-        "held_out_countries": " for countries kept out of it",
-    }.get(part, "")
-    points = words.number(abs(change.value))
-    if not change.clear:
+    row: change, clear, diversity_change and diversity_clear, as in arms_table().
+    """
+    where = _WHERE.get(part, "")
+    points = words.number(abs(row.change))
+    if not row.clear:
         said = f"too small to call{where}"
-    elif change.value > 0:
-        said = f"raises the score by {points}{where}"
     else:
-        said = f"lowers the score by {points}{where}"
-    if math.isfinite(diversity_change) and abs(diversity_change) >= FLATTER:
-        way = "makes countries more alike" if diversity_change < 0 else "tells countries apart more"
+        said = f"{'raises' if row.change > 0 else 'lowers'} the score by {points}{where}"
+    if row.diversity_clear:
+        way = (
+            "makes countries more alike"
+            if row.diversity_change < 0
+            else ("tells countries apart more")
+        )
         said += f"; {way}"
     return words.capital(said) + "."
 
 
 def finding(table: pd.DataFrame, part: str) -> words.Finding:
-    """The headline and paragraph of an experiment."""
-    arms = table[~table["arm"].isin([BASE, BETTER_PROMPT]) & table["change"].notna()]
+    """The headline and paragraph of an experiment, as it comes out."""
+    arms = table[~table["arm"].isin(REFERENCES) & table["change"].notna()]
     if arms.empty:
         return words.Finding(
             "No arm is done yet", "Each arm is compared with the model before tuning once it is."
         )
+    where = _WHERE.get(part, "")
     up = arms[arms["clear"] & (arms["change"] > 0)].sort_values("change", ascending=False)
     down = arms[arms["clear"] & (arms["change"] < 0)].sort_values("change")
     unclear = len(arms) - len(up) - len(down)
@@ -278,37 +443,58 @@ def finding(table: pd.DataFrame, part: str) -> words.Finding:
     if len(up):
         best = up.iloc[0]
         text.append(
-            f"{words.capital(words.count(len(up), 'arm'))} clearly "
-            f"{'raises' if len(up) == 1 else 'raise'} the score, at most by "
-            f"{words.number(best['change'])} points "
-            f"({words.interval(best['low'], best['high'])})."
+            f"{_arms(len(up), 'raises', 'raise')} the score{where}, at most by "
+            f"{words.number(best['change'])} points ({words.interval(best['low'], best['high'])})."
         )
     if len(down):
         worst = down.iloc[0]
         text.append(
-            f"{words.capital(words.count(len(down), 'arm'))} "
-            f"{'lowers' if len(down) == 1 else 'lower'} it: most, {_small(worst['title'])} "
-            f"(by {words.number(-worst['change'])})."
+            f"{_arms(len(down), 'lowers', 'lower')} it{where if up.empty else ''}: most, "
+            f"{_small(worst['title'])} (by {words.number(-worst['change'])})."
         )
     if unclear:
         text.append(f"For {words.count(unclear, 'arm')} the change is too small to call.")
-    flat = arms[arms["diversity_change"] <= -FLATTER]
+    flat = arms[arms["diversity_clear"] & (arms["diversity_change"] < 0)]
     if len(flat):
-        text.append(
-            f"{words.capital(words.count(len(flat), 'arm'))} "
-            f"{'makes' if len(flat) == 1 else 'make'} countries more alike."
-        )
-    gap = table[table["arm"].eq(BETTER_PROMPT)]
-    if len(gap) and gap["clear"].iloc[0] and gap["change"].iloc[0] > 0 and len(up):
-        own = up[~up["human"]]
-        if len(own):
-            share = own["change"].iloc[0] / gap["change"].iloc[0]
-            text.append(
-                "Asked with cross-culture thinking the model before tuning comes "
-                f"{words.number(gap['change'].iloc[0])} points closer; tuning on its own answers "
-                f"brings {words.percent(min(share, 1.0))} of that to the plain country prompt."
-            )
-    return words.Finding(headline, " ".join(text))
+        text.append(f"{_arms(len(flat), 'makes', 'make')} countries more alike.")
+    text += [_control_words(up), _gap_words(table, up), _seeds_words(arms)]
+    return words.Finding(headline, " ".join(filter(None, text)))
+
+
+def _arms(count: int, one: str, many: str) -> str:
+    said = words.capital(words.count(count, "arm"))
+    return f"{said} clearly {one if count == 1 else many}"
+
+
+def _control_words(up: pd.DataFrame) -> str:
+    """A control that helps says that the gain of others may not be about countries."""
+    helped = up[up["control"]]
+    if helped.empty:
+        return ""
+    names = words.listed([_small(title) for title in helped["title"]], most=2)
+    return (
+        f"So does a control ({names}): where that comes close, what was gained is not about the "
+        "choice or the country."
+    )
+
+
+def _gap_words(table: pd.DataFrame, up: pd.DataFrame) -> str:
+    """How much of a better prompt's gain tuning on the model's own answers brings along."""
+    gap, own = table[table["arm"].eq(BETTER_PROMPT)], up[~up["human"]]
+    if gap.empty or own.empty or not gap["clear"].iloc[0] or gap["change"].iloc[0] <= 0:
+        return ""
+    share = own["change"].iloc[0] / gap["change"].iloc[0]
+    return (
+        "Asked with cross-culture thinking the model before tuning comes "
+        f"{words.number(gap['change'].iloc[0])} points closer; tuning on its own answers "
+        f"brings {words.percent(min(share, 1.0))} of that to the plain country prompt."
+    )
+
+
+def _seeds_words(arms: pd.DataFrame) -> str:
+    if arms["seeds"].max() > 1:
+        return ""
+    return "All this rests on one seed; what another would have given is not in the intervals."
 
 
 def _small(title: str) -> str:
@@ -340,52 +526,221 @@ def change_words(table: pd.DataFrame, mean: metrics.Difference, arm: Arm) -> wor
     return words.Finding(headline, " ".join(text))
 
 
+class OneArm(NamedTuple):
+    """One seed of an arm: scores before and after, the change, and diversity in words."""
+
+    before: float
+    after: float
+    change: Difference
+    diversity: str
+
+
 def one_arm(
     store: Store, tuning_id: str, arm: Arm, seed: int, metric: str, part: str, method: str
-) -> tuple[float, float, Change, str] | None:
-    """(score before, score after, change, diversity in words) of one seed; None where not asked."""
+) -> OneArm | None:
+    """What one seed of an arm did; None where the survey was not asked on both sides."""
     of = _compared(store, tuning_id)
-    before, after = (of.run(store, name, seed, method) for name in (BASE, arm.name))
+    before = of.by_seed(BASE, method).get(seed)
+    after = of.by_seed(arm.name, method).get(seed)
     if before is None or after is None:
         return None
-    change = change_of(store, [(before, after)], metric, part, of.settings, of.survey)
-    scored = [_score(store, of, run, metric, part) for run in (before, after)]
+    panels = _Panels(store, of, part)
+    sides = panels.of(before), panels.of(after)
+    found = metrics.compare_seeds([sides], metric, replicates=REPLICATES)
     spread = "–"
-    if method != "plain" and part != "held_out_countries":
-        items = items_of(part, of.settings, of.survey)
-        ratios = [diversity_of(store, run, items) for run in (before, after)]
+    if METHODS[method].needs_culture and len(panels.countries) > 1:
+        ratios = [relations.diversity(panels.apart(side)).ratio for side in sides]
         if all(map(math.isfinite, ratios)):
             spread = f"{ratios[0]:.2f} to {ratios[1]:.2f}"
-    return *scored, change, spread
+    return OneArm(found.before.value, found.after.value, found.change, spread)
 
 
-# -- curves ----------------------------------------------------------------------------------------
+def country_changes(
+    store: Store,
+    tuning_id: str,
+    arm: str,
+    metric: str = HEADLINE,
+    part: str = "all",
+    method: str = "country",
+) -> pd.DataFrame:
+    """One arm's change in every country, over its seeds: as scores.change() gives it.
+
+    Columns: iso3, name, region, value, low, high, p, clear, state.
+    """
+    of = _compared(store, tuning_id)
+    pairs = of.pairs(arm, method)
+    if not pairs:
+        raise PluriscopeError("This arm has nothing to compare yet.")
+    panels = _Panels(store, of, part)
+    found = metrics.compare_seeds(
+        [(panels.of(a), panels.of(b)) for a, b in pairs], metric, replicates=REPLICATES
+    )
+    rows = [(iso3, *change) for iso3, change in found.countries.items()]
+    table = pd.DataFrame(rows, columns=["iso3", "value", "low", "high", "p", "clear"])
+    table = scores.names(of.survey).merge(table, on="iso3", how="left")
+    table["state"] = np.where(table["value"].notna(), "scored", "not_asked")
+    return table.assign(clear=table["clear"].eq(True))
+
+
+# ------------------------------------------------------------------------------------------------
+# Curves and controls
 
 
 def quantity_curve(table: pd.DataFrame, arm: str) -> pd.DataFrame:
-    """An arm at several shares of its examples. Columns: share, examples, change, low, high."""
+    """An arm at several shares of its examples, and no examples at all: the base.
+
+    table: as arms_table(). Columns: share, examples, score, change, low, high, clear; empty where
+    the arm was run at fewer than two shares.
+    """
     rows = []
     for row in table.itertuples():
         name, _, part = row.arm.partition(":")
-        if name == arm and not math.isnan(row.change):
-            rows.append((float(part) if part else 1.0, row.examples, row.change, row.low, row.high))
-    columns = ["share", "examples", "change", "low", "high"]
+        if name == arm and math.isfinite(row.change):
+            share = float(part) if part else 1.0
+            rows.append((share, row.examples, row.score, row.change, row.low, row.high, row.clear))
+    columns = ["share", "examples", "score", "change", "low", "high", "clear"]
+    if len(rows) < 2:
+        return pd.DataFrame(columns=columns)
+    base = table[table["arm"].eq(BASE)].iloc[0]
+    rows.append((0.0, 0.0, base["score"], 0.0, 0.0, 0.0, False))
     return pd.DataFrame(sorted(rows), columns=columns)
 
 
-def standing(store: Store, tuning_id: str, table: pd.DataFrame, metric: str, part: str) -> dict:
-    """Where people would stand on the plot of closeness against diversity.
+QUALITY = {
+    "differing": "Pairs that differ",
+    "random": "As many by chance",
+    "same": "As many that agree",
+    "balanced": "Half that differ",
+    "all": "All pairs",
+}
 
-    {"ceiling": score of another sample of the same people, "diversity": 1.0}.
+
+def quality_table(
+    store: Store,
+    tuning_id: str,
+    metric: str = HEADLINE,
+    part: str = "all",
+    method: str = "country",
+) -> pd.DataFrame:
+    """Which pairs to teach: arms that differ in that alone, against the choice by chance.
+
+    Columns: recipe (what the arms share: "teacher, answers, labels"), choose, title, arm,
+    examples, score, change, low, high, clear (against the base), over_random, over_random_low,
+    over_random_high, over_random_clear (paired, seed by seed, against the arm of the same recipe
+    whose pairs were chosen by chance; NaN where there is none). Recipes of one choice are left out.
     """
     of = _compared(store, tuning_id)
-    run = of.run(store, BASE, of.settings.seeds[0], "country")
-    if run is None:
-        return {"ceiling": math.nan, "diversity": 1.0}
-    sides = scores.panel(store, run, only=items_of(part, of.settings, of.survey))
-    everyone = metrics.human_panel(of.survey, sides.items)
-    ceiling = metrics.references(metrics.seen(sides), metric, pool=everyone)["ceiling"].mean
-    return {"ceiling": float(ceiling), "diversity": 1.0}
+    table = arms_table(store, tuning_id, metric, part, method)
+    if table.empty:
+        return pd.DataFrame(columns=QUALITY_COLUMNS)
+    panels = _Panels(store, of, part)
+    recipes: dict[tuple, list[Arm]] = {}
+    for arm in of.settings.arms:
+        if not arm.control:
+            recipe = (arm.teacher, arm.answers, arm.labels, arm.mode, arm.fraction)
+            recipes.setdefault(recipe, []).append(arm)
+    by_arm = table.set_index("arm")
+    rows = []
+    for recipe, arms in recipes.items():
+        if len({arm.choose for arm in arms}) < 2:
+            continue
+        chance = next((arm for arm in arms if arm.choose == "random"), None)
+        for arm in sorted(arms, key=lambda arm: list(QUALITY).index(arm.choose)):
+            found = by_arm.loc[arm.name]
+            over = _over(of, panels, arm, chance, metric, method)
+            rows.append(
+                (", ".join(recipe[:3]), arm.choose, QUALITY[arm.choose], arm.name,
+                 *found[["examples", "score", "change", "low", "high", "clear"]], *over)
+            )  # fmt: skip
+    return pd.DataFrame(rows, columns=QUALITY_COLUMNS)
+
+
+QUALITY_COLUMNS = [
+    *("recipe", "choose", "title", "arm", "examples", "score", "change", "low", "high", "clear"),
+    *("over_random", "over_random_low", "over_random_high", "over_random_clear"),
+]
+
+
+def _over(
+    of: _Compared, panels: _Panels, arm: Arm, chance: Arm | None, metric: str, method: str
+) -> tuple[float, float, float, bool]:
+    pairs = of.pairs(arm.name, method, chance.name) if chance and chance != arm else []
+    if not pairs:
+        return math.nan, math.nan, math.nan, False
+    found = metrics.compare_seeds(
+        [(panels.of(a), panels.of(b)) for a, b in pairs], metric, replicates=REPLICATES
+    ).change
+    return found.value, found.low, found.high, found.clear
+
+
+def kind_of(row) -> str:
+    """What a row of arms_table() is: one of REFERENCES, or of arms "control", "human", "own"."""
+    if row.arm in REFERENCES:
+        return row.arm
+    return "control" if row.control else "human" if row.human else "own"
+
+
+def alignment_diversity(table: pd.DataFrame) -> pd.DataFrame:
+    """Points of the plot of closeness against diversity. table: as arms_table().
+
+    Columns: arm, number, title, kind ("people", "base", "calibrated", "better_prompt", or of arms
+    "control", "human", "own"), score, score_low, score_high, diversity, diversity_low,
+    diversity_high, clear (score or diversity clearly changed), verdict. People stand where another
+    sample of the same people would: at the ceiling, with a diversity of 1.
+    """
+    there = table[table["score"].notna() & table["diversity"].notna()]
+    points = there.assign(
+        kind=[kind_of(row) for row in there.itertuples()],
+        clear=there["clear"] | there["diversity_clear"],
+    )
+    points = points[POINT_COLUMNS]
+    ceiling = table["ceiling"].iloc[0] if len(table) else math.nan
+    if not math.isfinite(ceiling) or points.empty:
+        return points.reset_index(drop=True)
+    people = {
+        "arm": "people", "number": 0, "title": "People", "kind": "people", "score": ceiling,
+        "diversity": 1.0, "clear": True, "verdict": words.capital(words.CEILING) + ".",
+    }  # fmt: skip
+    every = pd.DataFrame([people, *points.to_dict("records")])
+    return every.reindex(columns=POINT_COLUMNS)
+
+
+POINT_COLUMNS = [
+    *("arm", "number", "title", "kind", "score", "score_low", "score_high"),
+    *("diversity", "diversity_low", "diversity_high", "clear", "verdict"),
+]
+
+
+# ------------------------------------------------------------------------------------------------
+# What it cost elsewhere, over seeds
+
+
+class Cost(NamedTuple):
+    """What one arm cost elsewhere, over its seeds: the tests, and one verdict over them."""
+
+    arm: str
+    title: str
+    seeds: int
+    tests: tuple[Outcome, ...]
+    verdict: Verdict
+
+
+def costs(store: Store, tuning_id: str) -> list[Cost]:
+    """One for each arm that was tested, in the order of the settings."""
+    settings = TuneSettings.from_json(store.tuning(tuning_id)["settings"])
+    records: dict[str, list[dict]] = {}
+    for one in store.abilities(tuning_id):
+        records.setdefault(one["arm"], []).append(one["record"])
+    found = []
+    for arm in settings.arms:
+        if of_arm := records.get(arm.name):
+            tests = over_seeds([outcomes(record) for record in of_arm])
+            found.append(Cost(arm.name, arm.title, len(of_arm), tests, overall(tests)))
+    return found
+
+
+# ------------------------------------------------------------------------------------------------
+# Rows for programs
 
 
 def as_records(table: pd.DataFrame) -> list[dict]:

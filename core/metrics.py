@@ -28,8 +28,6 @@ CLUSTERING = 1.3
 # about a tenth of the noise between items, so a few dozen settle it.
 TABLES = 40
 CEILING_DRAWS = 24
-# Draws on each of the two levels by which intervals of skewed scores are calibrated.
-DEEPER = 200
 
 
 # ------------------------------------------------------------------------------------------------
@@ -582,85 +580,22 @@ def resampled_people(panel: Panel, tables: int, rng: np.random.Generator) -> np.
     return np.where(known & (total > 0), drawn / np.where(total > 0, total, 1), panel.human)
 
 
-_ENDS = (0.025, 0.975)  # of a 95% interval
+class _Bootstrap(NamedTuple):
+    """value: float64[C]. drawn: float64[B, C], the same on resampled items and respondents.
+    weight: float64[C, I], what each cell counts for."""
 
-
-@dataclass(frozen=True, eq=False)
-class _Bootstrap:
-    """A score of each country on resampled items and respondents, float64[B, C] (`drawn`).
-
-    Of two panels it is the second's score less the first's. terms: of each panel, on the data.
-    """
-
-    of: Metric
-    terms: tuple[Terms, ...]
+    value: np.ndarray
     drawn: np.ndarray
-
-    @cached_property
-    def value(self) -> np.ndarray:
-        """float64[C]: on the data."""
-        return self._on(np.ones((1, self.weight.shape[1])))[0]
-
-    @cached_property
-    def weight(self) -> np.ndarray:
-        """float64[C, I]: what each cell counts for; in a difference the lighter of the two."""
-        return np.minimum.reduce([at.against for at in self.terms])
-
-    def _on(self, counts: np.ndarray) -> np.ndarray:
-        """float64[B, C] on items drawn so often [B, I], with people's answers as they are."""
-        sides = [self.of.value(counts @ at.gap.T, counts @ at.against.T) for at in self.terms]
-        return sides[0] if len(sides) == 1 else sides[1] - sides[0]
+    weight: np.ndarray
 
     def countries(self) -> np.ndarray:
-        """float64[B, C]: replicates of each country's score, drawn out as far as is called for."""
-        return widened(self.value, self._stretched(self.value, self.drawn), self.weight)
+        """float64[B, C]: widened replicates of each country's score."""
+        return widened(self.value, self.drawn, self.weight)
 
     def mean(self, of: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """float64[B, 1]: the same of the mean over countries (or some of them)."""
+        """float64[B, 1]: widened replicates of the mean over countries (or some of them)."""
         weight = self.weight[of].sum(0, keepdims=True)
-        value = np.atleast_1d(_mean(self.value[of]))
-        drawn = _mean(self.drawn[:, of], 1)[:, None]
-        return widened(value, self._stretched(value, drawn), weight)
-
-    @cached_property
-    def levels(self) -> tuple[float, float]:
-        """Which points of the replicates hold the truth in 95% of samples (Loh 1987).
-
-        The sum of squares of a few ten-point items is skewed, and the 2.5 and 97.5% points of its
-        replicates hold the truth less often than they should (in 89 of 100 samples of 52 items).
-        How often they do can be seen one level deeper, where the truth is known: the items drawn
-        stand for all items and are drawn from again. Averaged over countries, since one country
-        alone is too noisy. Scores that are no such root are left as they are.
-        """
-        if not self.of.root:
-            return _ENDS
-        rng = np.random.default_rng(0)
-        size = self.weight.shape[1]
-        below = np.empty((DEEPER, len(self.value)))
-        for k, first in enumerate(rng.integers(0, size, (DEEPER, size))):
-            drawn = self._on(_counts(first[rng.integers(0, size, (DEEPER, size))]))
-            below[k] = (drawn < self.value).mean(0) + (drawn == self.value).mean(0) / 2
-        known = below[:, ~np.isnan(self.value)]
-        if not known.size:
-            return _ENDS
-        low, high = np.quantile(known, _ENDS, axis=0).mean(1)
-        return float(np.clip(low, 0.001, 0.05)), float(np.clip(high, 0.95, 0.999))
-
-    def _stretched(self, value: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-        """Replicates drawn out on either side of the value so that their 2.5 and 97.5% points
-        come to lie where the calibrated ones are."""
-        if self.levels == _ENDS:
-            return drawn
-        off = np.nan_to_num(drawn - value)
-        for side, end, level in zip((-1, 1), _ENDS, self.levels, strict=True):
-            here, there = np.quantile(off, [end, level], axis=0)
-            factor = np.where(here * side > 0, there / np.where(here == 0, 1, here), 1)
-            off = np.where(off * side > 0, off * np.maximum(factor, 0), off)
-        return np.where(np.isnan(drawn), np.nan, value + off)
-
-    def less(self, first: _Bootstrap) -> _Bootstrap:
-        """This score less another's on the same draws."""
-        return _Bootstrap(self.of, (*first.terms, *self.terms), self.drawn - first.drawn)
+        return widened(_mean(self.value[of]), _mean(self.drawn[:, of], 1)[:, None], weight)
 
 
 def _bootstrap(panels: Sequence[Panel], of: Metric, replicates: int, seed: int) -> list[_Bootstrap]:
@@ -685,20 +620,15 @@ def _bootstrap(panels: Sequence[Panel], of: Metric, replicates: int, seed: int) 
             of.value(part @ gap.T, part @ against.T)
             for part, gap, against in zip(parts, gaps, againsts, strict=True)
         ]
-        results.append(_Bootstrap(of, (at,), np.concatenate(drawn)))
+        value = of.value(at.gap.sum(1), at.against.sum(1))
+        results.append(_Bootstrap(value, np.concatenate(drawn), at.against))
     return results
 
 
 def item_counts(size: int, replicates: int, rng: np.random.Generator) -> np.ndarray:
     """float64[replicates, size]: how often each of `size` items is drawn, with replacement."""
-    return _counts(rng.integers(0, size, (replicates, size)))
-
-
-def _counts(drawn: np.ndarray) -> np.ndarray:
-    """float64[B, size]: how often each of `size` items stands in each row of drawn[B, size]."""
-    replicates, size = drawn.shape
-    rows = np.arange(replicates)[:, None] * size
-    counts = np.bincount((drawn + rows).ravel(), minlength=replicates * size)
+    draws = rng.integers(0, size, (replicates, size)) + np.arange(replicates)[:, None] * size
+    counts = np.bincount(draws.ravel(), minlength=replicates * size)
     return counts.reshape(replicates, size).astype(float)
 
 
@@ -1128,7 +1058,10 @@ def _differences(
 ) -> tuple[list[Difference], Difference]:
     """Of each country, and of the mean over countries."""
     one, other = _bootstrap(_paired(a, b), of, replicates, seed)
-    both = other.less(one)
+    # An item weighs in the difference as far as it does in either run; the lighter is safer.
+    both = _Bootstrap(
+        other.value - one.value, other.drawn - one.drawn, np.minimum(one.weight, other.weight)
+    )
     mean = difference(np.atleast_1d(_mean(both.value)), both.mean())
     return difference(both.value, both.countries()), mean[0]
 
@@ -1142,6 +1075,99 @@ def difference(value: np.ndarray, drawn: np.ndarray) -> list[Difference]:
     clear = (low > 0) | (high < 0)
     rows = zip(*(x.tolist() for x in (value, low, high, p, clear)), strict=True)
     return [Difference(*row) for row in rows]
+
+
+class OverSeeds(NamedTuple):
+    """What several trainings from different seeds did to one score, averaged over the seeds.
+
+    before, after: mean scores over countries. change: after - before. countries: the same by
+    country. by_seed: each seed's change of the mean.
+    """
+
+    before: Interval
+    after: Interval
+    change: Difference
+    countries: Mapping[str, Difference]
+    by_seed: tuple[float, ...]
+
+
+def compare_seeds(
+    pairs: Sequence[tuple[Panel, Panel]],
+    name: str | Metric = HEADLINE,
+    *,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> OverSeeds:
+    """Paired differences b - a averaged over seeds, one pair of panels a seed.
+
+    On the cells that every model was asked. Items and respondents are resampled together for all
+    of them; what another seed would give is added by with_seeds().
+    """
+    of = metric(name)
+    panels = {id(panel): panel for pair in pairs for panel in pair}
+    asked = np.logical_and.reduce([panel.asked for panel in panels.values()])[..., None]
+    first = next(iter(panels.values()))
+    for panel in panels.values():
+        _paired(first, panel)
+    masked = [replace(p, human=np.where(asked, p.human, np.nan)) for p in panels.values()]
+    found = dict(zip(panels, _bootstrap(masked, of, replicates, seed), strict=True))
+    ones, others = ([found[id(side)] for side in sides] for sides in zip(*pairs, strict=True))
+    changes = [
+        _Bootstrap(b.value - a.value, b.drawn - a.drawn, np.minimum(a.weight, b.weight))
+        for a, b in zip(ones, others, strict=True)
+    ]
+    rng = np.random.default_rng(seed)
+    before, after = (
+        _interval(float(_mean(_average(s).value)), _mean_over_seeds(s, rng)) for s in (ones, others)
+    )
+    both = _average(changes)
+    by_seed = [float(_mean(one.value)) for one in changes]
+    mean = difference(np.atleast_1d(_mean(both.value)), _mean_over_seeds(changes, rng))[0]
+    drawn = with_seeds(both.countries(), np.array([one.value for one in changes]), rng)
+    countries = dict(zip(first.countries, difference(both.value, drawn), strict=True))
+    return OverSeeds(before, after, mean, countries, tuple(by_seed))
+
+
+def _average(of: Sequence[_Bootstrap]) -> _Bootstrap:
+    """The mean over seeds, draw by draw; the lightest weights are the safest."""
+    values, drawn, weights = zip(*of, strict=True)
+    return _Bootstrap(np.mean(values, axis=0), sum(drawn) / len(drawn), np.minimum.reduce(weights))
+
+
+def _mean_over_seeds(of: Sequence[_Bootstrap], rng: np.random.Generator) -> np.ndarray:
+    """float64[B, 1]: replicates of the mean over countries and seeds."""
+    by_seed = np.array([[float(_mean(one.value))] for one in of])
+    return with_seeds(_average(of).mean(), by_seed, rng)
+
+
+def over_seeds_alone(by_seed: Sequence[float]) -> Interval:
+    """The mean of what several seeds gave, with Student's interval over seeds and nothing else.
+
+    For one seed the ends are NaN.
+    """
+    value = float(np.mean(by_seed))
+    n = len(by_seed)
+    if n < 2:
+        return Interval(value, math.nan, math.nan)
+    half = _t_quantile(n - 1) * float(np.std(by_seed, ddof=1)) / math.sqrt(n)
+    return Interval(value, value - half, value + half)
+
+
+def with_seeds(drawn: np.ndarray, by_seed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Replicates [B, C] of a mean over S seeds, spread by what other seeds would have given.
+
+    by_seed: float64[S, C], each seed's own value on the same items. To each replicate is added
+    (standard deviation over seeds / root of S) x a draw from Student's t with S - 1 degrees of
+    freedom, so items and seeds both count, the seeds for as little as a few of them tell. One
+    seed, or seeds that all agree, add nothing.
+    """
+    seeds = len(by_seed)
+    if seeds < 2:
+        return drawn
+    error = by_seed.std(0, ddof=1) / math.sqrt(seeds)
+    # Every hundredth of a large ordered sample: the quantiles of t, with hardly any noise.
+    students = np.sort(rng.standard_t(seeds - 1, 100 * len(drawn)))[50::100]
+    return drawn + rng.permutation(students)[:, None] * error
 
 
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:

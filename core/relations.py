@@ -32,6 +32,7 @@ from core.metrics import (
     same_country,
     summable_terms,
     widened,
+    with_seeds,
 )
 from core.survey import Item
 
@@ -245,6 +246,47 @@ def diversity_change(
     drawn = (_ratios(other, counts) - _ratios(one, counts))[:, None]
     weight = np.minimum(_used(one), _used(other))
     return difference(value, widened(value, drawn, weight))[0]
+
+
+class DiversityOverSeeds(NamedTuple):
+    """Mean ratios over seeds, and by how much the later one is the larger."""
+
+    before: Interval
+    after: Interval
+    change: Difference
+
+
+def diversity_seeds(
+    pairs: Sequence[tuple[Distances, Distances]], *, replicates: int = 1000, seed: int = 0
+) -> DiversityOverSeeds:
+    """Diversity before and after, one pair a seed: same items, same countries, paired.
+
+    Items are resampled together for all; see metrics.with_seeds() for what seeds add.
+    """
+    parts = {id(one): one for pair in pairs for one in pair}
+    every = np.ones((1, next(iter(parts.values())).model_cells.shape[1]))
+    rng = np.random.default_rng(seed)
+    counts = item_counts(every.size, replicates, rng)
+    value = {key: _ratios(one, every) for key, one in parts.items()}
+    drawn = {key: _ratios(one, counts)[:, None] for key, one in parts.items()}
+    weight = np.minimum.reduce([_used(one) for one in parts.values()])
+
+    def spread(values: list[np.ndarray], draws: list[np.ndarray]) -> tuple:
+        mean = np.mean(values, axis=0)
+        wide = widened(mean, sum(draws) / len(draws), weight)
+        return mean, with_seeds(wide, np.array(values), rng)
+
+    sides = []
+    for side in zip(*pairs, strict=True):
+        keys = [id(one) for one in side]
+        mean, wide = spread([value[k] for k in keys], [drawn[k] for k in keys])
+        low, high = bounds(wide)
+        sides.append(Interval(float(mean[0]), float(low[0]), float(high[0])))
+    keys = [(id(a), id(b)) for a, b in pairs]
+    change = difference(
+        *spread([value[b] - value[a] for a, b in keys], [drawn[b] - drawn[a] for a, b in keys])
+    )[0]
+    return DiversityOverSeeds(*sides, change)
 
 
 def _means(apart: Distances, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from core.catalogue import BUILTIN, Fit, ModelSpec, describe, fit, fit_training
+from core.catalogue import Fit, ModelSpec, builtin_held_out, describe, fit, fit_training
 from core.demonstrations import NEAR_AND_FAR
 from core.errors import PluriscopeError
 from core.jobs import Jobs
@@ -567,12 +567,6 @@ def plan_tuning(
     if evaluate:
         survey.select(evaluate)
     return TuningPlan(settings, prompts, name or tuning_words(settings))
-
-
-def builtin_held_out() -> tuple[str, ...]:
-    """Items that the built-in model never saw with answers of a country under a country prompt."""
-    lines = (BUILTIN / "held_out_items.txt").read_text(encoding="utf-8").splitlines()
-    return tuple(line.split()[0] for line in lines if line and not line.startswith("#"))
 
 
 def start_tuning(jobs: Jobs, plan: TuningPlan) -> str:

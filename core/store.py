@@ -103,7 +103,11 @@ def m003_translations(sql: Callable[[str], Any]) -> None:
     sql("create table translations (sha256 text primary key, language text, texts json)")
 
 
-MIGRATIONS = [m001_initial, m002_tuning, m003_translations]
+def m004_results(sql: Callable[[str], Any]) -> None:
+    sql("create table results (subject text primary key, key text, record json)")
+
+
+MIGRATIONS = [m001_initial, m002_tuning, m003_translations, m004_results]
 
 
 @dataclass(frozen=True)
@@ -999,6 +1003,23 @@ class Store:
             "select * exclude tuning from abilities where tuning = ? order by arm, seed",
             [tuning_id],
         )
+
+    # -- results that take a while, kept once computed -------------------------------------------
+
+    def kept_result(self, subject: str, key: str) -> Any:
+        """What was computed of a subject from exactly what `key` names; None where nothing was."""
+        found = self.rows(
+            "select record from results where subject = ? and key = ?", [subject, key]
+        )
+        return json.loads(found[0][0]) if found else None
+
+    def keep_result(self, subject: str, key: str, record: Any) -> None:
+        """Keep a JSON record in place of what was kept of its subject before."""
+        with self._writing() as cursor:
+            cursor.execute(
+                "insert or replace into results values (?, ?, ?)",
+                [subject, key, json.dumps(record, ensure_ascii=False, allow_nan=False)],
+            )
 
     def _records(self, sql: str, params: Sequence) -> list[dict]:
         """Rows as dicts, JSON columns read."""

@@ -216,6 +216,36 @@ def outcomes(record: Mapping) -> list[Outcome]:
     ]
 
 
+def over_seeds(records: Sequence[Sequence[Outcome]]) -> tuple[Outcome, ...]:
+    """The tests of an arm's seeds as one: means over seeds.
+
+    All seeds met the same prompts, so an interval over prompts does not shrink with more seeds:
+    its reach is the mean over seeds. The spread between seeds (Student's interval) is added to it
+    as independent chances add up, by the root of the sum of squares.
+    """
+    return tuple(_of_seeds(of) for of in _by_name(records).values())
+
+
+def _by_name(records: Iterable[Sequence[Outcome]]) -> dict[str, list[Outcome]]:
+    found: dict[str, list[Outcome]] = {}
+    for tests in records:
+        for test in tests:
+            found.setdefault(test.name, []).append(test)
+    return found
+
+
+def _of_seeds(tests: Sequence[Outcome]) -> Outcome:
+    if len(tests) == 1:
+        return tests[0]
+    mean = _mean_of(tests, tests[0].note)
+    alone = metrics.over_seeds_alone([test.difference for test in tests])
+    between = alone.value - alone.low
+    below = math.hypot(mean.difference - mean.low, between)
+    above = math.hypot(mean.high - mean.difference, between)
+    paired = Paired(mean.difference, mean.difference - below, mean.difference + above)
+    return made(_kind(mean), mean.n, mean.base, mean.tuned, paired, mean.figures, mean.note)
+
+
 def together(records: Mapping[str, dict]) -> dict:
     """One record of several adapters on one base, such as one for each country.
 
@@ -251,8 +281,11 @@ def _mean_of(tests: Sequence[Outcome], note: str) -> Outcome:
     first = tests[0]
     paired = Paired(mean("difference"), mean("low"), mean("high"))
     figures = {key: fmean(test.figures[key] for test in tests) for key in first.figures}
-    kind = Kind(first.name, first.title, first.about, first.loss, first.drift)
-    return made(kind, first.n, mean("base"), mean("tuned"), paired, figures, note)
+    return made(_kind(first), first.n, mean("base"), mean("tuned"), paired, figures, note)
+
+
+def _kind(test: Outcome) -> Kind:
+    return Kind(test.name, test.title, test.about, test.loss, test.drift)
 
 
 def _plain(value):

@@ -148,9 +148,9 @@ def results(of: views.Tuning) -> None:
                 "the right: arms that move left flatten countries.",
                 width=ui.READING,
             )
-            people = experiments.standing(store, of.id, table, measure, part)
             ui.figure(
-                tuning_figures.arms_diversity(table, people["ceiling"], **look), "exp_diversity"
+                tuning_figures.arms_diversity(table, table["ceiling"].iloc[0], **look),
+                "exp_diversity",
             )
     curves(of, table)
     failed = table[table["state"].eq("failed")]

@@ -110,8 +110,8 @@ def test_the_arms_of_an_experiment_are_compared_with_one_base(page):
 
     store = open_jobs(home).store
     table = experiments.arms_table(store, ids(home)["Several"], "emd", "all", "country")
-    assert list(table["arm"]) == ["base", "soft_all", "people"]
-    assert table["seeds"].tolist() == [1, 2, 2]
+    assert list(table["arm"]) == ["base", "calibrated", "soft_all", "people"]
+    assert table["seeds"].tolist() == [1, 1, 2, 2]
     arms = table[table["arm"] != "base"]
     assert (arms["low"] <= arms["change"]).all() and (arms["change"] <= arms["high"]).all()
     base = table["score"].iloc[0]
