@@ -541,7 +541,9 @@ MADE_SAID = {
 def cost(plan: runs.Plan, estimate: runs.Estimate) -> str:
     """What a plan asks, how long it takes and how much memory it needs."""
     first = plan.settings[0]
-    ways = words.listed([METHODS[one.method].name.lower() for one in plan.settings])
+    ways = words.listed(
+        list(dict.fromkeys(METHODS[one.method].name.lower() for one in plan.settings))
+    )
     if first.answering == "written":
         times = f"{words.count(first.samples, 'written answer')} to each"
     else:
@@ -552,6 +554,8 @@ def cost(plan: runs.Plan, estimate: runs.Estimate) -> str:
         ways,
         times,
     ]
+    if plan.more_prompts:
+        parts.append(words.count(1 + len(plan.more_prompts), "wording"))
     if estimate.seconds:
         long = f"{words.capital(about(estimate.seconds))}, {estimate.basis}"
     else:

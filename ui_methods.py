@@ -8,7 +8,7 @@ from typing import NamedTuple
 import streamlit as st
 
 import ui
-from core import derived, languages, runs, words
+from core import derived, languages, robustness, runs, views, words
 from core.errors import PluriscopeError
 from core.prompts import METHODS
 from core.settings import AskSettings
@@ -69,6 +69,7 @@ EVIDENCE = {
     "shares": "How all answered",
     "opposite": "The opposite",
 }
+THREE = ("pluriscope", "pluriscope-b", "pluriscope-c")
 MISSING = {False: "Is left out", True: "Is asked in English"}
 EXAMPLES = ("examples", "example_choice", "example_evidence", "other_batteries")
 _USUAL_EXAMPLES = {
@@ -265,6 +266,58 @@ def pick_language(page: str, survey: Survey) -> tuple[dict, str]:
     )
     said = "each country’s own language" if language == languages.OWN else names[language]
     return {"language": language, "english_instead": bool(instead)}, said
+
+
+# -- wordings --------------------------------------------------------------------------------------
+
+
+def pick_wordings(page: str) -> list[str]:
+    """One wording to ask in, or several."""
+    st.session_state.setdefault(f"{page}_wordings", ["pluriscope"])
+    picked = st.multiselect(
+        "Wordings",
+        ui.wordings(),
+        format_func=views.wording_name,
+        key=f"{page}_wordings",
+        accept_new_options=True,
+        placeholder="At least one",
+        help=(
+            "Prompt sets: Pluriscope’s, or the path of a file with your own. In several wordings "
+            "everything is asked once in each. Then every answer says in how many it held, and "
+            "every score how much it moves."
+        ),
+    )
+    if picked == ["pluriscope"]:
+        st.button(
+            "Three wordings",
+            key=f"{page}_three",
+            type="tertiary",
+            icon=":material/repeat:",
+            on_click=lambda: st.session_state.update({f"{page}_wordings": list(THREE)}),
+        )
+    return picked
+
+
+def pick_wording_of(page: str, asking: runs.Asking) -> runs.Asking:
+    """Of an asking in several wordings, the one to look at; others come back as they are."""
+    names = views.wordings(asking)
+    if len(names) < 2:
+        return asking
+    chosen = ui.linked(
+        "Wording",
+        {name: views.wording_name(name) for name in names},
+        name="wording",
+        page=page,
+        default=names[0],
+    )
+    return views.in_wording(asking, chosen)
+
+
+def format_note(found: robustness.Spread | None) -> None:
+    """How much wording and order move the scores, where that was asked."""
+    if found:
+        icon = "warning" if found.greyed else "repeat"
+        st.caption(f":material/{icon}: {ui.plain(robustness.spread_words(found))}")
 
 
 # -- what is made of answers afterwards ------------------------------------------------------------

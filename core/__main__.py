@@ -14,7 +14,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from core import comparing, derived, languages, scores, translations, tuning_commands
+from core import (
+    comparing,
+    derived,
+    languages,
+    robustness,
+    scores,
+    translations,
+    tuning_commands,
+    views,
+)
 from core import runs as planning
 from core.catalogue import ModelSpec
 from core.demonstrations import CHOICES, EVIDENCE
@@ -55,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         description="Ask a model survey questions as people of different countries, and score it.",
     )
     verbs = top.add_subparsers(
-        required=True, metavar="ask|derive|runs|score|signal|references|export|import"
+        required=True, metavar="ask|derive|runs|score|signal|robustness|references|export|import"
     )
 
     ask = _verb(verbs, "ask", _ask, "ask a model the items of a survey")
@@ -96,7 +105,11 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="ask in English what is not translated, instead of leaving it out",
     )
-    ask.add_argument("--prompts", default="pluriscope", help="prompt set: a name or a file")
+    ask.add_argument(
+        "--prompts",
+        default="pluriscope",
+        help="prompt set: a name or a file; several, joined by commas, ask in each",
+    )
     ask.add_argument("--survey", default="wvs7", help="id of a survey in the store")
     ask.add_argument("--name", default="", help="what to call the run")
     ask.add_argument("--resume", metavar="JOB", help="go on with a stopped job instead")
@@ -126,6 +139,10 @@ def parser() -> argparse.ArgumentParser:
     sign = _verb(verbs, "signal", _signal, "is a run about the country at all?")
     sign.add_argument("--run", dest="run_id", required=True, metavar="ID", help="a run, or all")
     sign.add_argument("--metric", default="emd", choices=METRICS, help="default: emd")
+
+    steady = _verb(verbs, "robustness", _robustness, "how far a run's answers and scores hold")
+    steady.add_argument("--run", dest="run_id", required=True, metavar="ID")
+    steady.add_argument("--metric", default="emd", choices=METRICS, help="default: emd")
 
     refs = _verb(verbs, "references", _references, "what one gets without a model")
     refs.add_argument("--survey", default="wvs7", help="id of a survey in the store")
@@ -188,7 +205,7 @@ def _ask(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
             example_choice=a.example_choice,
             example_evidence=a.example_evidence,
             other_batteries=a.other_batteries,
-            prompt_set=a.prompts,
+            prompt_set=[part.strip() for part in a.prompts.split(",")],
             survey_id=a.survey,
             name=a.name,
             alpha=_alpha(a.alpha),
@@ -331,6 +348,31 @@ def _signal(jobs: Jobs, a: argparse.Namespace) -> tuple[dict | list, str]:
         if run.answered
     ]
     return records, "\n".join(map(comparing.record_words, records)) or "No runs with answers yet."
+
+
+def _robustness(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
+    store = jobs.store
+    run = store.run(a.run_id)
+    asking = views.find_asking(views.askings(store), run.id)
+    formats = views.in_formats(asking, run.method) if asking else [run]
+    found = robustness.spread(store, formats, a.metric)
+    held = robustness.held(store, formats)
+    result = {
+        "runs": [one.id for one in formats],
+        "method": run.method,
+        "metric": a.metric,
+        **{key: value for key, value in found._asdict().items() if key != "countries"},
+        "countries": found.countries,
+        "held": held.to_dict("records"),
+    }
+    return _plain(result), "\n".join([robustness.spread_words(found), robustness.held_words(held)])
+
+
+def _plain(value: object) -> object:
+    """A record as JSON can hold it: no NaN."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return None if isinstance(value, float) and value != value else value
 
 
 def _references(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:

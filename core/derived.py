@@ -292,7 +292,12 @@ def _keep(
     for run in known:
         if run.settings == record and run.state == "done":
             return run
-    beside = all(run.method != settings.method for run in known if run.group == source.group)
+    mine = settings.method, settings.prompt_sha256
+    beside = all(
+        (run.method, run.settings["prompt_sha256"]) != mine
+        for run in known
+        if run.group == source.group
+    )
     with store.transaction():
         run = store.add_run(
             record,

@@ -964,6 +964,7 @@ def closeness_bars(
     before: pd.DataFrame | None = None,
     before_kind: str = "plain",
     by_region: bool = False,
+    muted: bool = False,
     dark: bool = False,
     narrow: bool = False,
 ) -> Figure:
@@ -971,7 +972,7 @@ def closeness_bars(
 
     df, before: as for closeness_map; before draws where each country started. kind: how df was
     asked (a key of SERIES). by_region: the regions one after another, best first, and their
-    countries within.
+    countries within. muted: all in grey, for a ranking that is not to be read.
     """
     scored, _ = _states(df)
     scored = scored.sort_values(["value", "name"], ascending=[False, True])
@@ -985,14 +986,21 @@ def closeness_bars(
             (f"{region}  {words.number(mean)}", scored[scored["region"] == region])
             for region, mean in means.items()
         ]
+    grey = palette(dark).too_small if muted else ""
     rows = []
     for region, group in groups:
         rows += [_Row(region)] if region else []
         rows += [
-            _row(row, row.name, kind, _score_hover(row, dark), row.iso3)
+            _row(row, row.name, kind, _score_hover(row, dark), row.iso3, colour=grey)
             for row in group.itertuples()
         ]
-    sheet = _rows_of_dots(rows, scale(metric).axis, before_kind, dark, names=_gutter(narrow))
+    keys: list[str] = []
+    if muted and rows:
+        keys = _row_keys(rows, before_kind, palette(dark))
+        keys[0] = f"{coloured('●', grey)} {series(kind).label}, too unsteady to rank"
+    sheet = _rows_of_dots(
+        rows, scale(metric).axis, before_kind, dark, names=_gutter(narrow), keys=keys
+    )
     return Figure(sheet.done(), _score_table(df), _score_alt(scored, label))
 
 

@@ -69,23 +69,23 @@ def plan_survey(
     example_choice: str = "similar",
     example_evidence: str = "commonest",
     other_batteries: bool = False,
-    prompt_set: str = "pluriscope",
+    prompt_set: str | Sequence[str] = "pluriscope",
     survey_id: str = BUNDLED_SURVEY,
     name: str = "",
     alpha: float | None = None,
     language: str = "",
     english_instead: bool = False,
 ) -> Plan:
-    """Runs over a set of items: one per method, all started together.
+    """Runs over a set of items: one per method and wording, all started together.
 
     methods: of METHODS; the runs that derived ones are made from are asked as well. cultures:
     "study" (the 18 of the CultureSPA study), "all", or country codes. items: "core", "all", a
-    topic, or item ids. alpha: the strength of "amplified", None to choose it. language,
-    english_instead: see languages.speak; that of the wording by default. Raises PluriscopeError on
-    anything unknown.
+    topic, or item ids. prompt_set: one wording or several; the first is shown first. alpha: the
+    strength of "amplified", None to choose it. language, english_instead: see languages.speak;
+    that of the wording by default. Raises PluriscopeError on anything unknown.
     """
     survey = store.survey(survey_id)
-    prompts = load_prompt_set(prompt_set)
+    wordings = _wordings(prompt_set, language)
     chosen = survey.select(items)
     countries = choose_cultures(survey, cultures)
     if not methods:
@@ -119,28 +119,49 @@ def plan_survey(
             example_evidence=example_evidence,
             other_batteries=other_batteries,
         )
+        for prompts in wordings
         for method in methods
     ]
     spoken = [
         speak(one, survey, language or prompts.language, prompts, english_instead=english_instead)
-        for one in english
+        for one, prompts in zip(
+            english, (prompts for prompts in wordings for _ in methods), strict=True
+        )
     ]
     settings = tuple(one.settings for one in spoken)
     what = _set_words(settings[0].item_set, len(settings[0].items))
     title = name or f"{describe(model)}: {what}, {_country_words(survey, countries)}"
     if (asked_in := next(filter(None, map(said, settings)), "")) and not name:
         title = f"{title}, {asked_in}"
+    names = [name or run_name(one, survey) for one in settings]
+    if len(wordings) > 1:
+        title = title if name else f"{title}, {len(wordings)} wordings"
+        names = [f"{one} · {s.prompt_set}" for one, s in zip(names, settings, strict=True)]
     return Plan(
         settings,
-        tuple(name or run_name(one, survey) for one in settings),
+        tuple(names),
         title,
-        prompts,
+        wordings[0],
         "survey",
         False,
         derive,
+        more_prompts=tuple(wordings[1:]),
         translations=_all_translations(spoken),
         notes=_notes(english, settings, survey),
     )
+
+
+def _wordings(prompt_set: str | Sequence[str], language: str) -> list[PromptSet]:
+    """The prompt sets of a plan, each once."""
+    names = [prompt_set] if isinstance(prompt_set, str) else list(dict.fromkeys(prompt_set))
+    if not names:
+        raise PluriscopeError("Choose at least one wording.")
+    wordings = [load_prompt_set(one) for one in names]
+    if len(wordings) > 1 and language not in ("", ENGLISH):
+        raise PluriscopeError(
+            "Several wordings are there in English only. Choose English, or one wording."
+        )
+    return wordings
 
 
 def _all_translations(spoken: Sequence[Spoken]) -> tuple[Translation, ...]:
@@ -408,9 +429,12 @@ def rename(store: Store, asking: Asking, name: str) -> None:
         raise PluriscopeError("Give the run a name.")
     if asking.job:
         store.update_job(asking.job["id"], title=name)
+    wordings = {run.settings["prompt_set"] for run in asking.runs}
     for run in asking.runs:
-        how = METHODS[run.method].name.lower()
-        store.update_run(run.id, name=f"{name} · {how}" if len(asking.runs) > 1 else name)
+        parts = [name]
+        parts += [METHODS[run.method].name.lower()] if len(asking.runs) > 1 else []
+        parts += [run.settings["prompt_set"]] if len(wordings) > 1 else []
+        store.update_run(run.id, name=" · ".join(parts))
 
 
 def estimate(store: Store, plan: Plan) -> Estimate:

@@ -43,12 +43,13 @@ def panel(
     topic: str = "",
     countries: Sequence[str] | None = None,
     only: Collection[str] | None = None,
+    number: int | None = None,
 ) -> Panel:
     """People's answers and a run's, side by side.
 
     Option orders and samples are averaged in canonical code order. A plain run answers once and
     is compared with every country. countries: which to compare with; the run's own by default.
-    only: of these items, by id.
+    only: of these items, by id. number: only the answers in this option order.
     """
     survey = survey_of(store, run)
     items = AskSettings.from_json(run.settings).asked_items(survey)
@@ -63,7 +64,7 @@ def panel(
     countries = tuple(countries or countries_of(run, survey))
     people = metrics.human_panel(survey, items, countries, design_effects(store, survey, countries))
     personas = countries if METHODS[run.method].needs_culture else ("",)
-    sides = _model_side(store, run, items, personas, people.human.shape[2])
+    sides = _model_side(store, run, items, personas, people.human.shape[2], number)
     shape = people.human.shape[:2]
     model, chosen, refused, unparsed = (
         np.broadcast_to(side, (*shape, *side.shape[2:])) for side in sides
@@ -337,10 +338,15 @@ def _distribution(item: Item, row: object) -> np.ndarray:
 
 
 def _model_side(
-    store: Store, run: Run, items: Sequence[Item], personas: Sequence[str], width: int
+    store: Store,
+    run: Run,
+    items: Sequence[Item],
+    personas: Sequence[str],
+    width: int,
+    number: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """A run's answers as arrays: distribution [P, I, K], chosen index, shares refused, unparsed."""
-    table = store.answer_table(run.no)
+    table = store.answer_table(run.no, number)
     place = {item.id: index for index, item in enumerate(items)}
     who = {iso3: index for index, iso3 in enumerate(personas)}
     p = np.array([who.get(iso3, -1) for iso3 in table["iso3"].to_pylist()], dtype=int)

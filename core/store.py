@@ -656,12 +656,18 @@ class Store:
             "select count(distinct (iso3, item)) from answers where run_no = ?", [run_no]
         )[0][0]
 
-    def answer_table(self, run_no: int) -> pa.Table:
-        """What scoring needs: iso3, item, probs, chosen, state, mass, one row an answer."""
-        return self.arrow(
+    def answer_table(self, run_no: int, number: int | None = None) -> pa.Table:
+        """What scoring needs: iso3, item, probs, chosen, state, mass, one row an answer.
+
+        number: only those of this option order or sample.
+        """
+        sql, params = (
             "select iso3, item, probs, chosen, state, mass from answers where run_no = ?",
             [run_no],
         )
+        if number is not None:
+            sql, params = f"{sql} and number = ?", [*params, number]
+        return self.arrow(sql, params)
 
     def answer_states(self, run_no: int) -> dict[str, int]:
         """How many answers were answered, refused and unparseable."""

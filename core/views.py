@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from core import languages, metrics, runs, scores, words
+from core import languages, metrics, robustness, runs, scores, words
 from core.catalogue import describe
 from core.metrics import HEADLINE, Panel
 from core.prompts import METHODS, Rendered, option_orders
@@ -64,6 +64,27 @@ def by_method(asking: Asking) -> dict[str, Run]:
     return {method: found[method] for method in METHODS if method in found}
 
 
+def wordings(asking: Asking) -> list[str]:
+    """Names of the wordings an asking was asked in, the one shown first before the others."""
+    return list(dict.fromkeys(run.settings["prompt_set"] for run in asking.runs))
+
+
+def in_wording(asking: Asking, wording: str) -> Asking:
+    """An asking as if it had been asked in one of its wordings only."""
+    runs_of = tuple(run for run in asking.runs if run.settings["prompt_set"] == wording)
+    return asking._replace(runs=runs_of) if runs_of else asking
+
+
+def in_formats(asking: Asking, method: str) -> list[Run]:
+    """The runs of one method that have answers, one a wording."""
+    found = {
+        run.settings["prompt_set"]: run
+        for run in reversed(asking.runs)
+        if run.method == method and run.answered
+    }
+    return [found[wording] for wording in wordings(asking) if wording in found]
+
+
 def persona_method(asking: Asking) -> str | None:
     """The method that names a country: "country" where it was asked, else another such one."""
     named = [method for method in by_method(asking) if METHODS[method].needs_culture]
@@ -75,6 +96,54 @@ def run_label(asking: Asking, method: str) -> str:
     run = by_method(asking)[method]
     how = METHODS[method].name
     return f"{asking.name} · {how[0].lower()}{how[1:]} · {run.created:%-d %b %Y, %H:%M}"
+
+
+def comparable(known: Sequence[Asking]) -> dict[str, str]:
+    """Every run with answers, by id, with the words for it in a list of runs."""
+    labels = {}
+    for asking in known:
+        names = wordings(asking)
+        for wording in names:
+            part = in_wording(asking, wording)
+            for method, run in by_method(part).items():
+                told = f" · {wording_name(wording)}" if len(names) > 1 else ""
+                labels[run.id] = f"{run_label(part, method)}{told}"
+    return labels
+
+
+WORDING_NAMES = {
+    "pluriscope": "First wording",
+    "pluriscope-b": "Second wording",
+    "pluriscope-c": "Third wording",
+}
+
+
+def wording_name(wording: str) -> str:
+    """A prompt set for people: Pluriscope's own by number, others by their name."""
+    return WORDING_NAMES.get(wording, wording.rsplit("/", 1)[-1].removesuffix(".json"))
+
+
+def format_spread(
+    store: Store, asking: Asking, method: str, metric: str = HEADLINE, topic: str = ""
+) -> robustness.Spread | None:
+    """How much wording and order move the scores of a method; None unless there are several
+    wordings."""
+    runs_of = in_formats(asking, method)
+    return robustness.spread(store, runs_of, metric, topic) if len(runs_of) > 1 else None
+
+
+def held(store: Store, asking: Asking, method: str) -> pd.DataFrame:
+    """robustness.held for every format a method was asked in; empty where there is only one."""
+    table = robustness.held(store, in_formats(asking, method))
+    return table[table["of"] > 1].reset_index(drop=True)
+
+
+def with_held(table: pd.DataFrame, held_in: pd.DataFrame, iso3: str = "") -> pd.DataFrame:
+    """item_table with a column held: in which share of the formats the likeliest answer was the
+    same, in one country or on average. NaN where there is only one format."""
+    here = held_in[held_in["iso3"].isin([iso3, ""])] if iso3 else held_in
+    share = (here["held"] / here["of"]).groupby(here["item"]).mean()
+    return table.assign(held=table["item"].map(share).astype(float))
 
 
 def model_name(run: Run) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import streamlit as st
 
 import ui
+import ui_methods
 import ui_people
 import ui_surveys
-from core import figures, scores, views, words
+from core import figures, robustness, scores, views, words
 from core.errors import PluriscopeError
 from core.prompts import METHODS
 from core.survey import Survey
@@ -49,10 +50,12 @@ head = st.container(gap="small")
 
 which, where, measured = st.columns([4, 3, 3])
 with which:
-    asking = ui_surveys.pick_source("items", known)
-if isinstance(asking, Survey):
-    ui_people.show(store, asking, head, where)
+    whole = ui_surveys.pick_source("items", known)
+if isinstance(whole, Survey):
+    ui_people.show(store, whole, head, where)
     st.stop()
+with which:
+    asking = ui_methods.pick_wording_of("items", whole)
 names = views.country_names(store, asking)
 with where:
     iso3 = ui.linked(
@@ -70,6 +73,8 @@ by_method = views.by_method(asking)
 method = views.persona_method(asking) or next(iter(by_method))
 before = by_method.get("plain") if method != "plain" else None
 table = ui.remembered(views.item_table, by_method[method], before, measure, iso3)
+held = ui.remembered(views.held, whole, method)
+table = views.with_held(table, held, iso3)
 finding = views.items_finding(table, names.get(iso3, ""))
 with head:
     st.caption(ui.plain(views.run_kicker(store, by_method[method])))
@@ -149,7 +154,14 @@ with listing:
         at = [row for row, one in enumerate(rows_shown["item"]) if one == item_id]
         st.session_state["items_table"] = {"selection": {"rows": at, "columns": [], "cells": []}}
         st.dataframe(
-            rows_shown[["label", "value", *(["change"] if before else [])]],
+            rows_shown[
+                [
+                    "label",
+                    "value",
+                    *(["change"] if before else []),
+                    *(["held"] if len(held) else []),
+                ]
+            ],
             key="items_table",
             placeholder="",
             hide_index=True,
@@ -161,6 +173,12 @@ with listing:
                 "value": st.column_config.NumberColumn("Score", format="%.0f", width=70),
                 "change": st.column_config.NumberColumn(
                     "Change", format="%+.0f", width=75, help="Points, from plainly asked"
+                ),
+                "held": st.column_config.NumberColumn(
+                    "Held",
+                    format="percent",
+                    width=70,
+                    help="In how many wordings and orders the likeliest answer was the same",
                 ),
             },
             alt="Questions with their scores; choose one to see it in full",
@@ -180,6 +198,9 @@ def show_answers() -> None:
     said = views.answer_verdict(answers, item, method, names.get(iso3, ""))
     if said:
         st.markdown(ui.plain(said))
+    here = held[(held["item"] == item.id) & (held["iso3"].isin([iso3, ""]) if iso3 else True)]
+    if steady := robustness.held_words(here):
+        st.caption(f":material/repeat: {ui.plain(steady)}")
     with st.expander("As a table"):
         ui.table(drawn)
     ui_people.groups(store, scores.survey_of(store, asking.runs[0]), item, iso3)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import streamlit as st
 
 import ui
+import ui_methods
 from core import export, figures, views, words
 from core.errors import PluriscopeError
 from core.metrics import METRICS
@@ -56,13 +57,10 @@ head = st.container(gap="small")
 
 which, against, measured, topics = st.columns([3, 3, 2, 2])
 with which:
-    asking = ui.pick_asking("map", known)
+    whole = ui.pick_asking("map", known)
+    asking = ui_methods.pick_wording_of("map", whole)
 by_method = views.by_method(asking)
-others = {
-    run.id: views.run_label(one, method)
-    for one in known
-    for method, run in views.by_method(one).items()
-}
+others = views.comparable(known)
 with against:
     other_id = ui.linked(
         "Compare with",
@@ -116,6 +114,11 @@ scale = (measure, before is not None)
 try:
     with head, st.spinner("Comparing with people …"):
         result = views.map_result(store, run, before, measure, topic)
+        moves = (
+            None
+            if before
+            else ui.remembered(views.format_spread, whole, run.method, measure, topic)
+        )
 except PluriscopeError as error:
     with head:
         st.title(words.QUESTION)
@@ -129,6 +132,7 @@ with head:
     ui.teaching_note(run, *([before] if before else []))
     ui.evidence_note(run, *([before] if before else []))
     ui.under_way_note(asking)
+    ui_methods.format_note(moves)
 
 file_name = f"pluriscope-{run.id}{f'-and-{before.id}' if before else ''}-{measure}"
 label = METRICS[measure].label
@@ -152,7 +156,11 @@ if face == "ranked":
             label_visibility="collapsed",
         )
         drawn = figures.closeness_bars(
-            result.table, kind=run.method, by_region=together == "zone", **look
+            result.table,
+            kind=run.method,
+            by_region=together == "zone",
+            muted=moves is not None and moves.greyed,
+            **look,
         )
     ui.figure(
         drawn,

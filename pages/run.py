@@ -95,7 +95,7 @@ def how_exactly() -> dict:
         settings["seed"] = int(right.number_input("Seed", 0, 2**31 - 1, 42, key="run_seed"))
         settings["temperature"] = left.slider("Temperature", 0.0, 2.0, 0.6, 0.05, key="run_t")
         settings["top_p"] = right.slider("Top-p", 0.05, 1.0, 0.9, 0.05, key="run_top_p")
-    settings["prompt_set"] = ui.pick_wording("run")
+    settings["prompt_set"] = ui_methods.pick_wordings("run")
     settings["name"] = st.text_input(
         "Name", key="run_name", placeholder="Made from the choices above", max_chars=200
     ).strip()
@@ -145,7 +145,7 @@ def at_work(job: dict) -> None:
 def so_far(job: dict) -> None:
     """First results: how close the answers are to people's, with what there is by now."""
     asked = [store.run(run_id) for run_id in job["runs"]]
-    scores = {run.method: ui.score_so_far(run) for run in asked}
+    scores = {run.method: ui.score_so_far(run) for run in reversed(asked)}
     if not any(score == score for score in scores.values()):
         return
     with st.container(horizontal=True, gap="large"):

@@ -41,6 +41,7 @@ FLOW = [
     "abilities",
     "scores",
     "derived",
+    "robustness",
     "export",
     "culturespa",
     "experiments",

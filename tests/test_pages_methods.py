@@ -6,6 +6,7 @@ import ui
 from core import derived, export, question, runs, scores, views
 from core.catalogue import ModelSpec
 from core.settings import AskSettings
+from tests import test_robustness
 from tests.conftest import pages_on
 from tests.test_pages_work import button, choose, said, wait
 
@@ -170,3 +171,21 @@ def test_a_question_is_asked_in_english_and_in_the_countrys_own_language(working
             assert prompt.messages[1]["content"].startswith(name)
     assert german.shares.tolist() != english.shares.tolist()
     assert working("ask", ask=asked.group).toggle(key="ask_own_language").value
+
+
+# -- wordings --------------------------------------------------------------------------------------
+
+
+def test_several_wordings_are_planned_looked_at_one_by_one_and_their_spread_is_said(home, app):
+    at = app("run")
+    made = test_robustness.fill(ui.store())
+    at.button(key="run_three").click().run()
+    assert "3 wordings: 5,928 prompts" in said(at)  # three times 1,976
+
+    at = app("map", run=made[0].group, wording="pluriscope-b", face="ranked")
+    assert not at.exception
+    assert made[3].id in said(at)  # as people of countries, in the second wording
+    assert "Asked in 3 wordings, each with 2 orders of the options" in said(at)
+    at = app("items", run=made[0].group, country="KEN", item="Q164")
+    assert not at.exception
+    assert "The likeliest answer held in 3 of 6 formats" in said(at)

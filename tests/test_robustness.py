@@ -1,0 +1,186 @@
+"""How far answers hold over wordings and orders: planned, counted, said, drawn in grey."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from core import derived, figures, metrics, robustness, runs, scores, views
+from core.__main__ import main
+from core.catalogue import ModelSpec
+from core.errors import PluriscopeError
+from core.prompts import METHODS, load_prompt_set, render
+from core.store import Answer, Store
+from core.survey import load_bundled
+from core.translations import PROMPT_BLANKS, check_prompts
+
+SURVEY = load_bundled()
+WORDINGS = ("pluriscope", "pluriscope-b", "pluriscope-c")
+ITEMS = ("Q57", "Q164")  # two options, ten options
+COUNTRIES = ("DEU", "KEN")
+
+
+# -- the wordings ----------------------------------------------------------------------------------
+
+
+def test_the_wordings_have_the_same_texts_and_blanks_and_share_no_sentence():
+    sets = [load_prompt_set(name) for name in WORDINGS]
+    assert len({one.sha256 for one in sets}) == 3
+    for one in sets:
+        assert one.texts.keys() == sets[0].texts.keys() and one.id in WORDINGS
+        check_prompts(one.texts, "en")
+    for key in PROMPT_BLANKS:
+        assert len({one.texts[key] for one in sets}) == 3, key
+
+
+def test_every_wording_names_the_country_shows_every_label_and_leaves_no_blank():
+    kenya, item = SURVEY.culture("KEN"), SURVEY.item("Q46")
+    for name in WORDINGS:
+        for method in ("plain", "country"):
+            prompt = render(item, load_prompt_set(name), method, kenya)
+            text = " ".join(message["content"] for message in prompt.messages)
+            assert ("Kenya" in text) == METHODS[method].needs_culture
+            assert all(label in text for label in prompt.labels) and "{" not in text
+
+
+# -- on a store: answers made by hand --------------------------------------------------------------
+
+
+@pytest.fixture
+def asked(tmp_path):
+    """Three wordings by two orders. Q57: 1 in every format but one; Q164 always 10 in Germany and
+    in Kenya 1 in half of the formats."""
+    store = Store(tmp_path)
+    yield store, fill(store)
+    store.close()
+
+
+def fill(store: Store) -> list:
+    plan = runs.plan_survey(
+        store,
+        ModelSpec("example/model"),
+        methods=["plain", "country"],
+        cultures=list(COUNTRIES),
+        items=list(ITEMS),
+        prompt_set=WORDINGS,
+    )
+    made = []
+    for settings, name in zip(plan.settings, plan.names, strict=True):
+        group = made[0].group if made else None
+        run = store.add_run(
+            settings.to_json(), planned=len(settings.keys(SURVEY)), name=name, group=group
+        )
+        store.add_answers(run.no, [answer(settings, *key) for key in settings.keys(SURVEY)])
+        store.update_run(run.id, state="done")
+        made.append(store.run(run.id))
+    return made
+
+
+def answer(settings, iso3: str, item_id: str, number: int) -> Answer:
+    item = SURVEY.item(item_id)
+    first, last = item.codes[0], item.codes[-1]
+    if item_id == "Q57":
+        code = last if settings.prompt_set == "pluriscope-c" and number == 1 else first
+    else:
+        code = first if iso3 == "KEN" and number == 1 else last
+    probs = tuple(0.9 if c == code else 0.1 / (len(item.codes) - 1) for c in item.codes)
+    return Answer(iso3, item_id, number, probs, 1.0, code, "answered", "", None, None)
+
+
+def test_one_asking_has_a_run_for_each_method_in_each_wording(asked):
+    store, _ = asked
+    (asking,) = views.askings(store)
+    assert len(asking.runs) == 6 and views.wordings(asking) == list(WORDINGS)
+    assert len({run.name for run in asking.runs}) == 6
+    shown = views.by_method(asking)
+    assert [run.settings["prompt_set"] for run in shown.values()] == ["pluriscope"] * 2
+    part = views.in_wording(asking, "pluriscope-c")
+    assert {run.settings["prompt_set"] for run in part.runs} == {"pluriscope-c"}
+    assert len(views.comparable([asking])) == 6
+
+
+def test_an_answer_held_in_k_of_n_formats(asked):
+    store, _ = asked
+    (asking,) = views.askings(store)
+    table = views.held(store, asking, "country").set_index(["iso3", "item"])
+    assert set(table["of"]) == {6}
+    assert table["held"].to_dict() == {
+        ("DEU", "Q57"): 5, ("DEU", "Q164"): 6, ("KEN", "Q57"): 5, ("KEN", "Q164"): 3
+    }  # fmt: skip
+    plain = views.held(store, asking, "plain")
+    assert list(plain["iso3"]) == ["", ""] and list(plain["held"]) == [5, 6]
+    kenya = table.reset_index().query("iso3 == 'KEN' and item == 'Q57'")
+    assert robustness.held_words(kenya) == "The likeliest answer held in 5 of 6 formats."
+    every = robustness.held_words(table.reset_index())
+    assert every == "The likeliest answers held in 4.8 of 6 formats on average."  # 19 / 4
+
+
+def test_the_format_spread_is_that_of_the_scores_of_single_formats(asked):
+    store, made = asked
+    (asking,) = views.askings(store)
+    found = views.format_spread(store, asking, "country")
+    assert (found.wordings, found.formats) == (3, 6)
+    by_hand = np.array(
+        [
+            metrics.values(scores.panel(store, run, number=number))
+            for run in made
+            if run.method == "country"
+            for number in (0, 1)
+        ]
+    )
+    assert list(found.countries.values()) == pytest.approx(by_hand.std(0, ddof=1))
+    assert found.between == pytest.approx(np.std(by_hand.mean(0), ddof=1))
+    assert found.greyed == (found.mean > found.between)
+    # The average over orders is what the run itself scores.
+    whole = scores.panel(store, made[1]).model
+    single = [scores.panel(store, made[1], number=number).model for number in (0, 1)]
+    assert whole == pytest.approx(np.mean(single, axis=0), nan_ok=True)
+
+
+def test_one_wording_is_no_spread_and_one_format_holds_nothing(asked):
+    store, made = asked
+    (asking,) = views.askings(store)
+    one = views.in_wording(asking, "pluriscope")
+    assert views.format_spread(store, one, "country") is None
+    assert set(views.held(store, one, "country")["of"]) == {2}  # both orders
+    given = replace(made[1], settings={**made[1].settings, "orders": "given"})
+    with pytest.raises(PluriscopeError, match="one wording and one order"):
+        robustness.spread(store, [given])
+
+
+def test_an_unsteady_ranking_is_grey_and_says_why(asked):
+    store, made = asked
+    spread = robustness.Spread(3, 6, {}, 2.5, 1.0, True)
+    assert "so it is drawn in grey" in robustness.spread_words(spread)
+    assert "grey" not in robustness.spread_words(spread._replace(greyed=False, between=5.0))
+    table = scores.closeness(store, made[1])
+    grey, plain = (
+        json.dumps(figures.closeness_bars(table, muted=muted).figure.to_plotly_json(), default=str)
+        for muted in (True, False)
+    )
+    colour = figures.series("country").colour
+    assert colour in plain and colour not in grey
+    assert figures.palette(False).too_small in grey and "too unsteady to rank" in grey
+
+
+def test_each_wording_is_derived_from_its_own(asked):
+    store, made = asked
+    wishes = [{"make": "amplified", "alpha": 1.0}]
+    derived_runs = derived.make(store, made, wishes)
+    assert [run.settings["prompt_set"] for run in derived_runs] == list(WORDINGS)
+    assert {run.group for run in derived_runs} == {made[0].group}
+    (asking,) = views.askings(store)
+    assert views.by_method(asking)["amplified"].settings["prompt_set"] == "pluriscope"
+
+
+def test_several_wordings_on_the_command_line(home, tiny_model, capsys):
+    ask = ["ask", "--model", str(tiny_model), "--precision", "fp32", "--countries", "KEN,DEU"]
+    wordings = ["--prompts", ",".join(WORDINGS[:2]), "--methods", "country"]
+    assert main([*ask, *wordings, "--items", "Q57,Q164", "--json"]) == 0
+    first = json.loads(capsys.readouterr().out.splitlines()[-1])["runs"][0]["id"]
+    assert main(["robustness", "--run", first, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert record["formats"] == 4 and set(record["countries"]) == {"KEN", "DEU"}
+    assert {row["of"] for row in record["held"]} == {4}
+    assert main([*ask, *wordings, "--language", "de"]) == 2
