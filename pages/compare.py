@@ -8,6 +8,7 @@ from __future__ import annotations
 import streamlit as st
 
 import ui
+import ui_methods
 from core import comparing, export, figures, relation_figures, value_figures, views, words
 from core.errors import PluriscopeError
 from core.metrics import METRICS
@@ -37,7 +38,7 @@ head = st.container(gap="small")
 
 which, against, measured = st.columns([3, 3, 2])
 with which:
-    asking = ui.pick_asking("compare", known)
+    asking = ui_methods.pick_wording_of("compare", ui.pick_asking("compare", known))
 by_method = views.by_method(asking)
 named = views.persona_method(asking)
 with st.container(horizontal=True, horizontal_alignment="distribute"):

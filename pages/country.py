@@ -8,6 +8,7 @@ from __future__ import annotations
 import streamlit as st
 
 import ui
+import ui_methods
 from core import figures, views, words
 from core.metrics import METRICS
 
@@ -63,7 +64,7 @@ if not known:
 head = st.container(gap="small")
 where, which, measured = st.columns([3, 5, 3])
 with which:
-    asking = ui.pick_asking("country", known)
+    asking = ui_methods.pick_wording_of("country", ui.pick_asking("country", known))
 names = views.country_names(store, asking)
 countries = sorted(names, key=names.get)
 with where:
