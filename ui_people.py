@@ -165,10 +165,10 @@ def groups(store: Store, survey: Survey, item: Item, iso3: str) -> None:
         if rows.empty:
             st.caption(f"No group has answers to show. {people.groups_note()}")
             return
-        named = rows.assign(name=[f"{n} ({k:,})" for n, k in zip(rows.name, rows.n, strict=True)])
         drawn = figures.distribution_by_country(
-            named, item, sort=False, what=("group", "groups"), dark=ui.is_dark()
+            rows, item, sort=False, what=("group", "groups"), dark=ui.is_dark()
         )
+        drawn.table.insert(1, "People", rows["n"])
         ui.figure(drawn, "item_groups")
         ui.table(drawn)
         st.caption(people.groups_note())

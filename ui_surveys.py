@@ -90,4 +90,4 @@ def pick_source(page: str, known: Sequence[runs.Asking]) -> runs.Asking | Survey
 
 def said_of(survey: Survey) -> str:
     """What a sentence adds to "52 questions" where they are not the bundled survey's."""
-    return "" if survey.id == BUNDLED_SURVEY else f" of {textwrap.shorten(survey.name, 40)}"
+    return "" if survey.id == BUNDLED_SURVEY else f" of “{textwrap.shorten(survey.name, 40)}”"

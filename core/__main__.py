@@ -159,6 +159,13 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="for a table with mistakes: import the rows that are right",
     )
+    bring.add_argument("--name", default="", help="what to call the survey")
+    bring.add_argument(
+        "--unweighted", action="store_true", help="wvs: every person counts the same"
+    )
+    bring.add_argument(
+        "--keep-rows", action="store_true", help="wvs: keep each person's answers as well"
+    )
 
     tuning_commands.add_verbs(partial(_verb, verbs))
 
@@ -385,10 +392,18 @@ def _import(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
     if a.kind == "translation":
         return _import_translation(jobs, a)
     module = importer(a.kind)
-    if a.accept_good_rows and a.kind != "table":
-        raise PluriscopeError("--accept-good-rows is for tables: python -m core import table …")
-    options = module.Options(accept_good_rows=True) if a.accept_good_rows else module.Options()
-    imported = module.read(a.path, options)
+    wanted = {"name": a.name}
+    for flag, kind, option in (
+        ("accept_good_rows", "table", {"accept_good_rows": True}),
+        ("unweighted", "wvs", {"weighted": False}),
+        ("keep_rows", "wvs", {"keep_rows": True}),
+    ):
+        if getattr(a, flag):
+            if a.kind != kind:
+                flag = flag.replace("_", "-")
+                raise PluriscopeError(f"--{flag} is for {kind}: python -m core import {kind} …")
+            wanted |= option
+    imported = module.read(a.path, module.Options(**wanted))
     result = import_into(jobs.store, imported, source=a.path.name)
     words = [
         f"{result['survey']}: {result['items']} questions, {len(result['countries'])} countries"

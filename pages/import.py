@@ -227,7 +227,10 @@ def left_out(dropped: Mapping[str, int], title: str) -> None:
             pd.DataFrame(dropped.items(), columns=["Why", "How many"]),
             hide_index=True,
             height="content",
-            column_config={"Why": st.column_config.TextColumn(width="large")},
+            column_config={
+                "Why": st.column_config.TextColumn(width=280),
+                "How many": st.column_config.NumberColumn(width=90),
+            },
             alt=f"{title}, by reason",
         )
 

@@ -162,6 +162,9 @@ def survey_row(survey: dict) -> None:
         with st.container(gap=None):
             st.markdown(ui.plain(survey["name"]))
             st.caption(survey_words(survey))
+        st.page_link(
+            "pages/items.py", label="Answers", query_params={"run": f"{ui_surveys.PEOPLE}{key}"}
+        )
         st.page_link("pages/run.py", label="Ask", query_params={"survey": key})
         if survey["source"] == "bundled":
             st.caption("Comes with Pluriscope", width="content")

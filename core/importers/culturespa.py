@@ -153,7 +153,7 @@ def read(path: str | Path, options: Options = Options(), on_phase: OnPhase = qui
         prompts = _prompts(found.prompts, notes)
         survey = make_survey(
             SURVEY_ID,
-            clean_text(options.name, 100) or "CultureSPA's questions (WVS wave 7)",
+            clean_text(options.name, 100) or "CultureSPA study (World Values Survey 7)",
             items,
             cultures,
             shares,
@@ -477,7 +477,7 @@ def _run(
         "read_otherwise": dict(differing),
         "precision": "bf16",
     }
-    name = f"CultureSPA, recorded: {METHODS[method].name.lower()}"
+    name = f"CultureSPA, recorded · {METHODS[method].name.lower()}"
     return RecordedRun(name, settings.to_json(), tuple(answers), facts)
 
 

@@ -5,6 +5,7 @@ The database is in memory, gone after each question, and may open that one file 
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from core.errors import ImportRefused
 from core.importers.files import MAX_COLUMNS, MAX_LINE, Sheet, Source
 
 MEMORY = "1GB"
+THREADS = min(4, os.cpu_count() or 1)  # each takes some 30 MB to read with
 BATCH = 20_000  # rows
 MAX_VALUES = 20_000_000  # in a Parquet file
 MAX_TEXT = 512 << 20  # bytes in one column of it
@@ -181,6 +183,7 @@ def _database(path: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
                 "autoload_known_extensions": "false",
                 "python_enable_replacements": "false",
                 "memory_limit": MEMORY,
+                "threads": str(THREADS),
                 "temp_directory": folder,
             },
         )
