@@ -116,3 +116,17 @@ def test_the_arms_of_an_experiment_are_compared_with_one_base(page):
     assert (arms["low"] <= arms["change"]).all() and (arms["change"] <= arms["high"]).all()
     base = table["score"].iloc[0]
     assert (arms["score"] - base).tolist() == pytest.approx(arms["change"].tolist(), abs=1e-6)
+
+
+def test_an_adapter_is_listed_shown_downloaded_and_merged(page):
+    opened, home = page
+    at = opened("library", shelf="Adapters")
+    assert not at.exception
+    from core import adapters, catalogue
+
+    (first, *_) = catalogue.adapters(home)
+    assert first.name in " ".join(str(m.value) for m in at.markdown).replace("\\", "")
+    again = adapters.bring_in(adapters.export_zip(first), home).adapter
+    assert (again.path / "adapter_model.safetensors").read_bytes() == (
+        first.path / "adapter_model.safetensors"
+    ).read_bytes()
