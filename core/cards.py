@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core import experiments, words
+from core.adapters import plain
 from core.catalogue import ModelSpec, describe
 from core.culturespa import cultures_of
 from core.metrics import HEADLINE, METRICS
@@ -59,11 +60,6 @@ LIMITS = """- A country is not a culture; a national average is nobody's opinion
 - Measured on survey questions in English, answered by choosing an option. Not a respondent: not for
   polling, targeting or deciding about people.
 - People's answers: World Values Survey, wave 7, aggregates; non-profit use, cite the source."""
-
-
-def plain(text: str) -> str:
-    """Text of unknown origin inside Markdown: shown as it is, never obeyed."""
-    return re.sub(r"([\\`*_{}\[\]()#|<>~$&])", r"\\\1", " ".join(str(text).split()))
 
 
 def _table(rows: Sequence[tuple[str, object]]) -> str:

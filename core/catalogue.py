@@ -5,13 +5,14 @@ Three kinds are kept apart: the built-in model, models on this machine, models t
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import shutil
 import struct
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -89,13 +90,27 @@ class Entry:
 
 @dataclass(frozen=True)
 class AdapterEntry:
-    """A LoRA adapter on this machine. base is what it says it was tuned on."""
+    """A LoRA adapter on this machine, or several: one for each country.
+
+    base is what it says it was tuned on, a hub id or a folder. countries: those that have one of
+    their own; empty for one adapter for all. complete: training went to its end, as far as is
+    known.
+    """
 
     path: Path
     name: str
     base: str
     base_revision: str | None
     size_bytes: int
+    countries: tuple[str, ...] = ()
+    complete: bool = True
+
+    @property
+    def base_name(self) -> str:
+        """The base for people: its hub id, or the name of its folder."""
+        local = self.base.startswith(("/", "~", ".")) or "\\" in self.base
+        name = Path(self.base).name if local else self.base
+        return BUILTIN_NAME if name == BUILTIN.name else name
 
 
 class Weights(NamedTuple):
@@ -186,26 +201,100 @@ def _download_list() -> tuple[Entry, ...]:
     return tuple(sorted(entries, key=lambda entry: entry.parameters))
 
 
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+ADAPTER_INDEX, ADAPTER_RECORD = "adapters.json", "training.json"
+ISO3 = re.compile(r"[A-Z]{3}")
+
+
 def adapters(home: Path) -> list[AdapterEntry]:
-    """Adapters in `home`/adapters (any depth), newest first."""
-    found = []
-    for config in (home / "adapters").glob("**/adapter_config.json"):
-        weights = config.parent / "adapter_model.safetensors"
-        if not weights.is_file():
-            continue
-        try:
-            record = json.loads(config.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        entry = AdapterEntry(
-            path=config.parent,
-            name=config.parent.name,
-            base=record.get("base_model_name_or_path") or "",
-            base_revision=record.get("revision"),
-            size_bytes=weights.stat().st_size,
-        )
-        found.append((weights.stat().st_mtime, entry))
-    return [entry for _, entry in sorted(found, key=lambda pair: -pair[0])]
+    """Adapters in `home`/adapters (any depth), newest first; one for each country counts once."""
+    found: dict[Path, AdapterEntry] = {}
+    for config in (home / "adapters").glob(f"**/{ADAPTER_CONFIG}"):
+        folder = config.parent
+        if ISO3.fullmatch(folder.name) and not is_adapter(folder.parent):
+            folder = folder.parent
+        if folder not in found and (entry := adapter_entry(folder)):
+            found[folder] = entry
+    times = {path: max(_written(path)) for path in found}
+    return sorted(found.values(), key=lambda entry: -times[entry.path])
+
+
+def adapter_entry(folder: Path) -> AdapterEntry | None:
+    """What lies in an adapter's folder, or in one with a folder for each country."""
+    countries = () if is_adapter(folder) else adapter_countries(folder)
+    parts = [folder / iso3 for iso3 in countries] or [folder]
+    config = read_json(parts[0] / ADAPTER_CONFIG)
+    if not is_adapter(parts[0]) or not config:
+        return None
+    record = read_json(folder / (ADAPTER_INDEX if countries else ADAPTER_RECORD))
+    told = [read_json(part / ADAPTER_RECORD).get("facts") or {} for part in parts]
+    return AdapterEntry(
+        path=folder,
+        name=str(record.get("title") or folder.name),
+        base=str(config.get("base_model_name_or_path") or ""),
+        base_revision=config.get("revision"),
+        size_bytes=sum((part / ADAPTER_WEIGHTS).stat().st_size for part in parts),
+        countries=countries,
+        complete=all(facts.get("complete", True) for facts in told),
+    )
+
+
+def is_adapter(folder: Path) -> bool:
+    return (folder / ADAPTER_CONFIG).is_file() and (folder / ADAPTER_WEIGHTS).is_file()
+
+
+def adapter_countries(folder: Path) -> tuple[str, ...]:
+    """Countries that have an adapter of their own in this folder, as codes."""
+    if not folder.is_dir():
+        return ()
+    return tuple(
+        sorted(p.name for p in folder.iterdir() if ISO3.fullmatch(p.name) and is_adapter(p))
+    )
+
+
+def by_adapter(spec: ModelSpec, whom: Sequence[str]) -> dict[ModelSpec, tuple[str, ...]]:
+    """Which model answers as whom: of adapters for each country its own, else the bare model.
+
+    whom: country codes, "" for nobody in particular. A single adapter answers for all.
+    """
+    folder = Path(spec.adapter).expanduser() if spec.adapter else None
+    countries = adapter_countries(folder) if folder and not is_adapter(folder) else ()
+    if not countries:
+        return {spec: tuple(whom)}
+    found: dict[ModelSpec, tuple[str, ...]] = {}
+    for iso3 in whom:
+        own = replace(spec, adapter=str(folder / iso3) if iso3 in countries else None)
+        found[own] = (*found.get(own, ()), iso3)
+    return found
+
+
+def adapters_sha256(folder: Path) -> str:
+    """One hash for an adapter of each country: over theirs, by country."""
+    digest = hashlib.sha256()
+    for iso3 in adapter_countries(folder):
+        with open(folder / iso3 / ADAPTER_WEIGHTS, "rb") as weights:
+            digest.update(f"{iso3}:{hashlib.file_digest(weights, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def fits_base(adapter: AdapterEntry, source: str) -> bool:
+    """May this adapter be put on that model, as far as names tell? Loading looks closer."""
+    here = {Path(source).name.casefold(), source.casefold()}
+    named = adapter.base.casefold()
+    return not named or named in here or Path(named).name in here
+
+
+def _written(folder: Path) -> list[float]:
+    return [p.stat().st_mtime for p in folder.glob(f"**/{ADAPTER_WEIGHTS}")]
+
+
+def read_json(path: Path) -> dict:
+    """A file's JSON object; empty where there is none or it cannot be read."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def can_delete(entry: Entry, home: Path) -> bool:

@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 
 from core import derived, pipeline, scores
+from core.catalogue import ModelSpec, describe
 from core.errors import PluriscopeError
 from core.prompts import PromptSet
 from core.responses import texts_of
@@ -197,6 +198,15 @@ class Jobs:
             )
             tuning = self.store.add_tuning(frozen, name=name)
             job_id = self.store.add_job("tune", name, {"tuning": tuning}, [])
+            self._claim(job_id)
+        self._ensure_thread()
+        return job_id
+
+    def start_merge(self, model: ModelSpec, folder: Path) -> str:
+        """Queue saving a model with its adapter merged in as a model in `folder`; the job's id."""
+        with self._lock:
+            settings = {"model": model.to_json(), "folder": str(folder)}
+            job_id = self.store.add_job("merge", f"Merging {describe(model)}", settings, [])
             self._claim(job_id)
         self._ensure_thread()
         return job_id
@@ -411,6 +421,9 @@ class Jobs:
         try:
             if job["kind"] == "tune":
                 pipeline.carry_out(_Hands(self, job), job["settings"]["tuning"])
+            elif job["kind"] == "merge":
+                for _ in self._converse(job, {"do": "merge", **job["settings"]}):
+                    pass
             else:
                 self._ask(job, job["runs"], job["settings"]["side_by_side"])
         except Closing:

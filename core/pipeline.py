@@ -529,6 +529,8 @@ class _Tuning:
             "lora": self.settings.to_json()["lora"],
             "seed": seed,
             "folder": str(folder),
+            "title": f"{self.name}: {arm.title}",
+            "iso3": iso3,
         }
         trained = None
         try:

@@ -18,7 +18,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 
 from core import catalogue
+from core.adapters import plain, public_name
 from core.catalogue import ModelSpec, TrainingRoom
 from core.errors import ModelError, PluriscopeError
 from core.models import Loaded, Phase, load, memory_in_words
@@ -453,7 +454,6 @@ OUT_OF_MEMORY = (
     "4-bit, or close other programs. Training goes on from the last checkpoint."
 )
 UNFINISHED = "unfinished"
-RECORD = "training.json"
 
 
 class _Training:
@@ -639,9 +639,9 @@ class _Training:
         }
         with _disk_in_words(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write_file(self.folder / "adapter_model.safetensors", weights)
-            _write_file(self.folder / "adapter_config.json", _json(_peft_config(self.model)))
-            _write_file(self.folder / RECORD, _json(record))
+            _write_file(self.folder / catalogue.ADAPTER_WEIGHTS, weights)
+            _write_file(self.folder / catalogue.ADAPTER_CONFIG, _json(_peft_config(self.model)))
+            _write_file(self.folder / catalogue.ADAPTER_RECORD, _json(record))
         if complete:
             shutil.rmtree(self.folder / UNFINISHED, ignore_errors=True)
         return Trained(sha256, facts, complete)
@@ -699,8 +699,8 @@ def _fingerprint(base: Loaded, examples_path: Path, lora: Lora, seed: int) -> st
 def _finished(folder: Path, fingerprint: str) -> Trained | None:
     """An adapter in the folder that is this very training's end result."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        weights = (folder / "adapter_model.safetensors").read_bytes()
+        record = json.loads((folder / catalogue.ADAPTER_RECORD).read_text(encoding="utf-8"))
+        weights = (folder / catalogue.ADAPTER_WEIGHTS).read_bytes()
     except (OSError, ValueError):
         return None
     same = record.get("fingerprint") == fingerprint and record["facts"]["complete"]
@@ -721,6 +721,66 @@ def _peft_config(model: PeftModel) -> dict:
     config = model.peft_config["default"].to_dict()
     config["inference_mode"] = True
     return {k: sorted(v) if isinstance(v, set) else v for k, v in config.items()}
+
+
+# -- merging ---------------------------------------------------------------------------------------
+
+
+def merge(spec: ModelSpec, folder: Path, *, on_phase: Phase | None = None) -> None:
+    """Save a model with its adapter merged into its weights, as a model folder of its own.
+
+    In the precision its weights are stored in, whatever spec says: merging into 4-bit loses what
+    was learned. The folder appears only once it is complete.
+    """
+    say = on_phase or (lambda phase: None)
+    loaded = load(replace(spec, precision=_stored_precision(spec)), on_phase=on_phase)
+    unfinished = folder.with_name(f".{folder.name}.part")
+    try:
+        with memory_in_words(loaded.name), _disk_in_words(folder, MERGE_AGAIN):
+            say("Merging")
+            model = loaded.model.merge_and_unload()
+            say("Saving")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            model.save_pretrained(unfinished)
+            loaded.tokenizer.save_pretrained(unfinished)
+            _write_file(unfinished / "README.md", _merged_card(spec, loaded).encode())
+            unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        loaded.release()
+        gc.collect()
+
+
+MERGE_AGAIN = "Make room on the disk, then merge again."
+
+
+def _stored_precision(spec: ModelSpec) -> str:
+    folder = catalogue.find(spec)
+    if folder is None:
+        raise ModelError(
+            f"{catalogue.describe(spec)} is not on this machine, so it cannot be merged."
+        )
+    facts = catalogue.weights(folder)
+    if facts.quantised:
+        raise ModelError(
+            f"{spec.source} is stored quantised ({facts.quantised}), so nothing can be merged into "
+            "it. Keep the adapter beside it."
+        )
+    config = facts.config.get("text_config") or facts.config
+    stored = config.get("dtype") or config.get("torch_dtype") or "float32"
+    return "fp32" if stored == "float32" else "bf16"
+
+
+def _merged_card(spec: ModelSpec, loaded: Loaded) -> str:
+    name = public_name(spec.source)
+    return (
+        f"---\nbase_model: {json.dumps(name)}\n---\n\n"
+        f"# {plain(Path(spec.adapter).name)}\n\n"
+        f"{plain(name)} with the adapter {plain(Path(spec.adapter).name)} merged into its "
+        f"weights by Pluriscope.\n\nBase revision: {plain(loaded.revision)}\n"
+        f"SHA-256 of the adapter: {loaded.adapter_sha256}\n"
+    )
 
 
 # -- files that are whole or not there -------------------------------------------------------------
@@ -765,12 +825,13 @@ def _write_file(path: Path, data: bytes) -> None:
         raise
 
 
+GO_ON = "Make room on the disk, then Resume: training goes on from the last checkpoint."
+
+
 @contextmanager
-def _disk_in_words(folder: Path) -> Iterator[None]:
+def _disk_in_words(folder: Path, advice: str = GO_ON) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise ModelError(
-            f"The adapter could not be written to {folder} ({error.strerror or error}). Make room "
-            "on the disk, then Resume: training goes on from the last checkpoint."
-        ) from error
+    except (OSError, SafetensorError) as error:  # save_pretrained raises the latter
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"{folder} could not be written ({reason}). {advice}") from error

@@ -8,8 +8,9 @@ when its input closes, so it never outlives the app.
 Commands: {"do": "ask", "job", "runs": [...], "survey_file"}, {"do": "stop", "job"},
 {"do": "unload"}; for tuning {"do": "write", "job", "model", "requests": [{"messages", "seed"}],
 "temperature", "top_p", "max_new_tokens"}, {"do": "judge", "job", "file_in", "file_out"},
-{"do": "tune", "job", "model", "examples", "lora", "seed", "folder", "title", "iso3"} and
-{"do": "abilities", "job", "model", "adapter", "tasks"}. Events carry the job they belong to: phase,
+{"do": "tune", "job", "model", "examples", "lora", "seed", "folder", "title", "iso3"},
+{"do": "abilities", "job", "model", "adapter", "tasks"} and {"do": "merge", "job", "model",
+"folder"}. Events carry the job they belong to: phase,
 facts, answers, text, written, training, trained, abilities, done, stopped, failed; "model" says
 what is held now.
 """
@@ -26,13 +27,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from core.catalogue import ModelSpec
+from core.adapters import write_index
+from core.catalogue import ModelSpec, adapters_sha256, by_adapter, describe
 from core.culturespa import judge_file
 from core.errors import PluriscopeError
 from core.prompts import PromptSet
@@ -79,7 +81,7 @@ class Worker:
         job = command["job"]
         survey = _survey(command.get("survey_file"))
         runs = [(run, AskSettings.from_json(run["settings"])) for run in command["runs"]]
-        unfinished = [(run, s) for run, s in runs if _unasked(run, s, survey)]
+        unfinished = [(run, s) for run, s in runs if _unasked(run, survey, s.personas())]
         for run, settings in unfinished:
             if not run.get("side_by_side"):
                 self._answer(job, settings, survey, [run])
@@ -88,10 +90,26 @@ class Worker:
             self._answer(job, together[0][1], survey, [run for run, _ in together])
 
     def _answer(self, job: str, settings: AskSettings, survey: Survey, runs: list[dict]) -> None:
-        """Answer what is unasked of runs that differ only in whom the model answers as."""
-        if job in self.stopped:
-            return
-        loaded = self._load(job, runs[0]["id"], settings.model)
+        """Answer what is unasked of runs that differ only in whom the model answers as.
+
+        Adapters of each country take turns on the base, each for its own country's prompts.
+        """
+        said: dict[str, str] = {}
+        whom = dict.fromkeys(
+            iso3 for run in runs for iso3 in AskSettings.from_json(run["settings"]).personas()
+        )
+        for model, countries in by_adapter(settings.model, tuple(whom)).items():
+            if job in self.stopped:
+                return
+            if any(_unasked(run, survey, countries) for run in runs):
+                loaded = self._load(job, runs[0]["id"], model, settings.model)
+                self._answer_as(job, loaded, settings, survey, runs, set(countries), said)
+
+    def _answer_as(
+        self, job: str, loaded, settings: AskSettings, survey: Survey, runs: list[dict],
+        countries: set[str], said: dict[str, str],
+    ) -> None:  # fmt: skip
+        """said: what has been written so far, by run and country."""
         self.channel.send("phase", job=job, phase="answering")
         run_of: dict[tuple, list[dict]] = {}  # whom the next answer to a prompt belongs to
         names: list[str] = []
@@ -99,12 +117,14 @@ class Worker:
         def planned() -> Iterator[Planned]:
             for run in runs:
                 for one in _plan(run, survey):
-                    run_of.setdefault(one.key, []).append(run)
-                    names.append(f"{run['id']}/{one.key[0]}")
-                    yield one
+                    if one.key[0] in countries:
+                        run_of.setdefault(one.key, []).append(run)
+                        names.append(f"{run['id']}/{one.key[0]}")
+                        yield one
 
         def on_text(texts: list[str]) -> None:
-            self.channel.send("text", job=job, texts=dict(zip(names, texts, strict=False)))
+            said.update(zip(names, texts, strict=False))
+            self.channel.send("text", job=job, texts=said)
 
         for answers in ask(
             loaded,
@@ -144,7 +164,22 @@ class Worker:
         finally:
             if not (trained and trained.complete and command.get("iso3")):
                 self._let_go_of_base()
+            if trained and command.get("iso3"):
+                write_index(Path(command["folder"]).parent, command.get("title", ""))
         self.channel.send("trained", job=job, sha256=trained.sha256, facts=trained.facts)
+
+    def merge(self, command: dict) -> None:
+        """Save a model with its adapter merged in as a model of its own."""
+        from core.tuning import merge
+
+        job = command["job"]
+        if self.shelf.current:
+            self.unload()
+
+        def say(doing: str) -> None:
+            self.channel.send("phase", job=job, phase="merging", doing=doing)
+
+        merge(ModelSpec.from_json(command["model"]), Path(command["folder"]), on_phase=say)
 
     def _training_base(self, command: dict, lora: Lora):
         """The base to train on. Of several adapters, one for each country, it is read once."""
@@ -223,7 +258,9 @@ class Worker:
         record = records[""] if "" in records else together(records)
         self.channel.send("abilities", job=job, record=record)
 
-    def _load(self, job: str, run_id: str, spec: ModelSpec):
+    def _load(self, job: str, run_id: str, spec: ModelSpec, whole: ModelSpec | None = None):
+        """Have a model in memory. whole: what it is one of, with an adapter for each country."""
+
         def say(doing: str) -> None:
             self.channel.send("phase", job=job, phase="loading", doing=doing)
 
@@ -231,12 +268,14 @@ class Worker:
         began = time.monotonic()
         loaded = self.shelf.get(spec, on_phase=say)
         facts = {
-            "model_name": loaded.name,
+            "model_name": describe(whole or spec),
             "revision": loaded.revision,
             "precision": loaded.precision,
             "device": str(loaded.device),
             "memory_bytes": loaded.memory_bytes,
-            "adapter_sha256": loaded.adapter_sha256,
+            "adapter_sha256": loaded.adapter_sha256
+            if whole in (None, spec)
+            else adapters_sha256(Path(whole.adapter).expanduser()),
             "load_seconds": round(time.monotonic() - began, 2),
             "versions": {"python": platform.python_version()}
             | {name: version(name) for name in ("torch", "transformers", "tokenizers")},
@@ -280,6 +319,8 @@ class Worker:
                 self.judge(command)
             elif command["do"] == "abilities":
                 self.abilities(command)
+            elif command["do"] == "merge":
+                self.merge(command)
             elif command["do"] == "unload":
                 self.unload()
                 return
@@ -316,9 +357,11 @@ def _survey(snapshot: str | None) -> Survey:
     return load_snapshot(Path(snapshot)) if snapshot else load_bundled()
 
 
-def _unasked(run: dict, settings: AskSettings, survey: Survey) -> bool:
-    """Is there anything left to ask of a run?"""
-    return bool(set(settings.keys(survey)) - {tuple(key) for key in run["answered"]})
+def _unasked(run: dict, survey: Survey, whom: Sequence[str]) -> bool:
+    """Is there anything left to ask of a run as one of these?"""
+    answered = {tuple(key) for key in run["answered"]}
+    keys = AskSettings.from_json(run["settings"]).keys(survey)
+    return any(key[0] in whom and key not in answered for key in keys)
 
 
 def _plan(run: dict, survey: Survey) -> Iterator[Planned]:

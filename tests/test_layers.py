@@ -18,6 +18,7 @@ FLOW = [
     "likeness",
     "catalogue",
     "settings",
+    "adapters",
     "models",
     "tree",
     "scoring",
