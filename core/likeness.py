@@ -75,6 +75,8 @@ def alike(
 
     others: what the texts are held against; None holds each against the texts before it.
     """
+    if not texts:
+        return []
     how = MEASURES[measure]
     everything = [*texts, *(others or ())]
     posted = _posted(everything, how, len(others or ()))

@@ -312,6 +312,7 @@ class _Tuning:
             per_topic=self.settings.per_topic,
             near_limit=self.settings.near_limit,
             leak_limit=self.settings.leak_limit,
+            measure=self.settings.likeness,
         )
         command = {"do": "judge", "file_in": str(case), "file_out": str(verdict)}
         for _ in self.hands.do(command):
