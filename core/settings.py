@@ -192,6 +192,8 @@ LABELS = ("hard", "soft")
 CHOOSE = ("differing", "same", "random", "all", "balanced")
 CONTROLS = ("", "shuffled", "world_mean")
 MODES = ("joint", "specific")
+SEED_ITEMS = ("all", "one")
+LIKENESS = ("chrf", "rouge")
 TRAINING_PRECISIONS = ("nf4", "bf16", "fp32")
 
 
@@ -373,6 +375,16 @@ class TuneSettings:
     abilities: bool = True
     equal_budgets: bool = False
     code_version: str = VERSION
+
+    def __post_init__(self) -> None:
+        if self.seed_items not in SEED_ITEMS or self.likeness not in LIKENESS:
+            raise PluriscopeError(
+                f"Example items are {' or '.join(SEED_ITEMS)}, likeness is measured by "
+                f"{' or '.join(LIKENESS)}."
+            )
+        limits = [limit for limit in (self.near_limit, self.leak_limit) if limit is not None]
+        if not all(0 < limit <= 100 for limit in limits):
+            raise PluriscopeError("Limits of likeness lie above 0 and up to 100, or are left out.")
 
     def to_json(self) -> dict:
         return {**asdict(self), "model": self.model.to_json()}

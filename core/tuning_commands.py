@@ -15,7 +15,7 @@ from core.catalogue import ModelSpec
 from core.errors import PluriscopeError
 from core.jobs import Jobs, Live
 from core.metrics import HEADLINE, METRICS
-from core.settings import ARMS, MODES, Lora
+from core.settings import ARMS, LIKENESS, MODES, Lora
 
 Verb = Callable[..., argparse.ArgumentParser]
 
@@ -68,6 +68,11 @@ def _what(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--seed", type=int, default=42)
     verb.add_argument("--seed-items", default="all", choices=("all", "one"),
                       help="survey questions shown as examples: all of a topic or one")  # fmt: skip
+    verb.add_argument("--near-limit", type=_limit, default=80.0, metavar="0-100|none",
+                      help="from which likeness on a question repeats another")  # fmt: skip
+    verb.add_argument("--leak-limit", type=_limit, default=80.0, metavar="0-100|none",
+                      help="from which likeness on a question repeats a survey item")  # fmt: skip
+    verb.add_argument("--likeness", default="chrf", choices=LIKENESS, help="chrF++ or ROUGE-L")
     verb.add_argument("--held-out-items", help="ids joined by commas; neither shown nor taught")
     verb.add_argument("--held-out-topics", default="", help="joined by |")
     verb.add_argument("--held-out-countries", default="", help="codes joined by commas")
@@ -81,6 +86,10 @@ def _what(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--prompts", default="pluriscope", help="a prompt set, or the file of one")
     verb.add_argument("--name", default="")
     verb.add_argument("--resume", metavar="JOB", help="go on with a stopped or interrupted job")
+
+
+def _limit(text: str) -> float | None:
+    return None if text == "none" else float(text)
 
 
 def _lora(a: argparse.Namespace) -> Lora:
@@ -123,6 +132,9 @@ def _tune(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
             topics=_split(a.topics, "|"),
             lora=_lora(a),
             seed_items=a.seed_items,
+            near_limit=a.near_limit,
+            leak_limit=a.leak_limit,
+            likeness=a.likeness,
             held_out_items=None if a.held_out_items is None else _split(a.held_out_items),
             held_out_topics=_split(a.held_out_topics, "|"),
             held_out_cultures=_split(a.held_out_countries),

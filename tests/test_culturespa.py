@@ -282,6 +282,14 @@ def test_every_question_has_one_fate_and_a_reason():
     assert Counter(one.state for one in free)["kept"] == 6
 
 
+def test_limits_and_measures_that_make_no_sense_are_refused():
+    with pytest.raises(PluriscopeError, match="above 0 and up to 100"):
+        tuning(near_limit=0)
+    with pytest.raises(PluriscopeError, match="chrf or rouge"):
+        tuning(likeness="bleu")
+    assert tuning(near_limit=None, leak_limit=None, likeness="rouge", seed_items="one")
+
+
 def test_a_question_is_only_near_one_that_was_kept():
     wrote = written(
         reply("Do you trust the banks of your country?"),
