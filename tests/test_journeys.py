@@ -232,10 +232,12 @@ def test_a_run_is_started_watched_stopped_resumed_and_changes_the_map(full, brow
             kept = page.get_by_text(re.compile(r"Stopped · ([\d,]+) of 32,116 answers"))
             before = kept.inner_text()
             resume.click()
-            expect(answers).to_be_visible()
+            page.wait_for_selector(".st-key-stop button")
+            expect(kept).to_have_count(0)
+            page.wait_for_timeout(5000)  # so that it has gone on before it is stopped again
         page.get_by_role("button", name="Stop and keep").click()
         expect(resume).to_be_visible()
-        assert kept.inner_text() != before  # it went on
+        expect(kept).not_to_have_text(before)  # it went on
         page.goto(f"{full}/map")  # half a run does not push the last whole one off the map
         page.wait_for_selector(".st-key-map_figure .geo")
         expect(page.get_by_text("52 questions").first).to_be_visible()
