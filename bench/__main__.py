@@ -1,7 +1,7 @@
 """`python -m bench`: every measurement, one after another, on an otherwise quiet machine."""
 
-from bench import engine, pages, store
+from bench import engine, numbers, pages, store
 
-for part in (engine, store, pages):
+for part in (engine, store, numbers, pages):
     print(f"\n# {part.__name__}\n", flush=True)
     part.main([])

@@ -28,6 +28,8 @@ CLUSTERING = 1.3
 # about a tenth of the noise between items, so a few dozen settle it.
 TABLES = 40
 CEILING_DRAWS = 24
+# Draws on each of the two levels by which intervals of skewed scores are calibrated.
+DEEPER = 200
 
 
 # ------------------------------------------------------------------------------------------------
@@ -580,22 +582,90 @@ def resampled_people(panel: Panel, tables: int, rng: np.random.Generator) -> np.
     return np.where(known & (total > 0), drawn / np.where(total > 0, total, 1), panel.human)
 
 
-class _Bootstrap(NamedTuple):
-    """value: float64[C]. drawn: float64[B, C], the same on resampled items and respondents.
-    weight: float64[C, I], what each cell counts for."""
+_ENDS = (0.025, 0.975)  # of a 95% interval
 
-    value: np.ndarray
+
+@dataclass(frozen=True, eq=False)
+class _Bootstrap:
+    """A score of each country on resampled items and respondents, float64[B, C] (`drawn`).
+
+    parts: what it is made of on the data, each panel's terms with how much its score counts: one
+    panel with 1; of a difference, the second with 1 and the first with -1; of a mean over seeds,
+    a share each.
+    """
+
+    of: Metric
+    parts: tuple[tuple[float, Terms], ...]
     drawn: np.ndarray
-    weight: np.ndarray
+
+    @cached_property
+    def value(self) -> np.ndarray:
+        """float64[C]: on the data."""
+        return self._on(np.ones((1, self.weight.shape[1])))[0]
+
+    @cached_property
+    def weight(self) -> np.ndarray:
+        """float64[C, I]: what each cell counts for; of several panels the lightest, to be safe."""
+        return np.minimum.reduce([at.against for _, at in self.parts])
+
+    def _on(self, counts: np.ndarray) -> np.ndarray:
+        """float64[B, C] on items drawn so often [B, I], with people's answers as they are."""
+        return sum(
+            share * self.of.value(counts @ at.gap.T, counts @ at.against.T)
+            for share, at in self.parts
+        )
 
     def countries(self) -> np.ndarray:
-        """float64[B, C]: widened replicates of each country's score."""
-        return widened(self.value, self.drawn, self.weight)
+        """float64[B, C]: replicates of each country's score, drawn out as far as is called for."""
+        return widened(self.value, self._stretched(self.value, self.drawn), self.weight)
 
     def mean(self, of: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """float64[B, 1]: widened replicates of the mean over countries (or some of them)."""
+        """float64[B, 1]: the same of the mean over countries (or some of them)."""
         weight = self.weight[of].sum(0, keepdims=True)
-        return widened(_mean(self.value[of]), _mean(self.drawn[:, of], 1)[:, None], weight)
+        value = np.atleast_1d(_mean(self.value[of]))
+        drawn = _mean(self.drawn[:, of], 1)[:, None]
+        return widened(value, self._stretched(value, drawn), weight)
+
+    @cached_property
+    def levels(self) -> tuple[float, float]:
+        """Which points of the replicates hold the truth in 95% of samples (Loh 1987).
+
+        The sum of squares of a few ten-point items is skewed, and the 2.5 and 97.5% points of its
+        replicates hold the truth less often than they should (in 89 of 100 samples of 52 items).
+        How often they do can be seen one level deeper, where the truth is known: the items drawn
+        stand for all items and are drawn from again. Averaged over countries, since one country
+        alone is too noisy. Scores that are no such root are left as they are.
+        """
+        if not self.of.root:
+            return _ENDS
+        rng = np.random.default_rng(0)
+        size = self.weight.shape[1]
+        below = np.empty((DEEPER, len(self.value)))
+        for k, first in enumerate(rng.integers(0, size, (DEEPER, size))):
+            drawn = self._on(_counts(first[rng.integers(0, size, (DEEPER, size))]))
+            below[k] = (drawn < self.value).mean(0) + (drawn == self.value).mean(0) / 2
+        known = below[:, ~np.isnan(self.value)]
+        if not known.size:
+            return _ENDS
+        low, high = np.quantile(known, _ENDS, axis=0).mean(1)
+        return float(np.clip(low, 0.001, 0.05)), float(np.clip(high, 0.95, 0.999))
+
+    def _stretched(self, value: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+        """Replicates drawn out on either side of the value so that their 2.5 and 97.5% points
+        come to lie where the calibrated ones are."""
+        if self.levels == _ENDS:
+            return drawn
+        off = np.nan_to_num(drawn - value)
+        for side, end, level in zip((-1, 1), _ENDS, self.levels, strict=True):
+            here, there = np.quantile(off, [end, level], axis=0)
+            factor = np.where(here * side > 0, there / np.where(here == 0, 1, here), 1)
+            off = np.where(off * side > 0, off * np.maximum(factor, 0), off)
+        return np.where(np.isnan(drawn), np.nan, value + off)
+
+    def less(self, first: _Bootstrap) -> _Bootstrap:
+        """This score less another's on the same draws."""
+        other = tuple((-share, at) for share, at in first.parts)
+        return _Bootstrap(self.of, (*self.parts, *other), self.drawn - first.drawn)
 
 
 def _bootstrap(panels: Sequence[Panel], of: Metric, replicates: int, seed: int) -> list[_Bootstrap]:
@@ -620,15 +690,20 @@ def _bootstrap(panels: Sequence[Panel], of: Metric, replicates: int, seed: int) 
             of.value(part @ gap.T, part @ against.T)
             for part, gap, against in zip(parts, gaps, againsts, strict=True)
         ]
-        value = of.value(at.gap.sum(1), at.against.sum(1))
-        results.append(_Bootstrap(value, np.concatenate(drawn), at.against))
+        results.append(_Bootstrap(of, ((1.0, at),), np.concatenate(drawn)))
     return results
 
 
 def item_counts(size: int, replicates: int, rng: np.random.Generator) -> np.ndarray:
     """float64[replicates, size]: how often each of `size` items is drawn, with replacement."""
-    draws = rng.integers(0, size, (replicates, size)) + np.arange(replicates)[:, None] * size
-    counts = np.bincount(draws.ravel(), minlength=replicates * size)
+    return _counts(rng.integers(0, size, (replicates, size)))
+
+
+def _counts(drawn: np.ndarray) -> np.ndarray:
+    """float64[B, size]: how often each of `size` items stands in each row of drawn[B, size]."""
+    replicates, size = drawn.shape
+    rows = np.arange(replicates)[:, None] * size
+    counts = np.bincount((drawn + rows).ravel(), minlength=replicates * size)
     return counts.reshape(replicates, size).astype(float)
 
 
@@ -1058,10 +1133,7 @@ def _differences(
 ) -> tuple[list[Difference], Difference]:
     """Of each country, and of the mean over countries."""
     one, other = _bootstrap(_paired(a, b), of, replicates, seed)
-    # An item weighs in the difference as far as it does in either run; the lighter is safer.
-    both = _Bootstrap(
-        other.value - one.value, other.drawn - one.drawn, np.minimum(one.weight, other.weight)
-    )
+    both = other.less(one)
     mean = difference(np.atleast_1d(_mean(both.value)), both.mean())
     return difference(both.value, both.countries()), mean[0]
 
@@ -1112,10 +1184,7 @@ def compare_seeds(
     masked = [replace(p, human=np.where(asked, p.human, np.nan)) for p in panels.values()]
     found = dict(zip(panels, _bootstrap(masked, of, replicates, seed), strict=True))
     ones, others = ([found[id(side)] for side in sides] for sides in zip(*pairs, strict=True))
-    changes = [
-        _Bootstrap(b.value - a.value, b.drawn - a.drawn, np.minimum(a.weight, b.weight))
-        for a, b in zip(ones, others, strict=True)
-    ]
+    changes = [b.less(a) for a, b in zip(ones, others, strict=True)]
     rng = np.random.default_rng(seed)
     before, after = (
         _interval(float(_mean(_average(s).value)), _mean_over_seeds(s, rng)) for s in (ones, others)
@@ -1129,9 +1198,9 @@ def compare_seeds(
 
 
 def _average(of: Sequence[_Bootstrap]) -> _Bootstrap:
-    """The mean over seeds, draw by draw; the lightest weights are the safest."""
-    values, drawn, weights = zip(*of, strict=True)
-    return _Bootstrap(np.mean(values, axis=0), sum(drawn) / len(drawn), np.minimum.reduce(weights))
+    """The mean over seeds, draw by draw."""
+    parts = tuple((share / len(of), at) for one in of for share, at in one.parts)
+    return _Bootstrap(of[0].of, parts, sum(one.drawn for one in of) / len(of))
 
 
 def _mean_over_seeds(of: Sequence[_Bootstrap], rng: np.random.Generator) -> np.ndarray:

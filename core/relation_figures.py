@@ -81,14 +81,16 @@ def _cells(
     *,
     height: float,
     edge: str,
-    data: Sequence[str],
-    hover: Sequence[str],
+    data: Sequence[Sequence[str]],
+    hover: str,
     text: Sequence[str] | None = None,
-    size: int = 11,
-    name: str = "cells",
-    **more: object,
+    name: str,
 ) -> None:
-    """Cells a column wide. They are bars and no heat map, because bars can be clicked."""
+    """Cells a column wide. They are bars and no heat map, because bars can be clicked.
+
+    data: what each cell holds; its first part is what a click gives back. hover: one template for
+    all cells, with %{customdata[1]} and so on (a text of its own for each of 3,721 is slow).
+    """
     lettering = {}
     if text is not None:
         lettering = {
@@ -97,7 +99,7 @@ def _cells(
             "insidetextanchor": "middle",
             "textangle": 0,
             "constraintext": "none",
-            "textfont": {"size": size, "color": [readable(c) for c in colours]},
+            "textfont": {"size": 11, "color": [readable(c) for c in colours]},
         }
     sheet.trace(
         "bar",
@@ -107,14 +109,13 @@ def _cells(
         width=[height] * len(columns),
         orientation="h",
         marker={"color": list(colours), "line": {"color": edge, "width": 1}},
-        customdata=[[one] for one in data],
-        hovertemplate=[f"{line}<extra></extra>" for line in hover],
+        customdata=[list(one) for one in data],
+        hovertemplate=f"{hover}<extra></extra>",
         selected={"marker": {"opacity": 1}},
         unselected={"marker": {"opacity": 1}},
         cliponaxis=False,
         name=name,
         **lettering,
-        **more,
     )
 
 
@@ -210,6 +211,7 @@ def fit_matrix(
     shown = cells[cells["persona"].isin(order) & cells["country"].isin(order)]
     colours = [shade(stops, (x - low) / (high - low)) for x in shown[column]]
     said = words.signed if centred else words.number
+    said_of = {iso3: plain_text(words.country(names[iso3])) for iso3 in order}
     write = n <= 20 and room >= 22
     _cells(
         sheet,
@@ -218,8 +220,18 @@ def fit_matrix(
         colours,
         height=step,
         edge=on.page,
-        data=[f"{p}|{c}" for p, c in zip(shown["persona"], shown["country"], strict=True)],
-        hover=[_fit_hover(row, names) for row in shown.itertuples()],
+        data=[
+            (
+                f"{row.persona}|{row.country}",
+                said_of[row.persona],
+                said_of[row.country],
+                words.number(row.value),
+                words.signed(row.centred),
+            )
+            for row in shown.itertuples()
+        ],
+        hover="As a person from <b>%{customdata[1]}</b>, against people in <b>%{customdata[2]}</b>"
+        "<br>%{customdata[3]} of 100; %{customdata[4]} beyond what both have anyway",
         text=[said(x, 0 if not centred else 1) for x in shown[column]] if write else None,
         name="fits",
     )
@@ -266,14 +278,6 @@ def _matrix_keys(
         what = "points beyond what both have anyway"
     keys = [f"{ends}  {plain_text(what)}", "outlined: its own people"]
     return keys if narrow else ["; ".join(keys)]
-
-
-def _fit_hover(row: object, names: pd.Series) -> str:
-    return (
-        f"As a person from <b>{plain_text(words.country(names[row.persona]))}</b>, against people "
-        f"in <b>{plain_text(words.country(names[row.country]))}</b><br>{words.number(row.value)} "
-        f"of 100; {words.signed(row.centred)} beyond what both have anyway"
-    )
 
 
 def _draw_ranks(
@@ -584,14 +588,13 @@ def closeness_diversity(
         type="rect", x0=-0.03, x1=0.6, y0=low - 1, y1=high, fillcolor=on.panel, layer="below"
     )
     sheet.note(
-        "may be<br>a stereotype" if narrow else "below 60% a score may be a stereotype",
+        "may be a stereotype" if narrow else "below 60% a score may be a stereotype",
         0.59,
-        low,
+        high,
         colour=on.muted,
         size=11,
         anchor="right",
-        align="right",
-        yshift=14 if narrow else 8,
+        yshift=-10,
     )
     if math.isfinite(others):
         sheet.line((-0.03, right), (others, others), colour=on.muted, dash="dot")
@@ -736,8 +739,8 @@ def topic_grid(
         colours,
         height=tall,
         edge=on.page,
-        data=[f"{t}|{c}" for t, c in zip(df["topic"], df["iso3"], strict=True)],
-        hover=[_topic_hover(row, change) for row in df.itertuples()],
+        data=[(f"{r.topic}|{r.iso3}", *_topic_words(r, change)) for r in df.itertuples()],
+        hover="<b>%{customdata[1]}</b><br>%{customdata[2]}<br>%{customdata[3]}<br>%{customdata[4]}",
         text=letters if write else None,
         name="topics",
     )
@@ -762,17 +765,17 @@ def topic_grid(
     return Figure(sheet.done(), _topic_table(df, change), _topic_alt(df, change, label))
 
 
-def _topic_hover(row: object, change: bool) -> str:
-    lines = [f"<b>{plain_text(row.topic)}</b>", f"{plain_text(row.name)}"]
-    if not change:
-        between = words.interval(row.low, row.high)
-        lines.append(f"{words.number(row.value)} of 100{f', {between}' if between else ''}")
-        lines.append(words.count(int(row.items), "question"))
+def _topic_words(row: object, change: bool) -> tuple[str, str, str, str]:
+    """Topic, country, the number with its interval, and what is to be thought of it."""
+    between = words.interval(row.low, row.high)
+    beside = f", {between}" if between else ""
+    if change:
+        number = f"{words.signed(row.value)} points{beside}"
+        remark = "clear" if row.clear else "too small to call, with so many looked at"
     else:
-        between = words.interval(row.low, row.high)
-        lines.append(f"{words.signed(row.value)} points{f', {between}' if between else ''}")
-        lines.append("clear" if row.clear else "too small to call, with so many looked at")
-    return "<br>".join(lines)
+        number = f"{words.number(row.value)} of 100{beside}"
+        remark = words.count(int(row.items), "question")
+    return plain_text(row.topic), plain_text(row.name), number, remark
 
 
 def _topic_table(df: pd.DataFrame, change: bool) -> pd.DataFrame:

@@ -453,9 +453,8 @@ def zone_line(store: Store, asking: Asking, iso3: str, metric: str = HEADLINE) -
             many = means.loc[zone, "countries"]
     if not said:
         return ""
-    return (
-        f"{zone}, {words.count(int(many), 'country', 'countries')} on average: {', '.join(said)}."
-    )
+    where = f"{words.capital(words.zone(zone))}, {words.count(int(many), 'country', 'countries')}"
+    return f"{where} on average: {', '.join(said)}."
 
 
 def topic_table(

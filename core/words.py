@@ -126,6 +126,11 @@ def country(name: str) -> str:
     return f"the {name}" if name in _WITH_THE or name.endswith(" Islands") else name
 
 
+def zone(name: str) -> str:
+    """A part of the world inside a sentence: "the English-speaking world"."""
+    return _ZONES.get(name, name)
+
+
 def capital(text: str) -> str:
     """The first letter upper case, the rest as it is."""
     return text[:1].upper() + text[1:]

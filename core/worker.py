@@ -200,31 +200,27 @@ class Worker:
 
     def write(self, command: dict) -> None:
         """Write a reply to each request; each is reported once, as it is finished."""
-        from core.generation import generate
+        from core.generation import Written, generate
 
         job, requests = command["job"], command["requests"]
         loaded = self._load(job, "", ModelSpec.from_json(command["model"]))
         self.channel.send("phase", job=job, phase="writing")
-        for first in range(0, len(requests), WRITTEN_AT_ONCE):
-            if job in self.stopped:
-                return
-            group = requests[first : first + WRITTEN_AT_ONCE]
-            written = generate(
-                loaded,
-                [request["messages"] for request in group],
-                temperature=command["temperature"],
-                top_p=command["top_p"],
-                max_new_tokens=command["max_new_tokens"],
-                seeds=[request["seed"] for request in group],
-                stop=self.stop_asked(job),
-            )
-            if job in self.stopped:  # cut short
-                return
-            texts = [
-                {"index": first + place, "text": one.text, "finished": one.finished}
-                for place, one in enumerate(written)
-            ]
-            self.channel.send("written", job=job, texts=texts)
+
+        def on_done(index: int, one: Written) -> None:
+            text = {"index": index, "text": one.text, "finished": one.finished}
+            self.channel.send("written", job=job, texts=[text])
+
+        generate(
+            loaded,
+            [request["messages"] for request in requests],
+            temperature=command["temperature"],
+            top_p=command["top_p"],
+            max_new_tokens=command["max_new_tokens"],
+            seeds=[request["seed"] for request in requests],
+            side_by_side=WRITTEN_AT_ONCE[loaded.device.type == "cuda"],
+            on_done=on_done,
+            stop=self.stop_asked(job),
+        )
 
     def judge(self, command: dict) -> None:
         """Tell which written questions are kept; from a file to a file, for they may be many."""
@@ -346,7 +342,7 @@ class Worker:
             self.channel.send("failed", job=job, error=message, details=traceback.format_exc())
 
 
-WRITTEN_AT_ONCE = 64
+WRITTEN_AT_ONCE = (64, 256)  # on a processor, on a graphics card
 OUT_OF_MEMORY = (
     "There was not enough memory to go on. Choose a smaller model or a lower precision "
     "(4-bit needs the least), or close other programs. What was answered is saved."

@@ -130,6 +130,8 @@ def show_like():
         open_with(comparing.plain_finding(scored))
         drawn = figures.closeness_bars(scored, metric=measure, label=label, kind=show, **look)
         ui.figure(drawn, "compare_plain", on_select=clicked_country, selection_mode="points")
+        with st.expander("As a table"):
+            ui.table(drawn)
         return scored
     found = computed(comparing.fits, run, measure)
     open_with(comparing.fits_finding(found))

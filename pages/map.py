@@ -136,6 +136,7 @@ with head:
 
 file_name = f"pluriscope-{run.id}{f'-and-{before.id}' if before else ''}-{measure}"
 label = METRICS[measure].label
+by_zone = "" if before else views.zone_words(result.table)
 look = {
     "metric": measure,
     "label": f"Change in {label[0].lower()}{label[1:]}" if before else label,
@@ -155,6 +156,7 @@ if face == "ranked":
             widget=st.segmented_control,
             label_visibility="collapsed",
         )
+        by_zone = by_zone if together == "" else ""  # the list says it already
         drawn = figures.closeness_bars(
             result.table,
             kind=run.method,
@@ -197,7 +199,7 @@ else:
         )
         ui.table(drawn, {"Country": name}, height=700)
 
-if not before and (by_zone := views.zone_words(result.table)):
+if by_zone:
     st.caption(ui.plain(by_zone))
 st.caption(views.MEASURES[measure] + " " + words.CAUTION)
 with st.container(horizontal=True, vertical_alignment="center"):

@@ -77,11 +77,44 @@ def test_a_row_that_ends_its_turn_leaves_the_batch_and_the_others_go_on():
     assert written == again
 
 
-def test_more_conversations_than_fit_side_by_side_are_written_in_several_batches(monkeypatch):
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma2", "gemma3"])
+def test_when_texts_end_others_take_their_places_and_nothing_else_changes(kind, monkeypatch):
+    monkeypatch.setattr("core.generation.ENTER_TOKENS", 150)  # prompts are read a few at a time
+    # A ninth of the vocabulary ends a turn, so texts are of all lengths.
+    monkeypatch.setattr("core.generation.stop_tokens", lambda loaded: set(range(0, 700, 9)))
+    loaded = tiny.loaded(kind)
+    many = [
+        [{"role": "user", "content": f"How important is {'very ' * (3 * n % 20)}old family?"}]
+        for n in range(8)
+    ]
+    seeds = list(range(len(many)))
+    settings = {"temperature": 2.0, "top_p": 1.0, "max_new_tokens": 32}
+    alone = [generate(loaded, [c], seed=n, **settings)[0] for n, c in enumerate(many)]
+    assert len({w.tokens for w in alone}) > 2 and any(w.finished for w in alone)
+
+    done, rows = {}, []
+    loaded.model.register_forward_hook(
+        lambda m, args, kw, out: rows.append(out.logits.shape[0]), with_kwargs=True
+    )
+    written = generate(
+        loaded, many, seeds=seeds, side_by_side=3,
+        on_done=lambda row, text: done.setdefault(row, []).append(text), **settings,
+    )  # fmt: skip
+    assert written == alone
+    assert done == {row: [text] for row, text in enumerate(alone)}
+    assert max(rows) == 3 and len(rows) < sum(w.tokens for w in alone) / 1.5
+
+
+def test_where_memory_is_short_fewer_are_written_at_once(monkeypatch):
     loaded = tiny.loaded("llama")
     together = generate(loaded, conversations(), max_new_tokens=8)
-    monkeypatch.setattr("core.generation.SIDE_BY_SIDE", 3)
+    rows = []
+    loaded.model.register_forward_hook(
+        lambda m, args, kw, out: rows.append(out.logits.shape[0]), with_kwargs=True
+    )
+    monkeypatch.setattr("core.generation.MEMORY_SHARE", 1e-12)
     assert generate(loaded, conversations(), max_new_tokens=8) == together
+    assert set(rows) == {1}
 
 
 def test_seeds_are_repeatable_and_differ():
@@ -96,7 +129,7 @@ def test_seeds_are_repeatable_and_differ():
 def test_the_draw_follows_the_probabilities():
     logits = torch.tensor([[1.0, 0.5, 0.0, -1.0]])
     n = 4000
-    drawn = [choose(logits, [seed], 5, 0.7, 1.0)[0] for seed in range(n)]
+    drawn = choose(logits.expand(n, -1), range(n), [5] * n, 0.7, 1.0)
     expected = torch.softmax(logits[0] / 0.7, -1)
     for token in range(4):
         share, p = drawn.count(token) / n, float(expected[token])
@@ -106,15 +139,15 @@ def test_the_draw_follows_the_probabilities():
 def test_the_nucleus_holds_the_fewest_tokens_that_reach_top_p():
     # 0.5, 0.3, 0.15, 0.05: a nucleus of 0.7 is the first two, of 0.5 the first alone.
     logits = torch.log(torch.tensor([[0.15, 0.5, 0.05, 0.3]]))
-    drawn = {choose(logits, [seed], 0, 1.0, 0.7)[0] for seed in range(300)}
-    assert drawn == {1, 3}
-    assert {choose(logits, [seed], 0, 1.0, 0.5)[0] for seed in range(300)} == {1}
+    draw = lambda top_p: choose(logits.expand(300, -1), range(300), [0] * 300, 1.0, top_p)  # noqa: E731
+    assert set(draw(0.7)) == {1, 3}
+    assert set(draw(0.5)) == {1}
 
 
 def test_a_flat_vocabulary_is_not_cut_short():
     logits = torch.zeros(1, 5000)
-    drawn = {choose(logits, [seed], 0, 1.0, 1.0)[0] for seed in range(600)}
-    assert len(drawn) > 500  # 256 likeliest would give at most 256
+    drawn = choose(logits.expand(600, -1), range(600), [0] * 600, 1.0, 1.0)
+    assert len(set(drawn)) > 500  # 256 likeliest would give at most 256
 
 
 def test_random_numbers_are_exponential_and_independent():
