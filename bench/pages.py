@@ -28,7 +28,7 @@ from core import scores
 from core.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
-MENU = ("Home", "Ask", "Run", "Map", "Items", "Library")
+MENU = ("Home", "Ask", "Run", "Map", "Compare", "Items", "Library")
 DONE = """() => {
     const app = document.querySelector('[data-testid=stApp]');
     return app && app.dataset.testScriptState === 'notRunning'

@@ -33,6 +33,17 @@ def names_country(run: Run) -> bool:
     return METHODS[run.method].needs_culture
 
 
+def look(run: Run) -> str:
+    """The series a run is drawn as: its method's, or "tuned" where an adapter is on the model."""
+    return "tuned" if run.settings["model"].get("adapter") else run.method
+
+
+def run_name(run: Run) -> str:
+    """Model and way of asking, in a list of runs of several models."""
+    how = METHODS[run.method].name
+    return f"{views.model_name(run)}, {how[0].lower()}{how[1:]}"
+
+
 def _personas_only(run: Run) -> None:
     if not names_country(run):
         raise PluriscopeError(
@@ -356,8 +367,8 @@ def standing(store: Store, run: Run, metric: str = HEADLINE) -> Standing:
     mean = scores.table(store, run, metric).iloc[0]
     return Standing(
         run.id,
-        f"{views.model_name(run)}, {METHODS[run.method].name.lower()}",
-        run.method,
+        run_name(run),
+        look(run),
         *(float(mean[name]) for name in ("value", "low", "high", "others", "ceiling")),
         relations.diversity(apart).ratio,
     )
@@ -669,7 +680,7 @@ def ladder(
 ) -> pd.DataFrame:
     """What one gets without a model, and a run (or two) among it, lowest first.
 
-    Columns: key (a name of metrics.REFERENCES, or a run's id), name, kind ("line" or a method),
+    Columns: key (a name of metrics.REFERENCES, or a run's id), name, kind ("line" or a series),
     value, low, high. Means over the run's countries, on the cells that it was asked.
     """
     lines = scores.references(store, run, metric)
@@ -679,8 +690,7 @@ def ladder(
     for one in (before, run):
         if one is not None:
             mean = _on_the_same(store, one, run, metric)
-            name = f"{views.model_name(one)}, {METHODS[one.method].name.lower()}"
-            rows.append((one.id, name, one.method, *mean))
+            rows.append((one.id, run_name(one), look(one), *mean))
     table = pd.DataFrame(rows, columns=["key", "name", "kind", "value", "low", "high"])
     return table.dropna(subset="value").sort_values("value", kind="stable", ignore_index=True)
 

@@ -756,9 +756,14 @@ def bounds(replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
-def _interval(value: float, drawn: np.ndarray) -> Interval:
-    """From widened replicates [B, 1]."""
-    low, high = bounds(drawn)
+def _score_bounds(of: Metric, drawn: np.ndarray) -> np.ndarray:
+    """float64[2, C]: the bounds of scores, which lie nowhere beyond the metric's own range."""
+    return np.clip(bounds(drawn), *of.range)
+
+
+def _interval(of: Metric, value: float, drawn: np.ndarray) -> Interval:
+    """Of one score, from widened replicates [B, 1]."""
+    low, high = _score_bounds(of, drawn)
     return Interval(value, float(low[0]), float(high[0]))
 
 
@@ -1047,8 +1052,8 @@ def score(
     mean = Interval(float(_mean(value)), math.nan, math.nan)
     if replicates:
         bootstrap = _bootstrap([panel], of, replicates, seed)[0]
-        low, high = bounds(bootstrap.countries())
-        mean = _interval(mean.value, bootstrap.mean())
+        low, high = _score_bounds(of, bootstrap.countries())
+        mean = _interval(of, mean.value, bootstrap.mean())
     lines = [
         np.where(items > 0, reference_values(seen(panel), of, kind, pool, seed), np.nan)
         for kind in ("uniform", "ceiling", others_line(of))
@@ -1187,7 +1192,8 @@ def compare_seeds(
     changes = [b.less(a) for a, b in zip(ones, others, strict=True)]
     rng = np.random.default_rng(seed)
     before, after = (
-        _interval(float(_mean(_average(s).value)), _mean_over_seeds(s, rng)) for s in (ones, others)
+        _interval(of, float(_mean(_average(s).value)), _mean_over_seeds(s, rng))
+        for s in (ones, others)
     )
     both = _average(changes)
     by_seed = [float(_mean(one.value)) for one in changes]
@@ -1304,7 +1310,7 @@ def by_topic(
         items = counted(part, of).sum(1)
         low, high = np.full((2, len(value)), np.nan)
         if replicates:
-            low, high = bounds(_bootstrap([part], of, replicates, seed)[0].countries())
+            low, high = _score_bounds(of, _bootstrap([part], of, replicates, seed)[0].countries())
         rows.append((value, low, high, items))
     return Grid(tuple(topics), panel.countries, *(np.array(x) for x in zip(*rows, strict=True)))
 
@@ -1343,7 +1349,7 @@ def by_zone(
         mine = np.array([zones[iso3] == zone for iso3 in panel.countries])
         mean = float(_mean(value[mine]))
         result[zone] = (
-            _interval(mean, bootstrap.mean(mine))
+            _interval(of, mean, bootstrap.mean(mine))
             if bootstrap
             else Interval(mean, math.nan, math.nan)
         )

@@ -36,6 +36,9 @@ from core.figures import (
 FAR = ("#E6C3A5", "#C97B4A", "#7A3B16")
 FAR_DARK = ("#5A3A24", "#B06A38", "#F0C9A0")
 
+# Between the parts of what a cell gives back; no code or topic has it.
+BETWEEN = "\n"
+
 # How wide a figure is at least, in pixels, on a telephone and on a screen.
 NARROW, WIDE = 340, 800
 
@@ -155,7 +158,7 @@ def picked(event: object) -> tuple[str, ...]:
         data = point.get("customdata")
         first = data[0] if isinstance(data, list | tuple) and data else data
         if isinstance(first, str) and first:
-            return tuple(first.split("|"))
+            return tuple(first.split(BETWEEN))
     return ()
 
 
@@ -179,7 +182,7 @@ def fit_matrix(
     cells: columns persona, country, value, centred. personas: columns iso3, name, own, rank,
     centred_rank, best_name. order: countries of rows and columns. centred: show what is left once
     what rows and columns have in common is taken out. chosen: a cell to mark. A click gives
-    "persona|country" (see picked).
+    persona and country (see picked).
     """
     on = palette(dark)
     names = personas.set_index("iso3")["name"]
@@ -222,7 +225,7 @@ def fit_matrix(
         edge=on.page,
         data=[
             (
-                f"{row.persona}|{row.country}",
+                f"{row.persona}{BETWEEN}{row.country}",
                 said_of[row.persona],
                 said_of[row.country],
                 words.number(row.value),
@@ -694,7 +697,7 @@ def topic_grid(
     """Scores by topic (rows) and country (columns), or changes where df has a column clear.
 
     df: columns topic, iso3, name, value, low, high; items, or q and clear. order: of the
-    countries. A change that is not clear is drawn pale. A click gives "topic|iso3".
+    countries. A change that is not clear is drawn pale. A click gives topic and iso3.
     """
     on = palette(dark)
     change = "clear" in df
@@ -739,7 +742,7 @@ def topic_grid(
         colours,
         height=tall,
         edge=on.page,
-        data=[(f"{r.topic}|{r.iso3}", *_topic_words(r, change)) for r in df.itertuples()],
+        data=[(f"{r.topic}{BETWEEN}{r.iso3}", *_topic_words(r, change)) for r in df.itertuples()],
         hover="<b>%{customdata[1]}</b><br>%{customdata[2]}<br>%{customdata[3]}<br>%{customdata[4]}",
         text=letters if write else None,
         name="topics",

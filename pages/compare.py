@@ -84,7 +84,7 @@ face = ui.linked(
 )
 
 label, dark, narrow = METRICS[measure].label, ui.is_dark(), ui.is_narrow()
-look = {"dark": dark, "narrow": narrow}
+look, kind = {"dark": dark, "narrow": narrow}, comparing.look(run)
 names = views.country_names(store, asking)
 zones = views.country_zones(store, asking)
 
@@ -128,7 +128,7 @@ def show_like():
     if not comparing.names_country(run):
         scored = computed(views.map_result, run, None, measure).table
         open_with(comparing.plain_finding(scored))
-        drawn = figures.closeness_bars(scored, metric=measure, label=label, kind=show, **look)
+        drawn = figures.closeness_bars(scored, metric=measure, label=label, kind=kind, **look)
         ui.figure(drawn, "compare_plain", on_select=clicked_country, selection_mode="points")
         with st.expander("As a table"):
             ui.table(drawn)
@@ -177,7 +177,7 @@ def show_like():
             ui.table(drawn)
     apart = ui.remembered(comparing.separating, run, persona, country)
     rows = relation_figures.separating_rows(
-        apart, persona=names[persona], country=names[country], kind=show, dark=dark
+        apart, persona=names[persona], country=names[country], kind=kind, dark=dark
     )
     ui.figure(rows, "compare_separating", on_select=clicked_item, selection_mode="points")
     with st.expander("As a table"):
@@ -273,9 +273,13 @@ def show_values():
                 width=260,
             )
         drawn = value_figures.value_map(
-            found.people, found.model, kind=show, before_kind=before.method if before else "",
-            chosen=chosen, **look,
-        )  # fmt: skip
+            found.people,
+            found.model,
+            kind=kind,
+            before_kind=comparing.look(before) if before else "",
+            chosen=chosen,
+            **look,
+        )
         ui.figure(drawn, "compare_values")
         with st.expander("As a table"):
             ui.table(drawn)
@@ -341,7 +345,7 @@ def show_ladder():
 def show_rates():
     table = computed(comparing.rates, run)
     open_with(comparing.rates_finding(table))
-    drawn = relation_figures.rate_rows(table, kind=show, **look)
+    drawn = relation_figures.rate_rows(table, kind=kind, **look)
     ui.figure(drawn, "compare_rates")
     st.caption(comparing.RATES_NOTE)
     with st.expander("As a table"):

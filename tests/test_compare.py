@@ -185,6 +185,17 @@ def test_runs_on_one_plot_were_asked_the_same_of_the_same(kept):
     assert (at.value, at.ratio) == (pytest.approx(100, abs=1e-3), pytest.approx(1, abs=1e-4))
 
 
+def test_a_run_of_a_tuned_model_has_a_look_of_its_own(kept):
+    store, made, _ = kept
+    assert comparing.look(made.country) == "country"
+    settings = AskSettings.from_json(made.country.settings).to_json()
+    settings["model"]["adapter"] = "/adapters/close"
+    run = store.add_run(settings, planned=1, name="Tuned", state="done")
+    assert comparing.look(run) == "tuned"
+    assert comparing.run_name(run) == "Built-in model + close, as a person from …"
+    store.delete_runs([run.id])
+
+
 # -- the map of values -----------------------------------------------------------------------------
 
 
@@ -305,10 +316,10 @@ def test_the_matrix_writes_its_numbers_up_to_20_by_20_and_gives_back_what_is_cli
     drawn = relation_figures.fit_matrix(found.cells, found.personas, found.alike)
     bars = cells(drawn, "fits")
     assert len(bars.x) == 18 * 18
-    at = [data[0] for data in bars.customdata].index("KEN|USA")
+    at = [data[0] for data in bars.customdata].index("KEN\nUSA")
     value = found.cells.set_index(["persona", "country"]).loc[("KEN", "USA"), "value"]
     assert bars.text[at] == f"{value:.0f}"
-    event = {"selection": {"points": [{"customdata": ["KEN|USA"]}]}}
+    event = {"selection": {"points": [{"customdata": ["KEN\nUSA"]}]}}
     assert relation_figures.picked(event) == ("KEN", "USA")
     assert relation_figures.picked({}) == relation_figures.picked(None) == ()
     assert "4 of 18" in drawn.alt or "of 18" in drawn.alt
@@ -346,11 +357,11 @@ def test_a_change_that_is_not_clear_is_pale_and_wordless(kept):
 
     words_of = dict(zip([c[0] for c in bars.customdata], bars.text, strict=True))
     colour_of = dict(zip([c[0] for c in bars.customdata], bars.marker.color, strict=True))
-    faint = [colour_of[f"{r.topic}|{r.iso3}"] for r in table.itertuples() if not r.clear]
-    assert all(words_of[f"{r.topic}|{r.iso3}"] == "" for r in table.itertuples() if not r.clear)
-    assert all(words_of[f"{r.topic}|{r.iso3}"] for r in table.itertuples() if r.clear)
+    faint = [colour_of[f"{r.topic}\n{r.iso3}"] for r in table.itertuples() if not r.clear]
+    assert all(words_of[f"{r.topic}\n{r.iso3}"] == "" for r in table.itertuples() if not r.clear)
+    assert all(words_of[f"{r.topic}\n{r.iso3}"] for r in table.itertuples() if r.clear)
     strong = [
-        colour_of[f"{r.topic}|{r.iso3}"] for r in table.itertuples() if r.clear and r.value > 8
+        colour_of[f"{r.topic}\n{r.iso3}"] for r in table.itertuples() if r.clear and r.value > 8
     ]
     assert max(map(strength, faint)) < min(map(strength, strong))
     assert (drawn.table["Remark"] == "too small to call").sum() == len(faint)

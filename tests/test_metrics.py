@@ -415,6 +415,16 @@ def test_a_grid_of_changes_is_corrected_for_its_size():
     assert grid.clear.any()
 
 
+def test_an_interval_ends_where_the_score_does():
+    two = panel([item("A", 2), item("B", 2)], [[0.9, 0.1], [0.1, 0.9]], [[0.8, 0.2], [0.9, 0.1]])
+    found = metrics.score(two, replicates=200)  # 90 and 20: two items say next to nothing
+    assert (found.mean.low, found.mean.high) == (0, 100)
+    assert (found.countries["C00"].low, found.countries["C00"].high) == (0, 100)
+    assert metrics.score(two, "skill", replicates=200).mean.low < 0  # this one may be below
+    grid = metrics.by_topic(two, replicates=200)
+    assert (grid.low[0, 0], grid.high[0, 0]) == (0, 100)
+
+
 def test_the_same_seed_gives_the_same_interval():
     p = leaning(("USA", "KEN"), items="core")
     assert metrics.score(p, replicates=200) == metrics.score(p, replicates=200)
@@ -465,8 +475,8 @@ def test_a_skewed_score_s_interval_is_drawn_out_where_it_falls_short():
     low, _ = drawn.levels
     assert low < 0.02
     plainly = metrics.bounds(metrics.widened(drawn.value, drawn.drawn, drawn.weight))
-    found = metrics.score(p, "paper", replicates=2000).countries["C00"]
-    assert found.low < plainly[0][0] < found.value < found.high
+    stretched = metrics.bounds(drawn.countries())
+    assert stretched[0][0] < plainly[0][0] < drawn.value[0] < stretched[1][0]
     # A plain mean over items is left as it is.
     assert metrics._bootstrap([p], METRICS["hard"], 100, 0)[0].levels == (0.025, 0.975)
 
