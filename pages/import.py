@@ -76,6 +76,7 @@ def choose(desk: Desk) -> None:
     with right, st.form("import_path", border=False):
         path = st.text_input(
             "Or its path on this machine",
+            key="import_typed",
             placeholder="/home/me/WVS_Cross-National_Wave_7_csv.zip",
             max_chars=1000,
             help="Of a file, a zip or a folder. Nothing is copied, and large files are no trouble.",

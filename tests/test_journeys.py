@@ -20,7 +20,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 LONG = 180_000  # ms; CI machines are slow, and a journey ends as soon as it may
-PAGES = ("ask", "run", "map", "items", "library", "country")
+PAGES = ("ask", "run", "map", "items", "import", "library", "country")
 MISSING = f"The journeys need Chromium, and there is none at {CHROMIUM}: apt-get install chromium"
 
 expect.set_options(timeout=LONG)
