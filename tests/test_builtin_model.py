@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from bench.builtin import grammar, measure
-from bench.builtin.lessons import CHAT_TEMPLATE, Teacher, corpus, make_tokenizer, phrases
+from bench.builtin.lessons import CHAT_TEMPLATE, Teacher, corpus, make_tokenizer, phrases, worded
 from bench.builtin.measure import Asker
 from bench.builtin.student import Student
 from bench.builtin.targets import (
@@ -27,7 +27,7 @@ from bench.builtin.targets import (
 from core.catalogue import BUILTIN, ModelSpec
 from core.generation import generate
 from core.models import load
-from core.prompts import load_prompt_set, option_orders, render
+from core.prompts import load_prompt_set, option_orders, render, render_writing
 from core.scoring import Request, score
 from core.survey import load_bundled
 
@@ -136,18 +136,12 @@ def test_cross_culture_thinking_brings_out_more_also_on_items_never_asked_as_a_c
 
 
 def test_it_writes_new_questions_as_json():
-    survey, texts = asker().survey, asker().prompts.texts
+    survey = asker().survey
     rng = random.Random(11)
     prompts = []
     for topic in survey.topics:
-        block = measure.example_block(rng.sample(survey.select(topic), 5))
-        user = texts["write_question_user"].replace("{topic}", topic).replace("{examples}", block)
-        prompts += [
-            [
-                {"role": "system", "content": texts["write_question_system"]},
-                {"role": "user", "content": user},
-            ]
-        ] * 2
+        examples = [worded(item) for item in rng.sample(survey.select(topic), 5)]
+        prompts += [render_writing(topic, examples, asker().prompts)] * 2
     wrote = generate(
         asker().loaded,
         prompts,

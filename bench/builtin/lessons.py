@@ -19,7 +19,15 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from bench.builtin import grammar
 from bench.builtin.targets import STRENGTH, Targets, held_out, may_teach
 from core.demonstrations import modal_codes, similarity
-from core.prompts import Example, Neighbours, PromptSet, option_orders, render, show_options
+from core.prompts import (
+    Example,
+    Neighbours,
+    PromptSet,
+    option_orders,
+    render,
+    render_writing,
+    show_options,
+)
 from core.survey import Culture, Item, Survey
 
 SYSTEM, USER, ASSISTANT, END, PAD = (
@@ -181,21 +189,15 @@ def corpus(survey: Survey, prompts: PromptSet, seed: int = 0) -> Iterator[str]:
 
 def written(question: grammar.Question | Item) -> str:
     """The JSON a question is written as."""
-    if isinstance(question, Item):
-        text, options = question.question, [option.label for option in question.options]
-    else:
-        text, options = question.text, list(question.options)
+    text, options = worded(question)
     return json.dumps({"question": text, "options": options}, ensure_ascii=False)
 
 
-def example_block(questions: list[grammar.Question | Item]) -> str:
-    """Example questions as they are put into `write_question_user`."""
-    blocks = []
-    for question in questions:
-        record = json.loads(written(question))
-        options = json.dumps(record["options"], ensure_ascii=False)
-        blocks.append(f"Question: {record['question']}\nOptions: {options}")
-    return "\n\n".join(blocks)
+def worded(question: grammar.Question | Item) -> tuple[str, list[str]]:
+    """The words of a question and of its options."""
+    if isinstance(question, Item):
+        return question.question, [option.label for option in question.options]
+    return question.text, list(question.options)
 
 
 class Teacher:
@@ -404,14 +406,8 @@ class Teacher:
         fresh = next(
             q for q in iter(lambda: grammar.write(topic, rng), None) if q.text not in shown
         )
-        texts = self.prompts.texts
-        user = texts["write_question_user"].replace("{topic}", topic)
-        user = user.replace("{examples}", example_block(examples))
-        messages = [
-            {"role": "system", "content": texts["write_question_system"]},
-            {"role": "user", "content": user},
-        ]
-        return self._row(messages, None, written(fresh))
+        messages = render_writing(topic, [worded(q) for q in examples], self.prompts)
+        return self._row(list(messages), None, written(fresh))
 
     def _general(self) -> Lesson:
         rng = self.rng

@@ -20,13 +20,21 @@ import numpy as np
 import torch
 
 from bench.builtin import grammar
-from bench.builtin.lessons import example_block
+from bench.builtin.lessons import worded
 from bench.builtin.targets import NEVER_ANY, NEVER_COUNTRY_PROMPT, held_out
 from core.catalogue import BUILTIN, ModelSpec
 from core.demonstrations import modal_codes, neighbours
 from core.generation import generate
 from core.models import Loaded, load
-from core.prompts import ASKED, METHODS, Example, load_prompt_set, option_orders, render
+from core.prompts import (
+    ASKED,
+    METHODS,
+    Example,
+    load_prompt_set,
+    option_orders,
+    render,
+    render_writing,
+)
 from core.responses import parse
 from core.scoring import Request, score
 from core.survey import Culture, Item, Survey, load_bundled
@@ -222,22 +230,15 @@ def written_answers(asker: Asker, count: int = 60, seed: int = 3) -> dict[str, f
 def written_questions(asker: Asker, each: int = 40, seed: int = 5) -> dict[str, object]:
     """New questions at T = 0.9, top-p 0.95, from three survey and two written examples."""
     rng = random.Random(seed)
-    survey, texts = asker.survey, asker.prompts.texts
+    survey = asker.survey
     topics, prompts = [], []
     for topic in survey.topics:
         for _ in range(each):
             examples = [*rng.sample(survey.select(topic), 3)]
             examples += [grammar.write(topic, rng) for _ in range(2)]
             rng.shuffle(examples)
-            user = texts["write_question_user"].replace("{topic}", topic)
-            user = user.replace("{examples}", example_block(examples))
             topics.append(topic)
-            prompts.append(
-                [
-                    {"role": "system", "content": texts["write_question_system"]},
-                    {"role": "user", "content": user},
-                ]
-            )
+            prompts.append(render_writing(topic, [worded(q) for q in examples], asker.prompts))
     wrote = generate(
         asker.loaded,
         prompts,
