@@ -156,6 +156,8 @@ def live_words(live: Live) -> str:
         return f"{live.doing}, {clock(live.elapsed)}"
     if live.phase == "comparing":
         return "Comparing with people"
+    if live.phase == "merging":
+        return f"{live.doing}, {clock(live.elapsed)}"
     done = words.percent(live.done / live.total) if live.total else ""
     said = f"Asking {words.count(live.total, 'question')}, {done}"
     return f"{said}, {about(live.eta)} left" if live.eta else said
@@ -447,10 +449,14 @@ def _needs_words(fit: catalogue.Fit) -> str:
 
 
 def _pick_adapter(source: str, key: str) -> str | None:
+    """An adapter that was tuned on this model; those of other models are not offered."""
     known: Sequence[AdapterEntry] = catalogue.adapters(home())
-    if not known:
+    names = {str(a.path): _adapter_words(a) for a in known if catalogue.fits_base(a, source)}
+    chosen = st.session_state.get(f"{key}_adapter")
+    if chosen and chosen not in names:
+        st.session_state[f"{key}_adapter"] = None
+    if not names:
         return None
-    names = {str(entry.path): f"{entry.name}, tuned on {entry.base}" for entry in known}
     return st.selectbox(
         "Adapter",
         [None, *names],
@@ -459,6 +465,13 @@ def _pick_adapter(source: str, key: str) -> str | None:
         persist_state="session",
         help="Small trained weights (LoRA) that are put on top of the model.",
     )
+
+
+def _adapter_words(adapter: AdapterEntry) -> str:
+    if adapter.countries:
+        count = words.count(len(adapter.countries), "country", "countries")
+        return f"{adapter.name} (one for each of {count})"
+    return adapter.name
 
 
 def blank(name: str, otherwise: str):

@@ -9,7 +9,17 @@ import pandas as pd
 import streamlit as st
 
 import ui
-from core import experiments, export, figures, runs, scores, tuning_figures, verdicts, words
+from core import (
+    adapters,
+    catalogue,
+    experiments,
+    figures,
+    runs,
+    scores,
+    tuning_figures,
+    verdicts,
+    words,
+)
 from core import tuning_views as views
 from core.errors import PluriscopeError
 from core.export import csv_bytes
@@ -349,9 +359,11 @@ def adapter_row(adapter: dict) -> None:
             st.markdown(ui.plain(adapter["name"]))
             whole = "" if adapter["facts"].get("complete", True) else "unfinished · "
             st.caption(ui.plain(f"{whole}sha256 {adapter['sha256'][:12]}… · {folder}"))
-        if folder.is_dir():
+        found = catalogue.adapter_entry(folder)
+        if found:
             st.download_button(
-                "Download", lambda: export.folder_zip(folder), file_name=f"{folder.name}.zip",
+                "Download", lambda: adapters.export_zip(found),
+                file_name=f"{adapters.file_name(found)}.zip",
                 mime="application/zip", on_click="ignore", type="tertiary",
                 icon=":material/download:", key=f"adapter_zip_{adapter['id']}",
             )  # fmt: skip

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -515,14 +513,3 @@ def _answer_record(row: dict) -> dict:
         record["seconds"] = round(float(row["seconds"]), 3)
     record["answered_at"] = row["answered_at"].isoformat()
     return record
-
-
-def folder_zip(folder: Path) -> bytes:
-    """A folder's files as a zip, without the checkpoints of an unfinished training."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(folder.rglob("*")):
-            inside = path.relative_to(folder)
-            if path.is_file() and "checkpoints" not in inside.parts:
-                archive.write(path, f"{folder.name}/{inside}")
-    return packed.getvalue()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import streamlit as st
 
 import ui
+import ui_adapters
 import ui_methods
 import ui_surveys
-from core import adapters, catalogue, runs, words
-from core.errors import PluriscopeError
+from core import catalogue, runs, words
 from core.settings import home
 
 SHELVES = ("Runs", "Models", "Adapters", "Surveys", "Storage")
@@ -100,129 +98,6 @@ def delete_model(entry: catalogue.Entry) -> None:
     catalogue.delete(entry, home())
     ui.models_here.clear()
     st.toast(f"{ui.plain(entry.name)} is deleted.")
-
-
-# -- adapters --------------------------------------------------------------------------------------
-
-
-def adapter_shelf() -> None:
-    bring_in_adapter()
-    known = catalogue.adapters(home())
-    if not known:
-        st.write(
-            "There are no adapters yet. An adapter is a small set of trained weights (LoRA) that "
-            "is put on top of a model."
-        )
-        st.page_link("pages/tune.py", label="Tune a model", icon=":material/tune:")
-        return
-    for adapter in known:
-        adapter_row(adapter)
-
-
-def adapter_row(adapter: catalogue.AdapterEntry) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        with st.container(gap=None):
-            st.markdown(ui.plain(adapter.name))
-            facts = [
-                f"Tuned on {adapter.base_name or 'an unnamed model'}",
-                catalogue.words(adapter.size_bytes),
-            ]
-            if adapter.countries:
-                facts.append(f"one for each of {len(adapter.countries)} countries")
-            if not adapter.complete:
-                facts.append("unfinished")
-            st.caption(ui.plain(" · ".join(facts)))
-        chosen = st.menu_button(
-            "More",
-            ("Card", "Merge and save", "Delete"),
-            type="tertiary",
-            key=f"adapter_{adapter.path}",
-        )
-        st.download_button(
-            "Download", lambda: adapters.export_zip(adapter),
-            file_name=f"{adapters.file_name(adapter)}.zip", mime="application/zip",
-            on_click="ignore", type="tertiary", icon=":material/download:",
-            key=f"zip_{adapter.path}",
-        )  # fmt: skip
-    if chosen == "Card":
-        show_card(adapter)
-    elif chosen == "Merge and save":
-        ask_to_merge(adapter)
-    elif chosen == "Delete":
-        ask_to_delete_adapter(adapter)
-
-
-@st.dialog("Card", width="large")
-def show_card(adapter: catalogue.AdapterEntry) -> None:
-    """The card as text: it may be anybody's, so it is not rendered."""
-    text = adapters.read_card(adapter.path)
-    st.code(text or "It came without a card.", language=None, wrap_lines=True)
-
-
-def ask_to_merge(adapter: catalogue.AdapterEntry) -> None:
-    if adapter.countries:
-        st.error(
-            "Each country has an adapter of its own here; only one can be merged into a model."
-        )
-        return
-    folder = home() / "models" / f"{adapters.file_name(adapter)}-merged"
-    ui.confirm(
-        f"Merge {adapter.name} into its model?",
-        f"A new model is saved as {folder.name}, with the adapter's weights built in. It can then "
-        "be picked under “On this machine”.",
-        "Merge and save",
-        merge_adapter,
-        adapter,
-        folder,
-    )
-
-
-def merge_adapter(adapter: catalogue.AdapterEntry, folder: Path) -> None:
-    builtin = adapter.base_name == catalogue.BUILTIN_NAME
-    source = "builtin" if builtin else adapter.base
-    ui.jobs().start_merge(catalogue.ModelSpec(source, adapter=str(adapter.path)), folder)
-    ui.models_here.clear()
-    st.toast("The merge is in line. The model appears under Models when it is done.")
-
-
-def bring_in_adapter() -> None:
-    """An adapter made elsewhere: a folder or zip on this machine, or an upload."""
-    with st.expander("Bring in an adapter made elsewhere", type="compact"):
-        with st.form("bring_in_adapter", border=False):
-            path = st.text_input("Its folder or zip on this machine",
-                                 placeholder="/home/me/adapters/my-adapter")  # fmt: skip
-            upload = st.file_uploader("Or a zip from your computer", type="zip")
-            if not st.form_submit_button("Bring it in", type="primary"):
-                return
-        if not path.strip() and upload is None:
-            st.caption("Give the path of one, or choose a file.")
-            return
-        try:
-            file = upload.getvalue() if upload else Path(path.strip()).expanduser()
-            made = adapters.bring_in(file, home())
-        except PluriscopeError as error:
-            st.error(ui.plain(str(error)))
-            return
-        st.success(ui.plain(f"{made.adapter.name} is here."))
-        if made.base is None:
-            st.caption(
-                ui.plain(
-                    f"The model it was tuned on ({made.adapter.base_name or 'unnamed'}) is not on "
-                    "this machine yet."
-                )
-            )
-
-
-def ask_to_delete_adapter(adapter: catalogue.AdapterEntry) -> None:
-    ui.confirm(
-        f"Delete the adapter {adapter.name}?",
-        f"Its files ({catalogue.words(adapter.size_bytes)}) are removed for good. "
-        "Runs that asked with it stay.",
-        "Delete",
-        catalogue.delete_adapter,
-        adapter,
-        home(),
-    )
 
 
 # -- surveys ---------------------------------------------------------------------------------------
@@ -374,7 +249,7 @@ shelf = st.segmented_control(
 {
     "Runs": run_shelf,
     "Models": model_shelf,
-    "Adapters": adapter_shelf,
+    "Adapters": ui_adapters.shelf,
     "Surveys": survey_shelf,
     "Storage": storage_shelf,
 }[shelf]()

@@ -128,6 +128,8 @@ def at_work(job: dict) -> None:
             query_params={"tuning": job["settings"]["tuning"]},
         )  # fmt: skip
         return
+    if job["kind"] == "merge":
+        return
     so_far(job)
     with st.container(horizontal=True):
         stopping = job["state"] == "stopping"

@@ -11,13 +11,14 @@ import tiny
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
+from streamlit.testing.v1 import AppTest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core import catalogue
 from core.adapters import bring_in, estimate, export_zip, write_index
 from core.catalogue import ModelSpec, by_adapter
 from core.errors import ImportRefused, ModelError
-from core.jobs import Jobs
+from core.jobs import Jobs, open_jobs
 from core.models import Shelf, load
 from core.runs import plan_survey, start
 from core.scoring import Request, score
@@ -317,3 +318,73 @@ def test_an_estimate_says_steps_time_and_memory_before_anything_is_loaded(tiny_m
     timed = estimate(spec, 62_127, Lora(), tokens_per_second=10_000)
     assert timed.seconds == pytest.approx(485 * 128 * 130 / 10_000)
     assert "about 13 minutes" in timed.sentence
+
+
+# -- on the shelf of the library -------------------------------------------------------------------
+
+
+def import_page():
+    import ui_adapters
+
+    ui_adapters.choose()
+
+
+def details_page():
+    import ui_adapters
+    from core import catalogue
+    from core.settings import home
+
+    ui_adapters.details(catalogue.adapters(home())[0])
+
+
+def test_an_adapter_is_imported_or_refused_in_words(tuned, tiny_model, home, app):
+    shutil.copytree(tiny_model, home / "models" / "tiny-chat")
+    entry = next(e for e in catalogue.adapters(tuned) if e.path.name == "joint")
+    (home / "mine.zip").write_bytes(export_zip(entry))
+    at = AppTest.from_function(import_page).run()
+    at.button(key="adapter_go").click().run()
+    assert "Choose a zip" in at.error[0].value
+    at.text_input(key="adapter_path").set_value(str(home / "nothing.zip"))
+    at.button(key="adapter_go").click().run()
+    assert "There is no file" in at.error[0].value
+    at.text_input(key="adapter_path").set_value(str(home / "mine.zip"))
+    at.button(key="adapter_go").click().run()
+    assert not at.exception and not at.error
+    assert "It fits tiny-chat" in at.session_state["adapter_said"]
+    assert [e.name for e in catalogue.adapters(home)] == ["All: *one*"]
+
+
+def test_the_library_shows_an_adapter_with_its_card_and_merges_it(tuned, tiny_model, home, app):
+    shutil.copytree(tiny_model, home / "models" / "tiny-chat")
+    shutil.copytree(tuned / "adapters" / "each", home / "adapters" / "each")
+    (home / "adapters" / "each" / "README.md").write_text("# <b>A card</b>")
+    at = app("library", shelf="Adapters")
+    assert not at.exception
+    assert any("one for each of 2 countries" in caption.value for caption in at.caption)
+    at.button(key=f"details_{home / 'adapters' / 'each'}").click().run()
+    assert not at.exception and "# <b>A card</b>" in [code.value for code in at.code]
+    at = AppTest.from_function(details_page).run()
+    at.text_input(key="merge_name").set_value("mine merged")
+    at.selectbox(key="merge_country").set_value("KEN")
+    next(b for b in at.button if b.label == "Merge and save").click().run()
+    assert not at.exception and "mine-merged" in at.session_state["adapter_said"]
+    jobs = open_jobs(home)
+    job = jobs.wait(jobs.store.jobs()[0]["id"])
+    assert (job["kind"], job["state"]) == ("merge", "done"), job["error"]
+    assert catalogue.problem(home / "models" / "mine-merged") == ""
+    assert not app("run").exception
+
+
+def test_only_adapters_of_the_model_are_offered_with_it(tuned, home, app):
+    shutil.copytree(tuned / "adapters" / "joint", home / "adapters" / "joint")
+    config = home / "adapters" / "joint" / "adapter_config.json"
+
+    def offered() -> list[str]:
+        at = app("run")
+        boxes = [box for box in at.selectbox if box.label == "Adapter"]
+        return boxes[0].options if boxes else []
+
+    assert offered() == []  # tuned on another model than the built-in one
+    record = json.loads(config.read_text()) | {"base_model_name_or_path": "/x/builtin"}
+    config.write_text(json.dumps(record))
+    assert offered() == ["None", "All: *one*"]

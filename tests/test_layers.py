@@ -134,6 +134,7 @@ def test_pages_and_what_they_import_never_load_torch():
     modules = [
         "ui",
         "ui_methods",
+        "ui_adapters",
         *(f"core.{name}" for name in ("jobs", "runs", "scores", "figures", "words")),
     ]
     code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"

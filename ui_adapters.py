@@ -1,0 +1,174 @@
+"""The shelf of adapters: what each is, its card, export, import, merging, and delete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+import ui
+from core import adapters, catalogue, words
+from core.catalogue import AdapterEntry, Entry, ModelSpec
+from core.errors import PluriscopeError
+from core.settings import home
+
+MOST_UPLOAD_MB = 1024
+
+
+def shelf() -> None:
+    known = catalogue.adapters(home())
+    if not known:
+        st.write("There are no adapters yet.")
+        st.caption(
+            "An adapter (LoRA) is a small set of trained weights that is put on top of a model. "
+            "Tuning makes one; one made elsewhere can be brought in."
+        )
+    with st.container(horizontal=True):
+        if not known and st.button("Tune a model", type="primary", key="tune_one"):
+            st.switch_page("pages/tune.py")
+        if st.button("Import an adapter", key="import_adapter", icon=":material/upload:"):
+            st.dialog("Import an adapter")(choose)()
+    if done := st.session_state.pop("adapter_said", None):
+        st.success(ui.plain(done))
+    for adapter in known:
+        row(adapter)
+
+
+def row(adapter: AdapterEntry) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        with st.container(gap=None):
+            st.markdown(ui.plain(adapter.name))
+            st.caption(ui.plain(facts(adapter)))
+        if st.button("Details", key=f"details_{adapter.path}", type="tertiary"):
+            st.dialog(ui.plain(adapter.name), width="large")(details)(adapter)
+        st.download_button(
+            "Export", lambda: adapters.export_zip(adapter), on_click="ignore", type="tertiary",
+            file_name=f"{adapters.file_name(adapter)}.zip", mime="application/zip",
+            icon=":material/download:", key=f"export_{adapter.path}",
+            help="A zip of safetensors and a card, in PEFT's format: usable without Pluriscope.",
+        )  # fmt: skip
+        if st.button(
+            "Delete", key=f"delete_{adapter.path}", type="tertiary", icon=":material/delete:"
+        ):
+            ask_to_delete(adapter)
+
+
+def facts(adapter: AdapterEntry) -> str:
+    """Base, countries and size in one line."""
+    parts = [f"Tuned on {adapter.base_name or 'an unnamed model'}"]
+    if adapter.countries:
+        count = words.count(len(adapter.countries), "country", "countries")
+        parts.append(f"one for each of {count}")
+    if not adapter.complete:
+        parts.append("not trained to the end")
+    parts.append(catalogue.words(adapter.size_bytes))
+    return " · ".join(parts)
+
+
+def details(adapter: AdapterEntry) -> None:
+    st.caption(ui.plain(facts(adapter)))
+    if adapter.countries:
+        st.caption(ui.plain("Countries: " + ", ".join(adapter.countries)))
+    st.code(str(adapter.path), language=None, wrap_lines=True)
+    merging(adapter)
+    card = adapters.read_card(adapter.path)
+    st.markdown("**Model card**")
+    # Anybody may have written it, so it is shown as text and not as Markdown.
+    st.code(card or "It has no model card.", language=None, wrap_lines=True, height=420)
+
+
+def merging(adapter: AdapterEntry) -> None:
+    """Save the model with the adapter in its weights, as a model of its own."""
+    base = base_here(adapter)
+    if base is None:
+        st.caption(
+            ui.plain(
+                f"{adapter.base_name or 'Its model'} is not on this machine; with it, the two "
+                "could be merged into one model."
+            )
+        )
+        return
+    with st.form("merge", border=False):
+        country = None
+        if adapter.countries:
+            country = st.selectbox("Country", adapter.countries, key="merge_country")
+        name = st.text_input(
+            "Save both as one model",
+            value=f"{adapters.file_name(adapter)}-merged",
+            key="merge_name",
+            max_chars=80,
+            help="The adapter is added into the model's own weights (merged) and saved in the "
+            "models folder. It takes as much disk as the model.",
+        )
+        if not st.form_submit_button("Merge and save", icon=":material/merge:"):
+            return
+    folder = adapters.merged_folder(home(), name)
+    put_on = adapter.path / country if country else adapter.path
+    spec = ModelSpec(base.source, base.revision, adapter=str(put_on))
+    ui.jobs().start_merge(spec, folder)
+    ui.models_here.clear()
+    st.session_state["adapter_said"] = (
+        f"It is being merged, in line with other work. When done it is among the models as "
+        f"{folder.name}."
+    )
+    st.rerun()
+
+
+def base_here(adapter: AdapterEntry) -> Entry | None:
+    """The model here that an adapter can be put on."""
+    every: Sequence[Entry] = [catalogue.builtin(), *ui.models_here()]
+    return next((e for e in every if adapter.base and catalogue.fits_base(adapter, e.source)), None)
+
+
+def choose() -> None:
+    st.caption(
+        "A LoRA adapter in PEFT's format with safetensors weights. It is checked against its "
+        "model before anything is kept; nothing in it is run."
+    )
+    with st.form("import_adapter_form", border=False):
+        uploaded = st.file_uploader(
+            "A zip", type="zip", key="adapter_upload", max_upload_size=MOST_UPLOAD_MB
+        )
+        typed = st.text_input(
+            "Or a folder or zip on this machine",
+            key="adapter_path",
+            placeholder="/home/me/adapters/my-adapter",
+            max_chars=500,
+        ).strip()
+        if not st.form_submit_button("Import", type="primary", key="adapter_go"):
+            return
+    if not uploaded and not typed:
+        st.error("Choose a zip, or give the path of an adapter's folder.")
+    elif uploaded:
+        bring_in(uploaded.getvalue(), Path(uploaded.name).stem)
+    else:
+        bring_in(Path(typed).expanduser(), "")
+
+
+def bring_in(file: bytes | Path, name: str) -> None:
+    try:
+        brought = adapters.bring_in(file, home(), name=name)
+    except PluriscopeError as error:
+        st.error(ui.plain(str(error)))
+        return
+    adapter, base = brought
+    st.session_state["adapter_said"] = f"“{adapter.name}” is imported. " + (
+        f"It fits {base.name}: choose it under Adapter when you ask that model."
+        if base
+        else f"Its model ({adapter.base_name or 'unnamed'}) is not on this machine, so whether it "
+        "fits is checked when it is first used."
+    )
+    st.rerun()
+
+
+def ask_to_delete(adapter: AdapterEntry) -> None:
+    ui.confirm(
+        f"Delete the adapter {adapter.name}?",
+        f"Its files ({catalogue.words(adapter.size_bytes)}) are removed for good. "
+        "Runs that asked with it stay.",
+        "Delete",
+        catalogue.delete_adapter,
+        adapter,
+        home(),
+    )
