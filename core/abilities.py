@@ -319,7 +319,12 @@ class Guard:
         from core.generation import generate
 
         written = generate(
-            loaded, asks, temperature=0, max_new_tokens=REPLY_TOKENS, at_once=64, stop=self.stop
+            loaded,
+            asks,
+            temperature=0,
+            max_new_tokens=REPLY_TOKENS,
+            side_by_side=64,
+            stop=self.stop,
         )
         return [one.text for one in written]
 
