@@ -61,6 +61,7 @@ USUAL = ("plain", "country")
 
 CHOICES = {
     "similar": "Worded most alike",
+    "meaning": "Nearest in meaning",
     "topic": "By chance, of the same topic",
     "random": "By chance, of all topics",
 }
@@ -71,7 +72,7 @@ EVIDENCE = {
 }
 THREE = ("pluriscope", "pluriscope-b", "pluriscope-c")
 MISSING = {False: "Is left out", True: "Is asked in English"}
-EXAMPLES = ("examples", "example_choice", "example_evidence", "other_batteries")
+EXAMPLES = ("examples", "example_choice", "example_evidence", "other_batteries", "embedder")
 _USUAL_EXAMPLES = {
     name: AskSettings.__dataclass_fields__[name].default for name in EXAMPLES
 }  # what a command does when nothing is said
@@ -195,9 +196,11 @@ def pick_examples(page: str) -> dict:
         persist_state="session",
         help=(
             "Worded most alike: those that share most letters and words with the question "
-            "(chrF++), as the CultureSPA study does."
+            "(chrF++), as the CultureSPA study does. Nearest in meaning: as an embedding model on "
+            "this machine sees it."
         ),
     )
+    embedder = pick_embedder(page) if choice == "meaning" else None
     evidence = st.segmented_control(
         "What is shown of them",
         list(EVIDENCE),
@@ -219,7 +222,23 @@ def pick_examples(page: str) -> dict:
             "institution after another. Its neighbours give much of an answer away."
         ),
     )
-    return dict(zip(EXAMPLES, (count, choice, evidence or "commonest", apart), strict=True))
+    values = (count, choice, evidence or "commonest", apart, embedder)
+    return dict(zip(EXAMPLES, values, strict=True))
+
+
+def pick_embedder(page: str) -> str | None:
+    """The model that compares what questions mean."""
+    return st.selectbox(
+        "Embedding model",
+        [entry.source for entry in ui.models_here()],
+        format_func=lambda source: source.rsplit("/", 1)[-1],
+        index=None,
+        key=f"{page}_embedder",
+        persist_state="session",
+        accept_new_options=True,
+        placeholder="A folder, or a Hugging Face id on this machine",
+        help="A small encoder such as intfloat/multilingual-e5-small. It is not downloaded.",
+    )
 
 
 def set_examples(page: str, settings: AskSettings) -> None:

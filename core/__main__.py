@@ -90,6 +90,7 @@ def parser() -> argparse.ArgumentParser:
     ask.add_argument("--seed", type=int, default=42)
     ask.add_argument("--examples", type=int, default=5, help="answered questions to show, 0 to 20")
     ask.add_argument("--example-choice", default="similar", choices=CHOICES)
+    ask.add_argument("--embedder", help="for examples by meaning: a folder or a cached hub id")
     ask.add_argument("--example-evidence", default="commonest", choices=EVIDENCE)
     ask.add_argument(
         "--other-batteries",
@@ -212,6 +213,7 @@ def _ask(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
             example_choice=a.example_choice,
             example_evidence=a.example_evidence,
             other_batteries=a.other_batteries,
+            embedder=a.embedder,
             prompt_set=[part.strip() for part in a.prompts.split(",")],
             survey_id=a.survey,
             name=a.name,

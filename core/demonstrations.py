@@ -14,7 +14,7 @@ from core.errors import PluriscopeError
 from core.prompts import Example, Neighbours
 from core.survey import Item, Survey
 
-CHOICES = ("similar", "topic", "random")
+CHOICES = ("similar", "meaning", "topic", "random")
 EVIDENCE = ("commonest", "opposite", "shares")
 NEAR_AND_FAR = 6  # countries that cross-culture thinking names
 
@@ -92,15 +92,17 @@ def choose_examples(
     evidence: str = "commonest",
     other_batteries: bool = False,
     among: Collection[str] | None = None,
+    vectors: np.ndarray | None = None,
     seed: int = 42,
 ) -> list[Example]:
     """Answered items of a country to show before `item`; never the item itself.
 
-    choice: "similar" (by chrF++, most similar first: the CultureSPA study's rule), "topic" (by
-    chance from the item's topic) or "random". evidence: the country's "commonest" answer, the
-    "opposite" end of the scale from it (a control), or all its "shares". other_batteries: leave
-    out items of the item's own battery. among: ids of the items to choose from, all by default.
-    Items the country was not asked are passed over.
+    choice: "similar" (by chrF++, most similar first: the CultureSPA study's rule), "meaning" (by
+    the cosine of `vectors`, nearest first), "topic" (by chance from the item's topic) or "random".
+    vectors: float[N, D], of length 1, for the texts that questions() gives. evidence: the country's
+    "commonest" answer, the "opposite" end of the scale from it (a control), or all its "shares".
+    other_batteries: leave out items of the item's own battery. among: ids of the items to choose
+    from, all by default. Items the country was not asked are passed over.
     """
     if choice not in CHOICES:
         raise PluriscopeError(f"Unknown choice of examples {choice!r}: {', '.join(CHOICES)}.")
@@ -115,6 +117,8 @@ def choose_examples(
         else:
             ranked = [place - 1 for place in chrf_ranking([item.question, *questions])[0]]
         candidates = [survey.items[place] for place in ranked]
+    elif choice == "meaning":
+        candidates = _nearest(survey, item, vectors)
     else:
         candidates = [
             other
@@ -131,6 +135,24 @@ def choose_examples(
         if (iso3, other.id) in survey.shares and (among is None or other.id in among)
     ]
     return [_shown(survey, other, iso3, evidence) for other in asked[:count]]
+
+
+def questions(survey: Survey, own: Item | None = None) -> list[str]:
+    """The texts whose meaning is compared: every item's question, then a question of the user's."""
+    return [item.question for item in survey.items] + ([own.question] if own else [])
+
+
+def _nearest(survey: Survey, item: Item, vectors: np.ndarray | None) -> list[Item]:
+    """The other items, nearest in meaning first; ties stay in the survey's order."""
+    if vectors is None:
+        raise PluriscopeError(
+            "The examples were chosen by meaning, and what the questions mean to that embedding "
+            "model is no longer on this machine. Ask again, and it is worked out anew."
+        )
+    place = survey.items.index(item) if item in survey.items else len(survey.items)
+    near = np.round(vectors[: len(survey.items)] @ vectors[place], 6)
+    ranked = (int(other) for other in np.argsort(-near, kind="stable"))
+    return [survey.items[other] for other in ranked if other != place]
 
 
 def _shown(survey: Survey, item: Item, iso3: str, evidence: str) -> Example:

@@ -67,6 +67,7 @@ def provenance(store: Store, run: Run) -> list[Fact]:
         Fact("Seed", str(settings.seed)),
         Fact("Questions", _items_words(settings, survey)),
     ]
+    lines += _example_lines(settings, run)
     lines += _derived_lines(store, settings)
     lines.append(Fact("Countries", _country_words(settings, survey)))
     if not settings.own_item:
@@ -142,6 +143,25 @@ def _language_words(settings: AskSettings) -> str:
     if settings.translations and settings.english_instead:
         told += "; what is not translated, in English"
     return told
+
+
+CHOICE_WORDS = {
+    "similar": "worded most alike (chrF++)",
+    "meaning": "nearest in meaning",
+    "topic": "by chance, of the same topic",
+    "random": "by chance, of all topics",
+}
+
+
+def _example_lines(settings: AskSettings, run: Run) -> list[Fact]:
+    """Of a run whose prompts show answered questions: how many, and how they were chosen."""
+    if not settings.asked_method.endswith("examples"):
+        return []
+    told = f"{settings.examples}, {CHOICE_WORDS[settings.example_choice]}"
+    if settings.by_meaning:
+        version = _short(run.facts.get("embedder_revision"))
+        told += f" to {Path(settings.embedder).name}, version {version}"
+    return [Fact("Examples", told, "demonstrations")]
 
 
 def _derived_lines(store: Store, settings: AskSettings) -> list[Fact]:

@@ -453,6 +453,7 @@ class Jobs:
         saved = time.monotonic()
         command = {
             "do": "ask",
+            "home": str(self.store.home),
             "survey_file": self._survey_file(runs[0]),
             "runs": [self._order(run, side_by_side) for run in runs],
         }
@@ -460,7 +461,8 @@ class Jobs:
             kind = event["event"]
             if kind == "facts":
                 for run in runs:  # all runs of a job share the model that was loaded
-                    self.store.update_run(run.id, facts=event["facts"])
+                    known = self.store.run(run.id).facts
+                    self.store.update_run(run.id, facts={**known, **event["facts"]})
             elif kind == "text":
                 live.texts = event["texts"]
             elif kind == "answers":

@@ -230,7 +230,7 @@ def _load_base(spec: ModelSpec, say: Phase) -> Loaded:
     }
     if precision in ("nf4", "int8"):
         options["quantization_config"] = _quantisation(precision)
-    with _in_words(name), _quiet():
+    with loading_in_words(name), quiet():
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=spec.trust_remote_code
         )
@@ -240,7 +240,7 @@ def _load_base(spec: ModelSpec, say: Phase) -> Loaded:
         tokenizer,
         name=name,
         spec=replace(spec, adapter=None),
-        revision=_revision(folder),
+        revision=revision_of(folder),
         precision=precision,
     )
 
@@ -323,7 +323,7 @@ def _download(spec: ModelSpec, name: str, say: Phase) -> Path:
     return Path(folder)
 
 
-def _revision(folder: Path) -> str:
+def revision_of(folder: Path) -> str:
     """The commit of a hub snapshot, or a hash over a local folder's configuration and weights."""
     if folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name):
         return folder.name
@@ -377,7 +377,7 @@ def _with_adapter(base: Loaded, spec: ModelSpec, say: Phase) -> Loaded:
         f"{_named(config)}. Choose that model, or another adapter."
     )
     try:
-        with _in_words(base.name), _quiet(), _packed_as_is(base.model):
+        with loading_in_words(base.name), quiet(), _packed_as_is(base.model):
             model = PeftModel.from_pretrained(base.model, folder, is_trainable=False)
     except ModelError:
         _strip(base.model)
@@ -506,7 +506,7 @@ def memory_in_words(name: str, words: str | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def _in_words(name: str) -> Iterator[None]:
+def loading_in_words(name: str) -> Iterator[None]:
     """Turn what torch and transformers raise while loading a model into a ModelError."""
     try:
         with memory_in_words(name):
@@ -534,7 +534,7 @@ OUT_OF_MEMORY = (
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bars or advice on standard error while loading."""
     from transformers.utils import logging as hf
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from core.demonstrations import choose_examples, neighbours
 from core.errors import PluriscopeError
 from core.prompts import Neighbours, PromptSet, Rendered, option_orders, render
@@ -42,8 +44,10 @@ def plan(
     prompts: PromptSet,
     answered: Iterable[Key] = (),
     translations: Translations | None = None,
+    vectors: np.ndarray | None = None,
 ) -> Iterator[Planned]:
-    """The prompts a run has still to send, in order; `answered` are left out."""
+    """The prompts a run has still to send, in order; `answered` are left out. The rest as for
+    prompt_for."""
     done = set(answered)
     items = {item.id: item for item in settings.asked_items(survey)}
     for key in settings.keys(survey):
@@ -51,7 +55,7 @@ def plan(
             iso3, item_id, number = key
             item = item_in(settings, items[item_id], iso3, translations)
             prompt = prompt_for(
-                settings, survey, prompts, items[item_id], iso3, number, translations
+                settings, survey, prompts, items[item_id], iso3, number, translations, vectors
             )
             yield Planned(key, item, prompt)
 
@@ -72,11 +76,13 @@ def prompt_for(
     iso3: str,
     number: int,
     translations: Translations | None = None,
+    vectors: np.ndarray | None = None,
 ) -> Rendered:
     """The exact prompt behind one answer of a run.
 
     item: in English. translations: by language, those that settings.translations names; item,
-    country, examples and wording are all in the language that settings.asked_in gives.
+    country, examples and wording are all in the language that settings.asked_in gives. vectors: for
+    examples chosen by meaning, see demonstrations.choose_examples.
     """
     written = settings.answering == "written"
     order = option_orders(item, "given" if written else settings.orders)[0 if written else number]
@@ -95,6 +101,7 @@ def prompt_for(
             evidence=settings.example_evidence,
             other_batteries=settings.other_batteries,
             among=there.items.keys() if there else None,
+            vectors=vectors,
             seed=settings.seed,
         )
     culture = survey.culture(iso3) if iso3 else None

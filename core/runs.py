@@ -13,6 +13,7 @@ from core.demonstrations import NEAR_AND_FAR
 from core.errors import PluriscopeError
 from core.jobs import Jobs
 from core.languages import IN_ENGLISH, OWN, Spoken, notes, own_translation, said, speak
+from core.meaning import folder_of
 from core.pipeline import Work, tuning_words, work_of
 from core.prompts import METHODS, PromptSet, load_prompt_set
 from core.responses import texts_of
@@ -69,6 +70,7 @@ def plan_survey(
     example_choice: str = "similar",
     example_evidence: str = "commonest",
     other_batteries: bool = False,
+    embedder: str | None = None,
     prompt_set: str | Sequence[str] = "pluriscope",
     survey_id: str = BUNDLED_SURVEY,
     name: str = "",
@@ -118,10 +120,12 @@ def plan_survey(
             example_choice=example_choice,
             example_evidence=example_evidence,
             other_batteries=other_batteries,
+            embedder=embedder if example_choice == "meaning" else None,
         )
         for prompts in wordings
         for method in methods
     ]
+    _check_meaning(english)
     spoken = [
         speak(one, survey, language or prompts.language, prompts, english_instead=english_instead)
         for one, prompts in zip(
@@ -222,6 +226,7 @@ def plan_question(
     example_choice: str = "similar",
     example_evidence: str = "commonest",
     other_batteries: bool = False,
+    embedder: str | None = None,
     prompt_set: str = "pluriscope",
     survey_id: str = BUNDLED_SURVEY,
     own_language: bool = False,
@@ -271,6 +276,7 @@ def plan_question(
                 example_choice=example_choice,
                 example_evidence=example_evidence,
                 other_batteries=other_batteries,
+                embedder=embedder if example_choice == "meaning" else None,
                 own_item=own,
             )
             settings.append(english)
@@ -280,6 +286,7 @@ def plan_question(
                 spoken.append(speak(theirs, survey, OWN, prompts))
                 settings.append(spoken[-1].settings)
                 names.append(f"{METHODS[one].name}, own language, {answering}")
+    _check_meaning(settings)
     title = f"“{own['question'] if own else survey.item(asked).label}”"
     return Plan(
         tuple(settings),
@@ -290,6 +297,13 @@ def plan_question(
         True,
         translations=_all_translations(spoken),
     )
+
+
+def _check_meaning(settings: Sequence[AskSettings]) -> None:
+    """Refuse to choose examples by meaning without a model that can tell it."""
+    for one in settings:
+        if one.by_meaning:
+            folder_of(one.embedder)
 
 
 def _check_neighbours(survey: Survey, methods: Sequence[str]) -> None:

@@ -38,9 +38,10 @@ class AskSettings:
     "probabilities" (exact option probabilities, over option orders) or "written" (`samples`
     sampled answers, in the given order). explain: ask written answers for a sentence as well.
     examples, example_choice, example_evidence, other_batteries: for methods that show answered
-    items, see demonstrations.choose_examples. derived: for methods that are made from the answers
-    of other runs, what core/derived.py records. neighbours: country -> [near, far] codes for
-    cross-culture thinking; found from the survey's shares where it is None.
+    items, see demonstrations.choose_examples. embedder: the model that compares what questions
+    mean, where they are chosen so (core/meaning.py). derived: for methods that are made from the
+    answers of other runs, what core/derived.py records. neighbours: country -> [near, far] codes
+    for cross-culture thinking; found from the survey's shares where it is None.
 
     language: what it is asked in; "own" asks each country in the language that `speaks` gives it.
     translations: for languages other than English, language -> {"items": ids asked in it,
@@ -74,6 +75,7 @@ class AskSettings:
     own_item: dict | None = field(default=None)
     derived: dict | None = field(default=None)
     neighbours: dict[str, list[list[str]]] | None = None
+    embedder: str | None = None
     speaks: dict[str, str] | None = None
     translations: dict[str, dict] | None = None
     english_instead: bool = False
@@ -141,6 +143,12 @@ class AskSettings:
             apart = ", none of the same battery" if self.other_batteries else ""
             parts.append(f"{shown} to {count}{apart}")
         return "; and ".join(parts)
+
+    @property
+    def by_meaning(self) -> bool:
+        """Do its prompts show examples that were chosen by meaning?"""
+        shows = self.asked_method.endswith("examples") and self.examples > 0
+        return shows and self.example_choice == "meaning"
 
     def personas(self) -> tuple[str, ...]:
         """Whom the model answers as: country codes, or "" for nobody in particular."""

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from core import languages, metrics, robustness, runs, scores, words
+from core import languages, meaning, metrics, robustness, runs, scores, words
 from core.catalogue import describe
+from core.demonstrations import questions
 from core.metrics import HEADLINE, Panel
 from core.prompts import METHODS, Rendered, option_orders
 from core.relations import mean_answer
@@ -867,10 +868,13 @@ def prompt_of(store: Store, run: Run, item: Item, iso3: str, number: int = 0) ->
     """The exact messages behind one answer of a run."""
     settings = AskSettings.from_json(run.settings)
     prompts, translations = texts_of(store, settings)
+    survey = scores.survey_of(store, run)
     persona = iso3 if METHODS[run.method].needs_culture else ""
-    return prompt_for(
-        settings, scores.survey_of(store, run), prompts, item, persona, number, translations
-    )
+    vectors = None
+    if settings.by_meaning:
+        texts = questions(survey, item if settings.own_item else None)
+        vectors = meaning.kept(store.home, run.facts.get("embedder_revision"), texts)
+    return prompt_for(settings, survey, prompts, item, persona, number, translations, vectors)
 
 
 def shown_orders(run: Run, item: Item) -> list[str]:

@@ -33,9 +33,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from core.adapters import write_index
 from core.catalogue import ModelSpec, adapters_sha256, by_adapter, describe
 from core.culturespa import judge_file
+from core.demonstrations import questions
 from core.errors import PluriscopeError
 from core.prompts import PromptSet
 from core.responses import Planned, ask, plan
@@ -82,6 +85,9 @@ class Worker:
         survey = _survey(command.get("survey_file"))
         runs = [(run, AskSettings.from_json(run["settings"])) for run in command["runs"]]
         unfinished = [(run, s) for run, s in runs if _unasked(run, survey, s.personas())]
+        for run, settings in unfinished:
+            if settings.by_meaning and job not in self.stopped:
+                run["vectors"] = self._meanings(job, settings, survey, command["home"])
         for run, settings in unfinished:
             if not run.get("side_by_side"):
                 self._answer(job, settings, survey, [run])
@@ -139,6 +145,18 @@ class Worker:
                 rows.setdefault(run["id"], []).append(asdict(answer))
             for run_id, batch in rows.items():
                 self.channel.send("answers", job=job, run=run_id, answers=batch)
+
+    def _meanings(self, job: str, settings: AskSettings, survey: Survey, home: str) -> np.ndarray:
+        """What the questions mean, for a run whose examples are chosen by it."""
+        from core import embedding
+
+        doing = "Comparing what the questions mean"
+        self.channel.send("phase", job=job, phase="loading", doing=doing)
+        own = settings.asked_items(survey)[0] if settings.own_item else None
+        made = embedding.vectors(settings.embedder, questions(survey, own), Path(home))
+        facts = {"embedder_revision": embedding.revision(settings.embedder)}
+        self.channel.send("facts", job=job, facts=facts)
+        return made
 
     def tune(self, command: dict) -> None:
         """Train one adapter. The model that is asked makes room first."""
@@ -364,7 +382,8 @@ def _plan(run: dict, survey: Survey) -> Iterator[Planned]:
     settings, prompts = AskSettings.from_json(run["settings"]), PromptSet(**run["prompts"])
     answered = {tuple(key) for key in run["answered"]}
     translations = [Translation.from_json(record) for record in run.get("translations", ())]
-    return plan(settings, survey, prompts, answered, {one.language: one for one in translations})
+    spoken = {one.language: one for one in translations}
+    return plan(settings, survey, prompts, answered, spoken, run.get("vectors"))
 
 
 def _die_with_parent() -> None:

@@ -238,7 +238,12 @@ def write(sides, boxes, texts: dict[str, str]) -> None:
 def exact_prompt(item, side: question.Side) -> None:
     with st.popover("Exact prompt", icon=":material/notes:", type="tertiary",
                     key=f"ask_prompt_{side.key}"):  # fmt: skip
-        for name, prompt in question.prompts(store, item, side).items():
+        try:
+            prompts = question.prompts(store, item, side)
+        except PluriscopeError as error:
+            st.write(ui.plain(str(error)))
+            return
+        for name, prompt in prompts.items():
             st.caption(name)
             st.code(question.prompt_text(prompt), language=None, wrap_lines=True)
 

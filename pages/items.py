@@ -270,7 +270,7 @@ def show_prompt() -> None:
         st.caption(ui.plain(f"Shown for {names[persona]}."))
     try:
         prompt = views.prompt_of(store, by_method[asked], item, persona, number)
-    except PluriscopeError as error:  # recorded elsewhere, without its prompts
+    except PluriscopeError as error:  # recorded elsewhere, or its examples can be chosen no more
         st.caption(ui.plain(str(error)))
         return
     for message in prompt.messages:

@@ -17,9 +17,11 @@ FLOW = [
     "demonstrations",
     "likeness",
     "catalogue",
+    "meaning",
     "settings",
     "adapters",
     "models",
+    "embedding",
     "tree",
     "scoring",
     "generation",
@@ -67,6 +69,7 @@ HOMES = {
     "duckdb": {"core/store.py", "core/importers/reading.py"},
     "plotly": {"core/figures.py"},
     "torch": {
+        "core/embedding.py",
         "core/models.py",
         "core/tree.py",
         "core/scoring.py",
@@ -75,6 +78,7 @@ HOMES = {
         "core/drift.py",
     },
     "transformers": {
+        "core/embedding.py",
         "core/models.py",
         "core/tree.py",
         "core/scoring.py",

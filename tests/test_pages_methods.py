@@ -189,3 +189,13 @@ def test_several_wordings_are_planned_looked_at_one_by_one_and_their_spread_is_s
     at = app("items", run=made[0].group, country="KEN", item="Q164")
     assert not at.exception
     assert "The likeliest answer held in 3 of 6 formats" in said(at)
+
+
+def test_choosing_by_meaning_asks_for_a_model_and_says_how_to_get_one(home, app):
+    at = app("run")
+    at.pills(key="ways").set_value(["With examples"]).run()
+    at.selectbox(key="run_example_choice").set_value("meaning").run()
+    assert not at.exception
+    assert "takes an embedding model" in said(at)
+    assert button(at, "Start").disabled
+    assert at.selectbox(key="run_embedder").label == "Embedding model"

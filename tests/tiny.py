@@ -222,6 +222,25 @@ def save_adapter(folder: Path, base: Path, *, seed: int = 1, rank: int = 4, scal
     return folder
 
 
+def encoder(folder: Path, *, seed: int = 0) -> Path:
+    """A tiny BERT-like encoder with random weights, as a folder; for what texts mean."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(seed)
+    size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    shape = BertConfig(
+        vocab_size=700,
+        intermediate_size=64,
+        max_position_embeddings=128,
+        initializer_range=0.5,
+        **size,
+    )
+    BertModel(shape).save_pretrained(folder)
+    tokenizer("qwen2").save_pretrained(folder)
+    return folder
+
+
 def loaded(kind: str = "llama", *, seed: int = 0, digits: str | None = None, **changes):
     """A tiny model in memory, as core.models.load would return it (fp32, CPU)."""
     from core.models import wrap
