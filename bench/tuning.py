@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -183,10 +183,14 @@ def collate(batch: Sequence[dict], pad: int) -> dict[str, torch.Tensor]:
 
 
 def peak() -> int:
-    """Most memory this process has held, in bytes: of the card's where there is one."""
+    """Most memory this process has held, in bytes: of the card's where there is one.
+
+    Linux's own count for this process; getrusage's would begin with what the parent held.
+    """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
 
 
 def contest(name: str, folder: Path, lora: Lora, threads: int, cpu_time: bool) -> dict[str, Any]:

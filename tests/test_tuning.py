@@ -542,3 +542,36 @@ def test_a_large_model_is_tuned_in_four_bit_within_a_small_card(monkeypatch):
         "num_attention_heads": 32, "num_key_value_heads": 8,
     }  # fmt: skip
     assert catalogue._adapter_bytes(config, 8) == 28 * 20_971_520
+
+
+# -- on the built-in model -------------------------------------------------------------------------
+
+
+def closeness(spec: ModelSpec, asked: list[dict]) -> float:
+    """1 - mean normalised earth mover's distance to people."""
+    requests = [Request(one["messages"], one["labels"]) for one in asked]
+    found = dict(score(load(spec), requests))
+    gaps = [
+        np.abs(np.cumsum(found[i].probs - np.array(one["target"])))[:-1].sum()
+        / (len(one["labels"]) - 1)
+        for i, one in enumerate(asked)
+    ]
+    return 100 * (1 - float(np.mean(gaps)))
+
+
+def test_learning_peoples_shares_brings_the_built_in_model_closer_to_them(tmp_path):
+    # Items whose answers by country the model was never shown, on a scale of 1 to 10 or 1 to 4.
+    held_out = (catalogue.BUILTIN / "held_out_items.txt").read_text(encoding="utf-8").split()
+    items = [
+        i for i in held_out
+        if i in {x.id for x in SURVEY.items} and SURVEY.item(i).scale == "ordinal"
+    ][:6]  # fmt: skip
+    asked = examples(items=items, countries=("KEN", "DEU", "JPN"))
+    spec = ModelSpec("builtin")
+    lora = Lora(batch=12, epochs=15, learning_rate=5e-3)
+    steps = []
+    train(spec, write(tmp_path, asked), lora, tmp_path / "a", seed=5, on_step=steps.append)
+    assert np.mean([s.loss for s in steps[-3:]]) < 0.5 * np.mean([s.loss for s in steps[:3]])
+    before = closeness(spec, asked)
+    after = closeness(ModelSpec("builtin", adapter=str(tmp_path / "a")), asked)
+    assert after > before + 3
