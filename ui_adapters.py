@@ -69,13 +69,21 @@ def facts(adapter: AdapterEntry) -> str:
 def details(adapter: AdapterEntry) -> None:
     st.caption(ui.plain(facts(adapter)))
     if adapter.countries:
-        st.caption(ui.plain("Countries: " + ", ".join(adapter.countries)))
+        st.caption(ui.plain(", ".join(country_name(iso3) for iso3 in adapter.countries)))
     st.code(str(adapter.path), language=None, wrap_lines=True)
     merging(adapter)
     card = adapters.read_card(adapter.path)
+    if not card:
+        st.caption("It has no model card.")
+        return
     st.markdown("**Model card**")
     # Anybody may have written it, so it is shown as text and not as Markdown.
-    st.code(card or "It has no model card.", language=None, wrap_lines=True, height=420)
+    st.code(card, language=None, wrap_lines=True, height=420)
+
+
+def country_name(iso3: str) -> str:
+    known = {culture.iso3: culture.name for culture in ui.store().survey().cultures}
+    return known.get(iso3, iso3)
 
 
 def merging(adapter: AdapterEntry) -> None:
@@ -92,7 +100,9 @@ def merging(adapter: AdapterEntry) -> None:
     with st.form("merge", border=False):
         country = None
         if adapter.countries:
-            country = st.selectbox("Country", adapter.countries, key="merge_country")
+            country = st.selectbox(
+                "Country", adapter.countries, format_func=country_name, key="merge_country"
+            )
         name = st.text_input(
             "Save both as one model",
             value=f"{adapters.file_name(adapter)}-merged",
