@@ -480,7 +480,8 @@ def _control_words(up: pd.DataFrame) -> str:
 
 def _gap_words(table: pd.DataFrame, up: pd.DataFrame) -> str:
     """How much of a better prompt's gain tuning on the model's own answers brings along."""
-    gap, own = table[table["arm"].eq(BETTER_PROMPT)], up[~up["human"]]
+    gap = table[table["arm"].eq(BETTER_PROMPT)]
+    own = up[~up["human"] & ~up["control"]]
     if gap.empty or own.empty or not gap["clear"].iloc[0] or gap["change"].iloc[0] <= 0:
         return ""
     share = own["change"].iloc[0] / gap["change"].iloc[0]
@@ -624,7 +625,7 @@ def quality_table(
 ) -> pd.DataFrame:
     """Which pairs to teach: arms that differ in that alone, against the choice by chance.
 
-    Columns: recipe (what the arms share: "teacher, answers, labels"), choose, title, arm,
+    Columns: recipe (what the arms share, in words), choose, title, arm,
     examples, score, change, low, high, clear (against the base), over_random, over_random_low,
     over_random_high, over_random_clear (paired, seed by seed, against the arm of the same recipe
     whose pairs were chosen by chance; NaN where there is none). Recipes of one choice are left out.
@@ -641,7 +642,7 @@ def quality_table(
             recipes.setdefault(recipe, []).append(arm)
     by_arm = table.set_index("arm")
     rows = []
-    for recipe, arms in recipes.items():
+    for arms in recipes.values():
         if len({arm.choose for arm in arms}) < 2:
             continue
         chance = next((arm for arm in arms if arm.choose == "random"), None)
@@ -649,10 +650,21 @@ def quality_table(
             found = by_arm.loc[arm.name]
             over = _over(of, panels, arm, chance, metric, method)
             rows.append(
-                (", ".join(recipe[:3]), arm.choose, QUALITY[arm.choose], arm.name,
+                (recipe_words(arms[0]), arm.choose, QUALITY[arm.choose], arm.name,
                  *found[["examples", "score", "change", "low", "high", "clear"]], *over)
             )  # fmt: skip
     return pd.DataFrame(rows, columns=QUALITY_COLUMNS)
+
+
+def recipe_words(arm: Arm) -> str:
+    """What arms that differ only in the choice of pairs have in common."""
+    whose = {
+        "country": "Its own country answers",
+        "cross_culture": "Its answers under cross-culture thinking",
+        "people": "People’s own shares",
+    }[arm.teacher]
+    how = "whole distributions" if arm.labels == "soft" else "one option"
+    return f"{whose}, {how}"
 
 
 QUALITY_COLUMNS = [

@@ -132,27 +132,30 @@ def results(of: views.Tuning) -> None:
     base = table[table["arm"].eq(experiments.BASE)].iloc[0]
     st.caption(
         ui.plain(
-            f"Before tuning: {words.number(base['score'])} of 100 ({METRICS[measure].label}). "
-            "Each arm’s change has a 95 % interval over questions and seeds; pale means too small "
-            "to call."
+            f"{METRICS[measure].label} before tuning: {words.number(base['score'])} of 100 "
+            f"({words.interval(base['score_low'], base['score_high'])}), where {words.FLOOR} would "
+            f"score {words.number(base['floor'])} and {words.CEILING} "
+            f"{words.number(base['ceiling'])}. Each change has a 95% interval over questions and "
+            "seeds; pale means too small to call. An arrow beside how far countries lie apart "
+            "means that tuning clearly changed it."
         )
     )
     others = table[~table["arm"].eq(experiments.BASE)]
     if others["change"].notna().any():
         look = {"label": METRICS[measure].label, "dark": ui.is_dark(), "narrow": ui.is_narrow()}
-        ui.figure(tuning_figures.arm_dots(others, **look), "exp_dots")
+        ui.figure(tuning_figures.arm_dots(table, **look), "exp_dots")
         if method == "country":
             st.subheader("Closeness and diversity", anchor=False)
             st.markdown(
-                "Tuning can bring every country closer by making them all alike. People stand at "
-                "the right: arms that move left flatten countries.",
+                "Tuning can bring every country closer by making them all alike. Arms that move "
+                "left flatten countries; people stand at the upper right. Numbers are those of the "
+                "list above.",
                 width=ui.READING,
             )
-            ui.figure(
-                tuning_figures.arms_diversity(table, table["ceiling"].iloc[0], **look),
-                "exp_diversity",
-            )
+            points = experiments.alignment_diversity(table)
+            ui.figure(tuning_figures.arms_diversity(points, **look), "exp_diversity")
     curves(of, table)
+    choices(of, measure, part, method, done)
     failed = table[table["state"].eq("failed")]
     for row in failed.itertuples():
         st.markdown(f":material/error: :red[{ui.plain(row.title)}: {ui.plain(row.verdict)}]")
@@ -166,6 +169,21 @@ def curves(of: views.Tuning, table: pd.DataFrame) -> None:
         if len(curve) > 1:
             st.subheader("How much is enough?", anchor=False)
             ui.figure(tuning_figures.quantity(curve, dark=ui.is_dark()), f"exp_curve_{name}")
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def quality_table(tuning_id: str, metric: str, part: str, method: str, done: int) -> pd.DataFrame:
+    """Kept for exactly the arms that are done."""
+    return experiments.quality_table(store, tuning_id, metric, part, method)
+
+
+def choices(of: views.Tuning, measure: str, part: str, method: str, done: int) -> None:
+    """Which pairs to teach, where arms differ in that alone."""
+    table = quality_table(of.id, measure, part, method, done)
+    if table["change"].notna().any():
+        st.subheader("Which pairs to teach", anchor=False)
+        drawn = tuning_figures.quality(table, dark=ui.is_dark(), narrow=ui.is_narrow())
+        ui.figure(drawn, "exp_quality")
 
 
 def under_way(tuning_id: str, was: tuple) -> None:
