@@ -90,7 +90,7 @@ def test_an_experiment_shows_its_arms_and_what_cannot_be_called(page):
     opened, home = page
     at = opened("experiment", tuning=ids(home)["Several"])
     assert not at.exception
-    assert "Before tuning" in words_on(at)
+    assert "before tuning" in words_on(at)
     assert len(at.get("plotly_chart")) == 2
 
 
