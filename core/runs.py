@@ -23,6 +23,12 @@ from core.survey import Culture, Survey
 from core.translations import ENGLISH, Translation
 
 
+TAUGHT_ONE_WORDING = (
+    "The built-in model was taught the first wording only; how little its answers hold in others is "
+    "no evidence about language models."
+)
+
+
 class Plan(NamedTuple):
     """One asking: a run for each method. `names` and `title` are for people.
 
@@ -151,7 +157,7 @@ def plan_survey(
         derive,
         more_prompts=tuple(wordings[1:]),
         translations=_all_translations(spoken),
-        notes=_notes(english, settings, survey),
+        notes=(*_notes(english, settings, survey), *_wording_notes(model, wordings)),
     )
 
 
@@ -166,6 +172,12 @@ def _wordings(prompt_set: str | Sequence[str], language: str) -> list[PromptSet]
             "Several wordings are there in English only. Choose English, or one wording."
         )
     return wordings
+
+
+def _wording_notes(model: ModelSpec, wordings: Sequence[PromptSet]) -> list[str]:
+    """What to think of the built-in model's answers to words it was not taught."""
+    others = any(one.id != "pluriscope" and one.language == ENGLISH for one in wordings)
+    return [TAUGHT_ONE_WORDING] if model.source == "builtin" and others else []
 
 
 def _all_translations(spoken: Sequence[Spoken]) -> tuple[Translation, ...]:

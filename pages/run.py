@@ -269,7 +269,7 @@ except PluriscopeError as error:
 if estimate:
     st.caption(ui.plain(ui.cost(plan, estimate)))
     for note in plan.notes:
-        st.caption(f":material/translate: {ui.plain(note)}")
+        st.caption(f":material/info: {ui.plain(note)}")
 if st.button(
     ui.price("Start", estimate) if estimate else "Start",
     type="primary",
