@@ -170,5 +170,5 @@ def groups(store: Store, survey: Survey, item: Item, iso3: str) -> None:
         )
         drawn.table.insert(1, "People", rows["n"])
         ui.figure(drawn, "item_groups")
-        ui.table(drawn)
+        ui.table(drawn, {"People": st.column_config.NumberColumn(format="%d")})
         st.caption(people.groups_note())

@@ -13,14 +13,25 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pandas as pd
 
-from core.errors import PluriscopeError
-from core.importers import Check, glance, globalopinionqa, import_into, importer, table, wvs
+from core.errors import ImportRefused, PluriscopeError
+from core.importers import (
+    Check,
+    culturespa,
+    files,
+    glance,
+    globalopinionqa,
+    import_into,
+    importer,
+    table,
+    wvs,
+)
 from core.importers.files import clean_text
 from core.store import Store
 
@@ -170,21 +181,32 @@ class Imports:
 
     def _look(self, desk: Desk, options: Any) -> None:
         self._publish(desk, phase="Looking at the file")
-        seen = glance(desk.path)
+        with ExitStack() as open_files:
+            try:  # once for all that is asked of it: a zip takes a while to unpack
+                given = open_files.enter_context(files.opened(desk.path))
+            except ImportRefused:  # a folder, or what the importer refuses in its own words
+                given = desk.path
+            self._look_into(desk, given, options)
+
+    def _look_into(self, desk: Desk, given: files.Given, options: Any) -> None:
+        seen = glance(given)
         kind = desk.kind or seen.kind
         module = importer(kind)
+        given = (
+            desk.path if module is culturespa else given
+        )  # which reads a folder, or a zip of one
         options = options or module.Options()
-        check = module.check(desk.path, options)
+        check = module.check(given, options)
         found: dict[str, pd.DataFrame] = {}
         if check.can_import or check.rows:
-            found["preview"] = module.preview(desk.path, PREVIEW, options)
+            found["preview"] = module.preview(given, PREVIEW, options)
             if module is table:
-                found["problems"] = table.problems(desk.path, options)
+                found["problems"] = table.problems(given, options)
             if module is wvs:
                 self._publish(desk, phase="Looking for answers in words")
-                found["words"] = wvs.unknown_words(desk.path, options)
+                found["words"] = wvs.unknown_words(given, options)
             if module is globalopinionqa:
-                found["orders"] = globalopinionqa.orders(desk.path, options)
+                found["orders"] = globalopinionqa.orders(given, options)
         looked = Looked(check, options, seen.columns, **found)
         self._publish(desk, step="looked", kind=kind, looked=looked, phase="")
 

@@ -22,10 +22,9 @@ from core.store import BUNDLED_SURVEY, Run, Store
 from core.survey import Culture, Survey
 from core.translations import ENGLISH, Translation
 
-
 TAUGHT_ONE_WORDING = (
-    "The built-in model was taught the first wording only; how little its answers hold in others is "
-    "no evidence about language models."
+    "The built-in model was taught the first wording only; how little its answers hold in others "
+    "is no evidence about language models."
 )
 
 

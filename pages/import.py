@@ -284,10 +284,11 @@ def match_wvs(desk: Desk) -> wvs.Options:
     weighted = True
     if "weight" in check.found:
         weighted = st.checkbox(
-            "Weigh people, so that a sample stands for its country",
+            "Use the survey’s weights",
             True,
             key=f"import_weighted_{desk.turn}",
-            help="W_WEIGHT. Shares in which every person counts the same are kept beside.",
+            help="W_WEIGHT makes a sample stand for its country. Shares in which every person "
+            "counts the same are kept beside.",
         )
     keep = st.checkbox(
         "Keep each person’s answers on this machine",

@@ -24,6 +24,8 @@ import pycountry
 STATIC = Path(__file__).resolve().parent.parent / "static"
 WITHIN = {"N. Cyprus": "CYP", "Somaliland": "SOM"}
 OWN_CODES = {"Kosovo": "XKX"}
+# One lies on both sides of the date line, so its middle is far away; one is not in the file.
+PLACED = {"KIR": ["Kiribati", 172.98, 1.43], "TUV": ["Tuvalu", 179.2, -8.52]}
 LEFT_OUT = {"ATA"}
 
 # The atlas shortens names to fit on a map; pycountry writes them as the standard does.
@@ -77,6 +79,7 @@ def main(folder: Path) -> None:
         if code and code not in shapes and code not in LEFT_OUT:
             longitude, latitude = middle(shape, fine)
             places[code] = [name(code, [shape]), longitude, latitude]
+    places |= PLACED
     write(STATIC / "small_places.json", dict(sorted(places.items())))
     print(f"{len(countries)} countries, {len(arcs)} borders; {len(places)} small places")
 

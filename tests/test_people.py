@@ -1,13 +1,14 @@
 """What people answer, without a model: tables with hand-computed values, and the page of items."""
 
+import csv
 import re
 
 import pytest
 
 import ui
-from core import people, scores
+from core import figures, people, scores, words
 from core.catalogue import ModelSpec
-from core.importers import culturespa, globalopinionqa, import_into, table, wvs
+from core.importers import culturespa, globalopinionqa, import_into, places, table, wvs
 from core.metrics import CLUSTERING
 from core.runs import plan_survey
 from core.store import Store
@@ -199,3 +200,14 @@ def test_every_page_works_with_a_run_over_any_survey(odd):
         at = page(name, run=run.id, **query)
         assert not at.exception, (name, query, at.exception[0].message)
         assert not re.search(r"\bnan\b|NaN|None\b", said(at)), (name, query, said(at))
+
+
+def test_every_country_that_can_be_imported_can_be_drawn_and_has_its_names():
+    drawn = {*figures.borders(), *figures.small_places()}
+    with open(places.COUNTRIES, encoding="utf-8", newline="") as file:
+        codes = [row["iso3"] for row in csv.DictReader(file)]
+    assert len(codes) > 190
+    for iso3 in codes:
+        assert iso3 in drawn
+        culture = places.culture(iso3)
+        assert culture.name and culture.demonym and culture.region in words._ZONES

@@ -69,14 +69,14 @@ class Glance(NamedTuple):
     columns: tuple[str, ...] = ()
 
 
-def glance(path: str | Path) -> Glance:
+def glance(path: files.Given) -> Glance:
     """Which importer a file is for. Of a file that nobody can read, the one that says so best."""
     try:
-        given = files.place(path)
+        given = path if isinstance(path, files.Source) else files.place(path)
     except ImportRefused:
         return Glance("table")
     try:
-        if given.is_dir():
+        if isinstance(given, Path) and given.is_dir():
             json_inside = files.inside(given, ".json")
             return Glance("culturespa" if json_inside else "globalopinionqa")
         with files.opened(given) as source:

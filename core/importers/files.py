@@ -67,6 +67,9 @@ class Source:
     notes: tuple[str, ...] = ()
 
 
+Given = str | Path | Source
+
+
 @dataclass(frozen=True)
 class Sheet:
     """A table on disk: its columns by the names in its header, and how to read them.
@@ -117,8 +120,15 @@ def regular(path: str | Path) -> Path:
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[Source]:
-    """A table's file ready to read; temporary copies are gone afterwards."""
+def opened(path: Given) -> Iterator[Source]:
+    """A table's file ready to read; temporary copies are gone afterwards.
+
+    One that is ready already stays so: whoever asks an importer several things of a large file
+    opens it once and hands on the Source.
+    """
+    if isinstance(path, Source):
+        yield path
+        return
     found = regular(path)
     with tempfile.TemporaryDirectory(prefix="pluriscope-import-") as folder:
         name, notes = clean_text(found.name, 80), []

@@ -70,7 +70,7 @@ class Options:
         return next((known for known in self.ordered if set(known) == mine), None)
 
 
-def check(path: str | Path, options: Options = Options()) -> Check:
+def check(path: files.Given, options: Options = Options()) -> Check:
     what = "GlobalOpinionQA"
     try:
         with _opened(path) as source:
@@ -92,7 +92,7 @@ def check(path: str | Path, options: Options = Options()) -> Check:
     )
 
 
-def preview(path: str | Path, n: int = 20, options: Options = Options()) -> pd.DataFrame:
+def preview(path: files.Given, n: int = 20, options: Options = Options()) -> pd.DataFrame:
     """The first rows as text: question, options, countries, source."""
     with _opened(path) as source:
         _, _, rows = _table(source)
@@ -114,7 +114,7 @@ def _dictionary(text: str) -> str:
     return text[max(0, text.find("{")) : text.rfind("}") + 1] or text
 
 
-def read(path: str | Path, options: Options = Options(), on_phase: OnPhase = quiet) -> Imported:
+def read(path: files.Given, options: Options = Options(), on_phase: OnPhase = quiet) -> Imported:
     """The survey. How many people stand behind a share is not published, so n_valid is 0."""
     on_phase("Opening the file")
     with _opened(path) as source:
@@ -123,7 +123,7 @@ def read(path: str | Path, options: Options = Options(), on_phase: OnPhase = qui
         return _imported(rows, source, options)
 
 
-def orders(path: str | Path, options: Options = Options()) -> pd.DataFrame:
+def orders(path: files.Given, options: Options = Options()) -> pd.DataFrame:
     """The lists of three or more answers in the file, and whether each has an order.
 
     Columns: answers (tuple of the labels on the scale, in order where there is one, else as the
@@ -145,10 +145,10 @@ def orders(path: str | Path, options: Options = Options()) -> pd.DataFrame:
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[Source]:
+def _opened(path: files.Given) -> Iterator[Source]:
     """The data set's file; of a folder as it is downloaded, the one CSV or Parquet file in it."""
-    given = files.place(path)
-    if given.is_dir():
+    given = path if isinstance(path, Source) else files.place(path)
+    if isinstance(given, Path) and given.is_dir():
         inside = files.inside(given, ".csv", ".parquet")
         if len(inside) != 1:
             raise ImportRefused(

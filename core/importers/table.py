@@ -93,7 +93,7 @@ class _Report:
     notes: tuple[str, ...]
 
 
-def check(path: str | Path, options: Options = Options()) -> Check:
+def check(path: files.Given, options: Options = Options()) -> Check:
     """Whether the table can be imported; `problems` names every line that is wrong (the first
     200 of them)."""
     what = "A table of questions and shares"
@@ -124,13 +124,13 @@ def check(path: str | Path, options: Options = Options()) -> Check:
     )
 
 
-def problems(path: str | Path, options: Options = Options()) -> pd.DataFrame:
+def problems(path: files.Given, options: Options = Options()) -> pd.DataFrame:
     """The line-by-line report: line, column, problem."""
     bad = _report(path, options).bad
     return pd.DataFrame([tuple(problem) for problem in bad], columns=["line", "column", "problem"])
 
 
-def preview(path: str | Path, n: int = 20, options: Options = Options()) -> pd.DataFrame:
+def preview(path: files.Given, n: int = 20, options: Options = Options()) -> pd.DataFrame:
     """The first rows under our column names."""
     with files.opened(path) as source:
         columns, _, rows = _table(source, options)
@@ -139,7 +139,7 @@ def preview(path: str | Path, n: int = 20, options: Options = Options()) -> pd.D
     return frame.map(lambda cell: clean_text(cell, 200))
 
 
-def read(path: str | Path, options: Options = Options(), on_phase: OnPhase = quiet) -> Imported:
+def read(path: files.Given, options: Options = Options(), on_phase: OnPhase = quiet) -> Imported:
     """The survey. Raises ImportRefused with the problems unless accept_good_rows."""
     on_phase("Reading every line")
     report = _report(path, options)
@@ -149,7 +149,7 @@ def read(path: str | Path, options: Options = Options(), on_phase: OnPhase = qui
         raise ImportRefused(f"Nothing was imported. {some}{more}")
     if not report.items:
         raise ImportRefused("Nothing was imported: no question has shares that are right.")
-    stem = Path(path).stem
+    stem = Path(path.name if isinstance(path, Source) else path).stem
     survey_id = re.sub(r"[^a-z0-9]+", "-", (options.survey_id or stem).lower()).strip("-")[:40]
     if survey_id in ("", "wvs7"):
         survey_id = "own-survey"
@@ -265,7 +265,7 @@ class _Texts:
     off_scale: set[int] = field(default_factory=set)
 
 
-def _report(path: str | Path, options: Options) -> _Report:
+def _report(path: files.Given, options: Options) -> _Report:
     with files.opened(path) as source:
         found, facts, rows = _table(source, options)
         bad: list[Problem] = []

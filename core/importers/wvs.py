@@ -18,7 +18,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import permutations
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -124,7 +123,7 @@ class _Layout(NamedTuple):
         return {**first, **self.others, **self.items}
 
 
-def check(path: str | Path, options: Options = Options()) -> Check:
+def check(path: files.Given, options: Options = Options()) -> Check:
     """What the file is, which of its columns are used, how many people of which countries."""
     what = "World Values Survey, wave 7 (respondents)"
     try:
@@ -160,7 +159,7 @@ def check(path: str | Path, options: Options = Options()) -> Check:
     )
 
 
-def preview(path: str | Path, n: int = 20, options: Options = Options()) -> pd.DataFrame:
+def preview(path: files.Given, n: int = 20, options: Options = Options()) -> pd.DataFrame:
     """The first rows of the columns that are used, as they are in the file."""
     with files.opened(path) as source:
         layout = _layout(files.sheet(source), options)
@@ -170,7 +169,7 @@ def preview(path: str | Path, n: int = 20, options: Options = Options()) -> pd.D
         )
 
 
-def unknown_words(path: str | Path, options: Options = Options()) -> pd.DataFrame:
+def unknown_words(path: files.Given, options: Options = Options()) -> pd.DataFrame:
     """Answers in words that no code was found for: item, answer, n (people), commonest first.
 
     Empty for a file of codes, which is told from its first rows.
@@ -194,7 +193,7 @@ def unknown_words(path: str | Path, options: Options = Options()) -> pd.DataFram
     return pd.concat(unknown, ignore_index=True) if unknown else cells
 
 
-def read(path: str | Path, options: Options = Options(), on_phase: OnPhase = quiet) -> Imported:
+def read(path: files.Given, options: Options = Options(), on_phase: OnPhase = quiet) -> Imported:
     """Shares of every country and item. Raises ImportRefused where nothing can be made of it.
 
     Tables of the result: "effective" (iso3, n, design_effect, n_effective: Kish's, of the whole
