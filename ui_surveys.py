@@ -60,7 +60,8 @@ def pick(page: str, also: Survey | None = None, **look: object) -> Survey:
 def pick_source(page: str, known: Sequence[runs.Asking]) -> runs.Asking | Survey:
     """Choose whose answers are shown: those of an asking, or people's alone of any survey.
 
-    In the address: ?run= and the id of a run, or "people:" and a survey.
+    In the address: ?run= and the id of a run, or "people:" and a survey. A link to a question
+    alone opens a run that asked it.
     """
     names = {one.group: ui.asking_label(one) for one in known}
     shelf = on_shelf(ui.store())
@@ -71,7 +72,7 @@ def pick_source(page: str, known: Sequence[runs.Asking]) -> runs.Asking | Survey
         found = views.find_asking(known, asked)
         return found.group if found else newest.get(asked, asked)
 
-    default = views.headline_asking(known)
+    default = views.headline_asking(known, st.query_params.get("item", ""))
     chosen = ui.linked(
         "Whose answers",
         {**names, **alone},

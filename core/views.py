@@ -39,11 +39,16 @@ def find_asking(known: Sequence[Asking], run_id: str | None) -> Asking | None:
     return None
 
 
-def headline_asking(known: Sequence[Asking]) -> Asking | None:
+def headline_asking(known: Sequence[Asking], item_id: str = "") -> Asking | None:
     """The newest asking to open with: complete, as people of countries, of ten questions or more.
 
     Where there is none, the newest that is complete; failing that, the newest with answers.
+    item_id: one of those that asked this question, where any did.
     """
+    asked = item_id.casefold()
+    known = [
+        one for one in known if asked in (item.casefold() for item in one.runs[0].settings["items"])
+    ] or known
     whole = [one for one in known if is_complete(one)]
     large = [
         one for one in whole if persona_method(one) and len(one.runs[0].settings["items"]) >= 10
@@ -702,17 +707,17 @@ def items_finding(table: pd.DataFrame, where: str = "") -> words.Finding:
         f"{people} on {words.listed(far)}, and nearest on {words.listed(near)}."
     ]
     changed = table.dropna(subset="change").sort_values("change")
-    if len(changed):
-        text.append(
-            f"Naming a country brought it {words.number(changed['change'].iloc[-1], 0)} points "
-            f"closer on “{changed['label'].iloc[-1]}”"
+    moved = []
+    if len(changed) and (closer := round(changed["change"].iloc[-1])) > 0:
+        moved.append(
+            f"brought it {words.count(closer, 'point')} closer on “{changed['label'].iloc[-1]}”"
         )
-        if changed["change"].iloc[0] < 0:
-            text[-1] += (
-                f", and took it {words.number(-changed['change'].iloc[0], 0)} points further away "
-                f"on “{changed['label'].iloc[0]}”"
-            )
-        text[-1] += "."
+    if len(changed) and (away := round(-changed["change"].iloc[0])) > 0:
+        moved.append(
+            f"took it {words.count(away, 'point')} further away on “{changed['label'].iloc[0]}”"
+        )
+    if moved:
+        text.append(f"Naming a country {', and '.join(moved)}.")
     return words.Finding(headline, " ".join(text))
 
 

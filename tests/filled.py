@@ -46,6 +46,11 @@ def fill(store: Store, cultures="study", items="core") -> Filled:
     return Filled(*first, *second, written, unfinished[1])
 
 
+def asked(store: Store, items, cultures="study") -> list[Run]:
+    """One more asking of the built-in model, plainly and as a person from …, all answered."""
+    return _asking(store, ModelSpec("builtin"), cultures, items, towards=0.35, seed=4)
+
+
 def blend(survey: Survey, item: Item, iso3: str, towards: float, rng) -> np.ndarray:
     """A made-up model's distribution over an item's options; iso3 = "" is asked plainly."""
     english = [survey.shares[c, item.id].values for c in ENGLISH if (c, item.id) in survey.shares]

@@ -134,6 +134,23 @@ def test_a_link_opens_exactly_what_it_names(results):
     assert "Change" in at.dataframe[0].value
 
 
+def test_a_link_to_a_question_opens_a_run_that_asked_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLURISCOPE_HOME", str(tmp_path))
+    (tmp_path / "demo-made").write_text("", encoding="utf-8")
+    store = Store(tmp_path)
+    filled.fill(store)
+    # The newest run is whole and large enough to open with, and has nothing on God in it.
+    about = [item.id for item in store.survey().items if item.topic == "Security"]
+    filled.asked(store, items=about)
+    store.close()
+    with pages_on(tmp_path) as page:
+        assert f"Of {len(about)} questions" in said(page("items"))
+        at = page("items", item="q164")
+    assert not at.exception
+    assert "How much does God matter in your life" in said(at)
+    assert "not here" not in said(at)
+
+
 def test_two_runs_are_compared_in_pairs(results):
     page, made = results
     at = page("map", run=made.other_country.id, **{"with": made.country.id}, face="table")
@@ -266,6 +283,19 @@ def test_questions_are_searched_filtered_and_sorted(kept):
         "Q1", "Q57", "Q164",
     }  # fmt: skip
     assert written["refused"].tolist() == [0.25, 0.25, 0.25]
+
+
+def test_a_change_of_less_than_a_point_is_not_called_one(kept):
+    store, made = kept
+    table = views.item_table(store, made.country, made.plain)
+    table["change"] = np.linspace(-0.4, 2.6, len(table))
+    said = views.items_finding(table).paragraph
+    assert "3 points closer" in said and "further away" not in said
+    table["change"] = np.linspace(-2.6, 0.4, len(table))
+    said = views.items_finding(table).paragraph
+    assert "3 points further away" in said and "closer" not in said
+    table["change"] = 0.2
+    assert "Naming a country" not in views.items_finding(table).paragraph
 
 
 def test_an_answer_table_averages_orders_and_keeps_people_as_they_are(kept):
