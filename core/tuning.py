@@ -416,8 +416,9 @@ def train(
     """Train an adapter of `spec`'s model on a file of examples, and write it into `folder`.
 
     Goes on from the last checkpoint in the folder where it is one of this very training, to the
-    same bits (on a CPU) as if it had never been interrupted. stop: asked between steps; True keeps
-    what was trained until then (complete is False). base: a base for training loaded before
+    same bits (on a CPU) as if it had never been interrupted; on_step hears of the steps before it
+    again, since whoever listened may not have lived to note them. stop: asked between steps; True
+    keeps what was trained until then (complete is False). base: a base for training loaded before
     (load_base), left as it was; by default it is loaded here and let go of. Raises ModelError,
     with what to change, where memory or disk give out; checkpoints stay.
     """
@@ -477,15 +478,19 @@ class _Training:
         self.steps = lora.steps(len(examples))
         self.fingerprint = _fingerprint(base, examples_path, lora, seed)
         self.step = 0
-        self.losses: list[float] = []
+        self.curve: list[Step] = []
         self.seconds, self.tokens, self.computed = 0.0, 0, 0
 
     def go(self, on_step: Callable[[Step], None], stop: Callable[[], bool]) -> Trained:
         done = _finished(self.folder, self.fingerprint)
         if done:
-            return done
+            for step in done.curve:
+                on_step(step)
+            return done.trained
         with self._adapted():
             self._resume()
+            for step in self.curve:
+                on_step(step)
             if self.engine.room.again:
                 self.base.model.gradient_checkpointing_enable({"use_reentrant": False})
             self.say("training")
@@ -553,11 +558,12 @@ class _Training:
         seconds = time.monotonic() - began
         tokens = sum(lesson.tokens for lesson in batch)
         self.step += 1
-        self.losses.append(loss)
         self.seconds += seconds
         self.tokens += tokens
         self.computed += computed
-        return Step(self.step, self.steps, loss, rate, tokens / seconds, self._memory(), norm)
+        step = Step(self.step, self.steps, loss, rate, tokens / seconds, self._memory(), norm)
+        self.curve.append(step)
+        return step
 
     def _memory(self) -> int:
         if self.base.device.type == "cuda":
@@ -577,7 +583,7 @@ class _Training:
         place = {
             "fingerprint": self.fingerprint,
             "step": self.step,
-            "losses": self.losses,
+            "curve": self.curve,
             "seconds": self.seconds,
             "tokens": self.tokens,
             "computed": self.computed,
@@ -619,7 +625,7 @@ class _Training:
                     "exp_avg": tensors[f"mean.{name}"].to(weight.device),
                     "exp_avg_sq": tensors[f"square.{name}"].to(weight.device),
                 }
-        self.step, self.losses = place["step"], place["losses"]
+        self.step, self.curve = place["step"], [Step(*step) for step in place.get("curve", ())]
         self.seconds = place["seconds"]
         self.tokens, self.computed = place["tokens"], place["computed"]
         if place["micro_tokens"] == self.lora.micro_tokens:
@@ -636,6 +642,7 @@ class _Training:
             "fingerprint": self.fingerprint,
             "sha256": sha256,
             "facts": facts,
+            "curve": self.curve,
         }
         with _disk_in_words(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -652,9 +659,9 @@ class _Training:
             "steps": self.step,
             "steps_planned": self.steps,
             "examples": len(self.lessons),
-            "first_loss": self.losses[0] if self.losses else None,
-            "last_loss": self.losses[-1] if self.losses else None,
-            "mean_loss": float(np.mean(self.losses)) if self.losses else None,
+            "first_loss": self.curve[0].loss if self.curve else None,
+            "last_loss": self.curve[-1].loss if self.curve else None,
+            "mean_loss": float(np.mean([s.loss for s in self.curve])) if self.curve else None,
             "trainable_parameters": sum(p.numel() for p in self.trained.values()),
             "seconds": round(self.seconds, 2),
             "tokens": self.tokens,
@@ -696,7 +703,12 @@ def _fingerprint(base: Loaded, examples_path: Path, lora: Lora, seed: int) -> st
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
-def _finished(folder: Path, fingerprint: str) -> Trained | None:
+class _Finished(NamedTuple):
+    trained: Trained
+    curve: list[Step]
+
+
+def _finished(folder: Path, fingerprint: str) -> _Finished | None:
     """An adapter in the folder that is this very training's end result."""
     try:
         record = json.loads((folder / catalogue.ADAPTER_RECORD).read_text(encoding="utf-8"))
@@ -705,7 +717,8 @@ def _finished(folder: Path, fingerprint: str) -> Trained | None:
         return None
     same = record.get("fingerprint") == fingerprint and record["facts"]["complete"]
     if same and hashlib.sha256(weights).hexdigest() == record["sha256"]:
-        return Trained(record["sha256"], record["facts"], True)
+        curve = [Step(*step) for step in record.get("curve", ())]
+        return _Finished(Trained(record["sha256"], record["facts"], True), curve)
     return None
 
 
