@@ -357,10 +357,16 @@ def derive(asking: runs.Asking) -> None:
         captions=[WAYS["amplified"].what, CALIBRATED],
         label_visibility="collapsed",
     )
-    fitting = [run for run in asked.values() if kind != "amplified" or _of_people(run)]
-    if not fitting:
-        st.write("Nothing here was asked as people of countries, so there is nothing to amplify.")
-        return
+    fitting = list(asked.values())
+    if kind == "amplified":
+        of_people = [run for run in fitting if METHODS[run.method].needs_culture]
+        if not of_people:
+            st.write("Nothing here was asked as people of countries, so nothing can be amplified.")
+            return
+        fitting = [run for run in of_people if not derived.not_amplified(run)]
+        if not fitting:
+            st.write(derived.not_amplified(of_people[0]))
+            return
     run = fitting[0]
     if len(fitting) > 1:
         names = {one.id: METHODS[one.method].name for one in fitting}
@@ -382,10 +388,6 @@ def derive(asking: runs.Asking) -> None:
     st.write(f"Made: {ui.plain(METHODS[made.method].name)}.")
     ui.evidence_note(made)
     st.page_link("pages/map.py", label="Map", query_params={"run": made.group, "show": made.method})
-
-
-def _of_people(run: Run) -> bool:
-    return METHODS[run.method].needs_culture
 
 
 def _make(kind: str, run: Run, alpha: float | None) -> Run:

@@ -232,6 +232,7 @@ def _ask(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
         "job": job_id,
         "state": job["state"],
         "runs": [_made(jobs.store, run) for run in made],
+        **({"error": job["error"]} if job["error"] else {}),  # of what was to be made of the runs
     }
     lines = [f"{run.id}  {run.name}: {run.state}" for run in made]
     return result, "\n".join([*lines, *([job["error"]] if job["error"] else [])])

@@ -18,6 +18,7 @@ import numpy as np
 from core import amplification, calibration, crossfit, metrics
 from core.demonstrations import batteries
 from core.errors import PluriscopeError
+from core.languages import speaks_several
 from core.metrics import HEADLINE
 from core.prompts import METHODS
 from core.scores import panel, survey_of
@@ -27,6 +28,11 @@ from core.survey import Item
 
 STRENGTH_SET = "answers to questions of other batteries, by which the strength was chosen"
 TEMPERATURE_SET = METHODS["calibrated"].uses_human_answers
+ONE_LANGUAGE = (
+    "Amplifying compares answers as people of a country with plain ones in the same language, and "
+    "asked plainly nobody has a language of their own. Ask everybody in one language, such as "
+    "English, or leave amplifying out."
+)
 # Beyond these one option has all the weight, or the direction is more than reversed.
 ALPHA_RANGE = (-1.0, 20.0)
 
@@ -40,11 +46,8 @@ def amplify(store: Store, aware: Run, plain: Run | None = None, alpha: float | N
     """
     if alpha is not None and not ALPHA_RANGE[0] <= alpha <= ALPHA_RANGE[1]:
         raise PluriscopeError("Choose a strength between −1 and 20. 0 leaves the answers as given.")
-    if not METHODS[aware.method].needs_culture:
-        raise PluriscopeError(
-            f"The run {aware.name!r} was asked as nobody in particular, so there is nothing to "
-            "amplify. Choose a run asked as people of countries."
-        )
+    if sentence := not_amplified(aware):
+        raise PluriscopeError(sentence)
     settings = _usable(aware)
     plain = plain or plain_of(store, aware)
     if plain is None:
@@ -203,6 +206,16 @@ def problem(run: Run) -> str:
     return ""
 
 
+def not_amplified(aware: Run) -> str:
+    """Why a run cannot be amplified whatever else was asked, in a sentence; "" where it can."""
+    if not METHODS[aware.method].needs_culture:
+        return (
+            f"The run {aware.name!r} was asked as nobody in particular, so there is nothing to "
+            "amplify. Choose a run asked as people of countries."
+        )
+    return ONE_LANGUAGE if speaks_several(AskSettings.from_json(aware.settings)) else ""
+
+
 def _usable(run: Run) -> AskSettings:
     """A run's settings; raises PluriscopeError where nothing can be derived from it."""
     if sentence := problem(run):
@@ -222,13 +235,27 @@ def _mismatch(aware: Run, plain: Run) -> str:
         return "another model answered, or another version of it."
     if (one.survey, one.survey_version) != (other.survey, other.survey_version):
         return "they were asked different surveys."
-    if (one.prompt_sha256, one.language) != (other.prompt_sha256, other.language):
-        return "they were asked in different words."
     if (one.orders, one.answering) != (other.orders, other.answering):
         return "the options were shown in different orders, or answers taken in different ways."
     if not set(one.items) <= set(other.items):
         return "some questions were not asked plainly."
+    if any(
+        _wording(one, iso3, item) != _wording(other, "", item)
+        for iso3 in one.personas()
+        for item in one.items
+        if one.asked_in(iso3, item)
+    ):
+        return "they were asked in different words, or in different languages."
     return ""
+
+
+def _wording(settings: AskSettings, iso3: str, item: str) -> tuple[str, ...]:
+    """What tells the words of one question from others: its language, and their fingerprints."""
+    language = settings.asked_in(iso3, item)
+    there = (settings.translations or {}).get(language)
+    if there is None:
+        return language, settings.prompt_sha256
+    return language, there["prompt_sha256"], there["sha256"]
 
 
 def _uses(settings: AskSettings, besides: str) -> str:

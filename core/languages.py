@@ -132,6 +132,13 @@ def _own(settings: AskSettings, survey: Survey, english_instead: bool) -> Spoken
     )
 
 
+def speaks_several(settings: AskSettings) -> bool:
+    """Is any country asked in a language that the plain questions are not asked in?"""
+    return settings.language == OWN and any(
+        language != ENGLISH for language in (settings.speaks or {}).values()
+    )
+
+
 def own_translation(survey: Survey, item_id: str, iso3: str) -> Translation | None:
     """What a country is asked an item in, besides English; None where its own language is English
     or the item is not translated."""

@@ -10,9 +10,19 @@ from typing import NamedTuple
 
 from core.catalogue import Fit, ModelSpec, builtin_held_out, describe, fit, fit_training
 from core.demonstrations import NEAR_AND_FAR
+from core.derived import ONE_LANGUAGE, not_amplified
 from core.errors import PluriscopeError
 from core.jobs import Jobs
-from core.languages import IN_ENGLISH, OWN, Spoken, notes, own_translation, said, speak
+from core.languages import (
+    IN_ENGLISH,
+    OWN,
+    Spoken,
+    notes,
+    own_translation,
+    said,
+    speak,
+    speaks_several,
+)
 from core.meaning import folder_of
 from core.pipeline import Work, tuning_words, work_of
 from core.prompts import METHODS, PromptSet, load_prompt_set
@@ -138,6 +148,8 @@ def plan_survey(
         )
     ]
     settings = tuple(one.settings for one in spoken)
+    if "amplified" in (wish["make"] for wish in derive) and any(map(speaks_several, settings)):
+        raise PluriscopeError(ONE_LANGUAGE)
     what = _set_words(settings[0].item_set, len(settings[0].items))
     title = name or f"{describe(model)}: {what}, {_country_words(survey, countries)}"
     if (asked_in := next(filter(None, map(said, settings)), "")) and not name:
@@ -372,9 +384,11 @@ def again(store: Store, run: Run, seed: int | None = None) -> Plan:
 
 def plan_plain(store: Store, run: Run) -> Plan:
     """The same as a run asked, plainly: what amplifying it compares with."""
-    plan = again(store, run)
     if run.settings.get("derived") or not METHODS[run.method].needs_culture:
         raise PluriscopeError("Choose a run that was asked as people of countries.")
+    if sentence := not_amplified(run):
+        raise PluriscopeError(sentence)
+    plan = again(store, run)
     settings = replace(AskSettings.from_json(run.settings), method="plain")
     survey = store.survey(settings.survey, settings.survey_version)
     name = run_name(settings, survey)

@@ -1,6 +1,7 @@
 """Runs made from other runs: amplified culture prompting and calibration."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from core.survey import load_bundled
 from tests import filled
 
 SURVEY = load_bundled()
+RNG = np.random.default_rng(7)
 CORE = SURVEY.select("core")
 LAY = metrics.layout(CORE)
 KENYA = metrics.human_panel(SURVEY, CORE, ["KEN", "DEU"]).human
@@ -201,6 +203,49 @@ def test_runs_that_do_not_go_together_are_refused(made):
         derived.amplify(store, runs_made.country, alpha=21)
     with pytest.raises(PluriscopeError, match="derive"):
         AskSettings(**{**settings_of(runs_made.country).__dict__, "method": "amplified"})
+
+
+def answered(store, **wish):
+    """The runs of a planned asking, all answered, its words kept in the store."""
+    plan = runs.plan_survey(store, ModelSpec("builtin"), items=["Q57", "Q164", "Q182"], **wish)
+    for prompts in (plan.prompts, *(there.prompts for there in plan.translations)):
+        store.add_prompt_set(
+            prompts.sha256, prompts.id, prompts.name, prompts.language, dict(prompts.texts)
+        )
+    return [
+        filled._answer(store, filled._add(store, one, name, None), one, 0.5, 1.0, RNG)
+        for one, name in zip(plan.settings, plan.names, strict=True)
+    ]
+
+
+def test_amplifying_stays_within_one_language(tmp_path):
+    store = Store(tmp_path)
+    wish = {"methods": ["country", "amplified"], "language": "own"}
+    with pytest.raises(PluriscopeError, match="Ask everybody in one language"):
+        runs.plan_survey(store, ModelSpec("builtin"), cultures=["DEU", "KEN"], **wish)
+    # Kenya was surveyed in English first, which the plain questions are in as well.
+    assert runs.plan_survey(store, ModelSpec("builtin"), cultures=["KEN"], **wish).derive
+
+    english = answered(store, cultures=["DEU"])
+    german = answered(store, cultures=["DEU"], language="de")
+    (own,) = answered(store, cultures=["DEU", "KEN"], methods=["country"], language="own")
+    (kenyan,) = answered(store, cultures=["KEN"], methods=["country"], language="own")
+    for refused in (lambda: derived.amplify(store, own), lambda: runs.plan_plain(store, own)):
+        with pytest.raises(PluriscopeError, match="Ask everybody in one language"):
+            refused()
+    assert derived.plain_of(store, kenyan).id == english[0].id
+    assert derived.plain_of(store, german[1]).id == german[0].id
+    for aware, plain in ((german[1], english[0]), (english[1], german[0])):
+        with pytest.raises(PluriscopeError, match="in different languages"):
+            derived.amplify(store, aware, plain)
+    # The same language in another translation is other words.
+    settings = settings_of(german[0])
+    other = {"de": {**settings.translations["de"], "sha256": "another"}}
+    elsewhere = filled._add(store, replace(settings, translations=other), "other", None)
+    store.update_run(elsewhere.id, state="done")
+    with pytest.raises(PluriscopeError, match="different words"):
+        derived.amplify(store, german[1], store.run(elsewhere.id))
+    store.close()
 
 
 # -- planned, asked and made in one go -------------------------------------------------------------
