@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -582,22 +583,25 @@ def plan_tuning(
 
     cultures: as for plan_survey. arms: names of settings.ARMS. held_out_items: items that are
     neither shown nor taught; for the built-in model those it never saw with country answers.
-    Raises PluriscopeError on anything unknown or empty.
+    held_out_cultures: asked before and after and not tuned for, among `cultures` or not. Ids,
+    topics and codes are found whatever their case. Raises PluriscopeError on anything unknown or
+    empty; what is held out by a wrong name would be trained on.
     """
     survey = store.survey(survey_id)
     prompts = load_prompt_set(prompt_set)
-    countries = tuple(c.iso3 for c in choose_cultures(survey, cultures))
+    chosen_cultures = tuple(c.iso3 for c in choose_cultures(survey, cultures))
     if model.adapter:
         raise PluriscopeError(
             "Tune the model itself: choose it without an adapter. Adapters are not stacked."
         )
-    chosen = tuple(t for t in survey.topics if t in topics) or survey.topics
-    unknown = set(topics) - set(survey.topics)
-    if unknown:
-        raise PluriscopeError(f"The survey has no topic {sorted(unknown)[0]!r}.")
+    of_topics = {topic: topic for topic in survey.topics}
+    of_cultures = {c.iso3: c.name for c in survey.cultures}
+    chosen = _named(topics, of_topics, "topic") or survey.topics
     if held_out_items is None:
         held_out_items = builtin_held_out() if model.source == "builtin" else ()
-    held = tuple(c for c in countries if c in set(held_out_cultures))
+        held_out_items = [i.id for i in survey.items if i.id in held_out_items]
+    held = _named(held_out_cultures, of_cultures, "country")
+    countries = tuple(c for c in of_cultures if c in {*chosen_cultures, *held})
     settings = TuneSettings(
         model=model,
         cultures=countries,
@@ -614,8 +618,8 @@ def plan_tuning(
         leak_limit=leak_limit,
         likeness=likeness,
         lora=lora or PRESETS["small" if model.source == "builtin" else "study"],
-        held_out_items=tuple(i.id for i in survey.items if i.id in set(held_out_items)),
-        held_out_topics=tuple(t for t in survey.topics if t in set(held_out_topics)),
+        held_out_items=_named(held_out_items, {i.id: i.label for i in survey.items}, "question"),
+        held_out_topics=_named(held_out_topics, of_topics, "topic"),
         held_out_cultures=held,
         evaluate=evaluate,
         abilities=abilities,
@@ -632,6 +636,26 @@ def plan_tuning(
     if evaluate:
         survey.select(evaluate)
     return TuningPlan(settings, prompts, name or tuning_words(settings))
+
+
+def _named(given: Sequence[str], known: Mapping[str, str], what: str) -> tuple[str, ...]:
+    """What is meant by some ids or names, as ids in the order of `known` (id -> name).
+
+    Raises PluriscopeError with the nearest there is, where one is unknown.
+    """
+    ids = {word.casefold(): one for one, name in known.items() for word in (name, one)}
+    meant = set()
+    for word in given:
+        plain = " ".join(word.split()).casefold()
+        if plain not in ids:
+            near = difflib.get_close_matches(plain, ids, n=1, cutoff=0.5)
+            of = ids[near[0]] if near else ""
+            said = of if known.get(of) == of else f"{of} ({known.get(of)})"
+            some = ", ".join(list(known)[:20])
+            advice = f"Did you mean {said}?" if near else f"There are {some}."
+            raise PluriscopeError(f"The survey has no {what} {word!r}. {advice}")
+        meant.add(ids[plain])
+    return tuple(one for one in known if one in meant)
 
 
 def start_tuning(jobs: Jobs, plan: TuningPlan) -> str:
@@ -688,8 +712,8 @@ def choose_cultures(survey: Survey, cultures: str | Sequence[str]) -> tuple[Cult
     if cultures == "study":
         return tuple(c for c in survey.cultures if c.in_culturespa) or survey.cultures
     if isinstance(cultures, str):
-        cultures = [code.strip().upper() for code in cultures.split(",") if code.strip()]
-    wanted = {survey.culture(code).iso3 for code in cultures}
+        cultures = [code for code in cultures.split(",") if code.strip()]
+    wanted = {survey.culture(code.strip().upper()).iso3 for code in cultures}
     return tuple(c for c in survey.cultures if c.iso3 in wanted)
 
 

@@ -228,6 +228,36 @@ def test_settings_survive_the_store_and_bad_ones_change_nothing(tmp_path):
     store.close()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "nearest"),
+    [
+        ({"held_out_topics": ("Securty",)}, "Did you mean Security?"),
+        ({"held_out_cultures": ("KNE",)}, r"Did you mean KEN \(Kenya\)\?"),
+        ({"held_out_cultures": ("Keny",)}, r"Did you mean KEN \(Kenya\)\?"),
+        ({"held_out_items": ("Q1", "Q9999")}, r"Did you mean Q\d+ "),
+        ({"topics": ("Corruptoin",)}, "Did you mean Corruption?"),
+    ],
+)
+def test_a_typo_in_what_is_held_out_is_refused_with_the_nearest_name(tmp_path, wrong, nearest):
+    store = Store(tmp_path)
+    with pytest.raises(PluriscopeError, match=nearest):
+        plan(store, **wrong)
+    store.close()
+
+
+def test_what_is_held_out_is_found_whatever_its_case(tmp_path):
+    store = Store(tmp_path)
+    held = plan(
+        store, cultures="ken,usa", held_out_items=("q57", "Q1"), held_out_topics=("security",),
+        held_out_cultures=("usa", "deu"),
+    ).settings  # fmt: skip
+    assert held.held_out_items == ("Q1", "Q57") and held.held_out_topics == ("Security",)
+    # Germany was not tuned for anyway: it is asked before and after all the same.
+    assert held.cultures == ("DEU", "KEN", "USA") and held.held_out_cultures == ("DEU", "USA")
+    assert culturespa.cultures_of(held) == ("KEN",)
+    store.close()
+
+
 def test_the_work_of_a_tuning_is_counted_as_it_will_be_done(tmp_path):
     store = Store(tmp_path)
     survey = store.survey()
