@@ -7,7 +7,6 @@ error.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -17,18 +16,19 @@ from tqdm import tqdm
 from core import (
     comparing,
     derived,
+    export,
     languages,
     robustness,
     scores,
     translations,
     tuning_commands,
     views,
+    words,
 )
 from core import runs as planning
 from core.catalogue import ModelSpec
 from core.demonstrations import CHOICES, EVIDENCE
 from core.errors import PluriscopeError
-from core.export import card_json, csv_bytes, parquet_bytes, run_json
 from core.importers import IMPORTERS, import_into, importer
 from core.jobs import Jobs
 from core.metrics import METRICS
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     except PluriscopeError as error:
         return _sorry(error)
     try:
-        result, words = arguments.run(jobs, arguments)
+        result, said = arguments.run(jobs, arguments)
     except PluriscopeError as error:
         return _sorry(error)
     except KeyboardInterrupt:
@@ -52,9 +52,9 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         jobs.close()
         jobs.store.close()
-    print(words, file=sys.stderr if arguments.json else sys.stdout)
+    print(said, file=sys.stderr if arguments.json else sys.stdout)
     if arguments.json:
-        print(json.dumps(result, ensure_ascii=False))
+        print(export.strict_json(result))
     return 0
 
 
@@ -170,23 +170,23 @@ def parser() -> argparse.ArgumentParser:
 
     tuning_commands.add_verbs(partial(_verb, verbs))
 
-    export = _verb(verbs, "export", _export, "write a run to a file")
-    export.add_argument("--run", dest="run_id", required=True, metavar="ID")
-    export.add_argument("--to", type=Path, required=True, help="a .json, .csv or .parquet file")
-    export.add_argument(
+    out = _verb(verbs, "export", _export, "write a run to a file")
+    out.add_argument("--run", dest="run_id", required=True, metavar="ID")
+    out.add_argument("--to", type=Path, required=True, help="a .json, .csv or .parquet file")
+    out.add_argument(
         "--table",
         default="answers",
         choices=comparing.TABLES,
         help="which table to write as .csv or .parquet (default: answers, people's beside them)",
     )
-    export.add_argument(
+    out.add_argument(
         "--metric", default="", choices=["", *METRICS], help="of tables of scores; default: emd"
     )
     return top
 
 
-def _verb(verbs, name: str, run, words: str) -> argparse.ArgumentParser:
-    verb = verbs.add_parser(name, help=words, description=words.capitalize() + ".")
+def _verb(verbs, name: str, run, what: str) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=what, description=what.capitalize() + ".")
     verb.add_argument("--json", action="store_true", help="last line of output: one JSON record")
     verb.set_defaults(run=run)
     return verb
@@ -329,22 +329,13 @@ def _score(jobs: Jobs, a: argparse.Namespace) -> tuple[dict | list, str]:
     store = jobs.store
     if a.run_id != "all":
         record = comparing.score_record(store, a.run_id, a.metric, a.topic, a.by)
-        return record, _score_words(record)
+        return record, comparing.score_words(record)
     records = [
         comparing.score_record(store, run.id, a.metric, a.topic, a.by)
         for run in store.runs(kind="survey")
         if run.answered
     ]
-    return records, "\n".join(map(_score_words, records)) or "No runs with answers yet."
-
-
-def _score_words(record: dict) -> str:
-    mean = record["mean"]
-    return (
-        f"{record['run']}  {record['metric']}: {mean['value']:.2f} "
-        f"({mean['low']:.2f} to {mean['high']:.2f}); floor {record['floor']:.2f}, "
-        f"ceiling {record['ceiling']:.2f}, {len(record['countries'])} countries"
-    )
+    return records, "\n".join(map(comparing.score_words, records)) or "No runs with answers yet."
 
 
 def _signal(jobs: Jobs, a: argparse.Namespace) -> tuple[dict | list, str]:
@@ -375,20 +366,14 @@ def _robustness(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
         "countries": found.countries,
         "held": held.to_dict("records"),
     }
-    return _plain(result), "\n".join([robustness.spread_words(found), robustness.held_words(held)])
-
-
-def _plain(value: object) -> object:
-    """A record as JSON can hold it: no NaN."""
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    return None if isinstance(value, float) and value != value else value
+    return result, "\n".join([robustness.spread_words(found), robustness.held_words(held)])
 
 
 def _references(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
     found = scores.reference_means(jobs.store, a.survey, a.metric)
     result = {"survey": a.survey, "metric": a.metric, **found}
-    return result, "\n".join(f"{value:7.2f}  {name}" for name, value in found.items())
+    lines = [f"{words.number(value, 2):>7}  {name}" for name, value in found.items()]
+    return result, "\n".join(lines)
 
 
 def _import(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
@@ -408,14 +393,14 @@ def _import(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
             wanted |= option
     imported = module.read(a.path, module.Options(**wanted))
     result = import_into(jobs.store, imported, source=a.path.name)
-    words = [
+    lines = [
         f"{result['survey']}: {result['items']} questions, {len(result['countries'])} countries"
         + ("" if result["new"] else " (this version was there already)"),
         *(f"{run['id']}  {run['method']}" for run in result["runs"]),
         *(f"left out: {count:,} {reason}" for reason, count in result["dropped"].items()),
         *result["notes"],
     ]
-    return result, "\n".join(words)
+    return result, "\n".join(lines)
 
 
 def _import_translation(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
@@ -442,11 +427,13 @@ def _export(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
         raise PluriscopeError("Give a file that ends in .json, .csv or .parquet.")
     result = {"run": a.run_id, "file": str(a.to)}
     if suffix == ".json":
-        a.to.write_text(run_json(store, a.run_id), encoding="utf-8")
+        a.to.write_text(export.run_json(store, a.run_id), encoding="utf-8")
         return result, f"Wrote {a.to}."
     run = store.run(a.run_id)
-    table, card = comparing.TABLES[a.table].make(store, run, a.metric), card_json(store, run)
-    a.to.write_bytes(csv_bytes(table) if suffix == ".csv" else parquet_bytes(table, card))
+    table, card = comparing.TABLES[a.table].make(store, run, a.metric), export.card_json(store, run)
+    a.to.write_bytes(
+        export.csv_bytes(table) if suffix == ".csv" else export.parquet_bytes(table, card)
+    )
     beside = a.to.with_name(f"{a.to.stem}.card.json")
     beside.write_text(card, encoding="utf-8")
     result |= {"table": a.table, "rows": len(table), "card": str(beside)}

@@ -831,7 +831,7 @@ def record(store: Store, run_id: str, metric: str = HEADLINE) -> dict:
         result |= {"map": None, "map_missing": str(error)}
     lost = rates(store, run).set_index("iso3").drop(columns=["name", "zone"])
     result["rates"] = lost.to_dict("index")
-    return _plain(result)
+    return export.for_json(result)
 
 
 def _about_the_country(store: Store, run: Run, metric: str) -> dict:
@@ -882,7 +882,7 @@ def score_record(
     run = store.run(run_id)
     if by == "zone":
         table = scores.zones(store, run, metric, topic).set_index("zone")
-        result["zones"] = _plain(table.to_dict("index"))
+        result["zones"] = export.for_json(table.to_dict("index"))
     elif by == "topic":
         table = scores.topics(store, run, metric)
         if topic:
@@ -890,7 +890,9 @@ def score_record(
         result["topics"] = {
             name: {
                 "mean": float(part["value"].mean()),
-                "countries": _plain(part.set_index("iso3").drop(columns="topic").to_dict("index")),
+                "countries": export.for_json(
+                    part.set_index("iso3").drop(columns="topic").to_dict("index")
+                ),
             }
             for name, part in table.groupby("topic", sort=False)
         }
@@ -898,17 +900,21 @@ def score_record(
         table = views.item_table(store, run, None, metric).set_index("item")
         if topic:
             table = table[table["topic"] == topic]
-        result["items"] = _plain(table["value"].to_dict())
+        result["items"] = export.for_json(table["value"].to_dict())
     return result
 
 
-def _plain(value: object) -> object:
-    """For JSON: numpy's numbers as Python's, NaN as None."""
-    if isinstance(value, dict):
-        return {key: _plain(x) for key, x in value.items()}
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def score_words(record: dict) -> str:
+    """scores.record in one line; "–" stands for what is not known."""
+    mean = record["mean"]
+    said = (
+        f"{record['run']}  {record['metric']}: {_number(mean['value'])} "
+        f"({_number(mean['low'])} to {_number(mean['high'])}); floor {_number(record['floor'])}, "
+        f"ceiling {_number(record['ceiling'])}, "
+        f"{words.count(len(record['countries']), 'country', 'countries')}"
+    )
+    used = record["uses_human_answers"]
+    return f"{said}; uses people's answers: {used}" if used else said
 
 
 def score_table(store: Store, run: Run, metric: str = "") -> pd.DataFrame:

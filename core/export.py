@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -293,7 +294,24 @@ def card(store: Store, run: Run) -> dict:
 
 
 def card_json(store: Store, run: Run) -> str:
-    return json.dumps(card(store, run), ensure_ascii=False, indent=1)
+    return strict_json(card(store, run), indent=1)
+
+
+def for_json(value: object) -> object:
+    """A record of dicts and lists as JSON can hold it: numpy's numbers as Python's, and null for
+    what is no number (NaN) or not finite."""
+    if isinstance(value, dict):
+        return {key: for_json(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [for_json(one) for one in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def strict_json(record: object, indent: int | None = None) -> str:
+    """The text of a record in strict JSON, which knows no NaN."""
+    return json.dumps(for_json(record), ensure_ascii=False, allow_nan=False, indent=indent)
 
 
 def _prompt_text(store: Store, settings: AskSettings) -> dict[str, str] | None:
@@ -373,7 +391,7 @@ def run_json(store: Store, run_id: str) -> str:
         "items": [_item_record(item) for item in settings.asked_items(survey)],
         "answers": [_answer_record(row) for row in store.answers(run.no).to_dict("records")],
     }
-    return json.dumps(record, ensure_ascii=False, indent=1)
+    return strict_json(record, indent=1)
 
 
 def _translation_records(store: Store, settings: AskSettings) -> dict[str, dict]:

@@ -11,15 +11,20 @@ import pytest
 
 import core.__main__ as command
 from core import comparing, export, metrics, relation_figures, relations, scores, value_figures
+from core.catalogue import ModelSpec
 from core.errors import PluriscopeError
 from core.figures import CLOSENESS, DARK, LIGHT
+from core.importers import globalopinionqa, import_into
 from core.metrics import METRICS
+from core.runs import plan_survey
 from core.settings import AskSettings
 from core.store import Answer, Store
 from tests import filled
 from tests.conftest import pages_on
 from tests.test_figures import contrast
+from tests.test_importers import goqa
 from tests.test_pages_results import said, spec
+from tests.test_pages_surveys import answered
 
 FACES = ("like", "apart", "values", "topics", "ladder", "rates")
 
@@ -519,8 +524,40 @@ def test_the_ranked_map_goes_by_parts_of_the_world_with_their_means(pages):
 
 
 def run_command(capsys, *arguments: str) -> dict | list:
+    capsys.readouterr()
     assert command.main([*arguments, "--json"]) == 0
-    return json.loads(capsys.readouterr().out.splitlines()[-1])
+    return json.loads(capsys.readouterr().out.splitlines()[-1], parse_constant=not_json)
+
+
+def not_json(name: str):
+    raise AssertionError(f"{name} is not JSON")
+
+
+def test_what_is_not_known_is_null_in_every_record_and_a_dash_in_words(home, tmp_path, capsys):
+    """People of unknown number have no ceiling, and one question has no interval."""
+    store = Store(home)
+    import_into(store, globalopinionqa.read(goqa(tmp_path / "g.csv")))
+    survey = store.survey("globalopinionqa")
+    plan = plan_survey(store, ModelSpec("builtin"), survey_id=survey.id, items=[survey.items[0].id])
+    run = answered(store, plan, survey)
+    store.close()
+    record = run_command(capsys, "score", "--run", run.id)
+    assert record["ceiling"] is None and record["mean"]["low"] is None
+    assert record["mean"]["value"] is not None
+    assert command.main(["score", "--run", run.id]) == 0
+    said = capsys.readouterr().out
+    assert "(– to –)" in said and "ceiling –" in said and "1 country" in said
+    assert record in run_command(capsys, "score", "--run", "all")
+    for by in comparing.BY:
+        run_command(capsys, "score", "--run", run.id, "--by", by)
+    for metric in ("emd", "skill", "paper"):
+        lines = run_command(capsys, "references", "--survey", survey.id, "--metric", metric)
+        assert lines["ceiling"] is None and lines["uniform"] is not None
+    assert command.main(["references", "--survey", survey.id]) == 0
+    assert "nan" not in capsys.readouterr().out
+    run_command(capsys, "signal", "--run", "all")
+    run_command(capsys, "robustness", "--run", run.id)
+    run_command(capsys, "runs")
 
 
 def test_page_command_and_export_give_the_same_scores_on_every_metric(
