@@ -31,14 +31,15 @@ def modal_codes(survey: Survey, iso3: str) -> dict[str, int]:
 def similarity(survey: Survey, one: dict[str, int], other: dict[str, int]) -> float:
     """100 x the CultureSPA score between two countries' commonest answers, to one decimal.
 
-    Over the items both were asked: 1 - |a - b| / |K - 1| with Euclidean norms over items. NaN
-    where there are none.
+    Over the items both were asked: 1 - |a - b| / |K - 1| with Euclidean norms over items, an
+    answer being its place among the item's codes. NaN where there are none.
     """
     both = one.keys() & other.keys()
     if not both:
         return math.nan
-    gaps = sum((one[item_id] - other[item_id]) ** 2 for item_id in both)
-    spans = sum((len(survey.item(item_id).options) - 1) ** 2 for item_id in both)
+    codes = {item_id: sorted(survey.item(item_id).codes) for item_id in both}
+    gaps = sum((of.index(one[key]) - of.index(other[key])) ** 2 for key, of in codes.items())
+    spans = sum((len(of) - 1) ** 2 for of in codes.values())
     return round(100 * (1 - (gaps / spans) ** 0.5), 1)
 
 

@@ -39,8 +39,9 @@ DEEPER = 200
 class Layout(NamedTuple):
     """How the options of the items lie in arrays [I, K].
 
-    valid: the option exists. codes: its code (0 where padded). on: it lies on the item's scale.
-    size: options per item [I]. steps: distance between the ends of the scale, in options [I].
+    valid: the option exists. codes: its code (0 where padded), counted on from the first where
+    codes have gaps (1, 2, 3, 9 are 1, 2, 3, 4). on: it lies on the item's scale. size: options per
+    item [I]. steps: distance between the ends of the scale, in options [I].
     """
 
     items: tuple[Item, ...]
@@ -60,7 +61,7 @@ def layout(items: Sequence[Item], width: int | None = None) -> Layout:
     for index, item in enumerate(items):
         size = len(item.options)
         valid[index, :size] = True
-        codes[index, :size] = item.codes
+        codes[index, :size] = min(item.codes) + np.argsort(np.argsort(item.codes))
         on[index, :size] = [item.is_ordered and code not in item.off_scale for code in item.codes]
     return Layout(tuple(items), valid, codes, on, valid.sum(1), np.maximum(on.sum(1) - 1, 1))
 

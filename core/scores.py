@@ -24,7 +24,7 @@ from core.store import Run, Store
 from core.survey import Item, Survey
 
 # Part of the key of kept scores: a change to how scores are computed changes this word.
-VERSION = "2"
+VERSION = "3"
 
 
 def survey_of(store: Store, run: Run) -> Survey:

@@ -1,17 +1,28 @@
 """Which answered questions a prompt shows."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from core.demonstrations import batteries, choose_examples
+from core.demonstrations import batteries, choose_examples, similarity
 from core.errors import PluriscopeError
 from core.prompts import load_prompt_set, render
 from core.survey import load_bundled
 
 SURVEY = load_bundled()
 TRUST = SURVEY.item("Q57")
+
+
+def test_countries_are_no_less_alike_than_not_at_all_whatever_the_codes():
+    """1, 2, 3 and 9 are four steps: from 1 to 9 is all the way, from 2 to 3 a third of it."""
+    first = SURVEY.item("Q1")
+    codes = (*first.options[:3], replace(first.options[3], code=9))
+    survey = replace(SURVEY, items=(replace(first, options=codes),))
+    assert similarity(survey, {"Q1": 1}, {"Q1": 9}) == 0
+    assert similarity(survey, {"Q1": 2}, {"Q1": 3}) == 66.7
+    assert similarity(survey, {"Q1": 9}, {"Q1": 9}) == 100
 
 
 @pytest.mark.parametrize("choice", ["similar", "topic", "random"])

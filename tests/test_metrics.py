@@ -1,5 +1,6 @@
 """Scores worked out by hand, what must hold for any answers, and what intervals promise."""
 
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -122,6 +123,26 @@ def test_items_from_zero_span_as_much_as_items_from_one():
     human, chosen = [[0.0, 0.1, 0.9]], [[0]]
     zero = panel([item(size=3, first=0)], human, chosen=chosen)
     assert value(zero, "paper") == value(panel([item(size=3)], human, chosen=chosen), "paper") == 0
+
+
+def test_codes_with_gaps_are_no_further_apart_than_the_scale_is_long():
+    """1, 2, 3 and 9 are four steps like 1, 2, 3 and 4."""
+    gaps = replace(item(size=4), off_scale=(9,))
+    gaps = replace(gaps, options=(*gaps.options[:3], Option(9, "hard to say")))
+    every = [name for name in METRICS if name.startswith("paper")]
+    for codes in itertools.product(range(4), repeat=2):
+        human = [[0.7 if k == codes[0] else 0.1 for k in range(4)]]
+        pair = [panel([one], human, chosen=[[codes[1]]]) for one in (gaps, item(size=4))]
+        for name in every:
+            assert value(pair[0], name) == value(pair[1], name) >= 0, (codes, name)
+        for kind in ("midpoint", "mean_others", "median_others"):
+            lines = [metrics.reference_values(p, "paper", kind) for p in pair]
+            assert lines[0] == pytest.approx(lines[1], nan_ok=True)
+    score = metrics.score(panel([gaps] * 5, [[0.7, 0.1, 0.1, 0.1]] * 5, chosen=[[3, 0, 0, 1, 2]]),
+                          "paper")  # fmt: skip
+    # 1 - sqrt(9 + 0 + 0 + 1 + 4) / sqrt(5 · 9)
+    assert score.mean.value == pytest.approx(44.22, abs=0.005)
+    assert score.mean.low <= score.mean.value <= score.mean.high
 
 
 def test_what_an_unusable_answer_costs_is_the_named_correction_s_business():
