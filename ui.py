@@ -745,7 +745,7 @@ def _asking_menu(asking: runs.Asking, also: Also) -> None:
 @st.dialog("Export")
 def _export(asking: runs.Asking) -> None:
     """The files of one run; made when they are asked for."""
-    names = {run.id: METHODS[run.method].name for run in asking.runs}
+    names = {run.id: run.way for run in asking.runs}
     if asking.runs[0].kind == "question":
         names = {run.id: run.name for run in asking.runs}
     run_id = st.radio("Which answers", names, format_func=lambda one: plain(names[one]))

@@ -369,7 +369,7 @@ def derive(asking: runs.Asking) -> None:
             return
     run = fitting[0]
     if len(fitting) > 1:
-        names = {one.id: METHODS[one.method].name for one in fitting}
+        names = {one.id: one.way for one in fitting}
         run = asked[st.radio("Of which answers", names, format_func=names.get)]
     alpha = pick_strength("derive") if kind == "amplified" else None
     missing = kind == "amplified" and derived.plain_of(ui.store(), run) is None
@@ -385,7 +385,7 @@ def derive(asking: runs.Asking) -> None:
     except PluriscopeError as error:
         st.error(ui.plain(str(error)))
         return
-    st.write(f"Made: {ui.plain(METHODS[made.method].name)}.")
+    st.write(f"Made: {ui.plain(made.way)}.")
     ui.evidence_note(made)
     st.page_link("pages/map.py", label="Map", query_params={"run": made.group, "show": made.method})
 

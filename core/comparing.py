@@ -40,7 +40,7 @@ def look(run: Run) -> str:
 
 def run_name(run: Run) -> str:
     """Model and way of asking, in a list of runs of several models."""
-    how = METHODS[run.method].name
+    how = run.way
     return f"{views.model_name(run)}, {how[0].lower()}{how[1:]}"
 
 

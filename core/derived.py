@@ -206,6 +206,11 @@ def problem(run: Run) -> str:
     return ""
 
 
+def sources(run: Run) -> set[str]:
+    """The ids of the runs that a run was made from; none where a model was asked."""
+    return set((run.settings.get("derived") or {}).get("sources", {}).values())
+
+
 def not_amplified(aware: Run) -> str:
     """Why a run cannot be amplified whatever else was asked, in a sentence; "" where it can."""
     if not METHODS[aware.method].needs_culture:

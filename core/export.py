@@ -60,7 +60,7 @@ def provenance(store: Store, run: Run) -> list[Fact]:
         Fact("Model version", _short(facts.get("revision") or spec.revision), "revision"),
         Fact("Precision", PRECISIONS.get(precision, precision)),
         Fact("Adapter", _adapter_words(settings, facts)),
-        Fact("Asked", METHODS[settings.method].name, "method"),
+        Fact("Asked", run.way, "method"),
         Fact("People’s answers used", settings.human_answers or "none"),
         Fact("Wording", settings.prompt_set, "prompt set"),
         Fact("Language", _language_words(settings)),
@@ -187,7 +187,7 @@ def _derived_lines(store: Store, settings: AskSettings) -> list[Fact]:
 
 
 def _sources_words(store: Store, sources: dict[str, str]) -> str:
-    known = {run.id: METHODS[run.method].name.lower() for run in store.runs(kind=None)}
+    known = {run.id: run.way.lower() for run in store.runs(kind=None)}
     return " and ".join(
         f"run {run_id} ({known.get(run_id, 'deleted')})" for run_id in sources.values()
     )

@@ -86,6 +86,17 @@ METHODS: dict[str, Method] = {
     ),
 }
 
+
+def way(settings: Mapping) -> str:
+    """How a run was asked, in words; settings as its record. What was made of another run's answers
+    is called by that run's way: "Cross-culture thinking, calibrated"."""
+    method = settings["method"]
+    if not settings.get("derived"):
+        return METHODS[method].name
+    made = "amplified" if method == "amplified" else "calibrated"
+    return f"{METHODS[settings['derived']['method']].name}, {made}"
+
+
 # Those that put questions to a model.
 ASKED = tuple(name for name, method in METHODS.items() if not method.derived)
 

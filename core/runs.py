@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from core import derived
 from core.catalogue import Fit, ModelSpec, builtin_held_out, describe, fit, fit_training
 from core.demonstrations import NEAR_AND_FAR
-from core.derived import ONE_LANGUAGE, not_amplified
 from core.errors import PluriscopeError
 from core.jobs import Jobs
 from core.languages import (
@@ -26,7 +26,7 @@ from core.languages import (
 )
 from core.meaning import folder_of
 from core.pipeline import Work, tuning_words, work_of
-from core.prompts import METHODS, PromptSet, load_prompt_set
+from core.prompts import METHODS, PromptSet, load_prompt_set, way
 from core.responses import texts_of
 from core.settings import ARMS, Arm, AskSettings, Lora, TuneSettings
 from core.store import BUNDLED_SURVEY, Run, Store
@@ -150,7 +150,7 @@ def plan_survey(
     ]
     settings = tuple(one.settings for one in spoken)
     if "amplified" in (wish["make"] for wish in derive) and any(map(speaks_several, settings)):
-        raise PluriscopeError(ONE_LANGUAGE)
+        raise PluriscopeError(derived.ONE_LANGUAGE)
     what = _set_words(settings[0].item_set, len(settings[0].items))
     title = name or f"{describe(model)}: {what}, {_country_words(survey, countries)}"
     if (asked_in := next(filter(None, map(said, settings)), "")) and not name:
@@ -387,7 +387,7 @@ def plan_plain(store: Store, run: Run) -> Plan:
     """The same as a run asked, plainly: what amplifying it compares with."""
     if run.settings.get("derived") or not METHODS[run.method].needs_culture:
         raise PluriscopeError("Choose a run that was asked as people of countries.")
-    if sentence := not_amplified(run):
+    if sentence := derived.not_amplified(run):
         raise PluriscopeError(sentence)
     plan = again(store, run)
     settings = replace(AskSettings.from_json(run.settings), method="plain")
@@ -397,10 +397,11 @@ def plan_plain(store: Store, run: Run) -> Plan:
 
 
 def made_by(store: Store, job: dict) -> list[Run]:
-    """The runs of a job, and those that were made from them."""
+    """The runs of a job, and those that were made from them, wherever those stand."""
     asked = [store.run(run_id) for run_id in job["runs"]]
-    group = sorted(store.runs(kind=None, group=asked[0].group), key=lambda run: run.no)
-    return asked + [run for run in group if run.settings.get("derived")]
+    ids = {run.id for run in asked}
+    every = sorted(store.runs(kind=None), key=lambda run: run.no)
+    return asked + [run for run in every if derived.sources(run) & ids]
 
 
 def _wish(settings: AskSettings) -> dict:
@@ -472,7 +473,7 @@ def rename(store: Store, asking: Asking, name: str) -> None:
     wordings = {run.settings["prompt_set"] for run in asking.runs}
     for run in asking.runs:
         parts = [name]
-        parts += [METHODS[run.method].name.lower()] if len(asking.runs) > 1 else []
+        parts += [run.way.lower()] if len(asking.runs) > 1 else []
         parts += [run.settings["prompt_set"]] if len(wordings) > 1 else []
         store.update_run(run.id, name=" · ".join(parts))
 
@@ -719,7 +720,7 @@ def choose_cultures(survey: Survey, cultures: str | Sequence[str]) -> tuple[Cult
 
 def run_name(settings: AskSettings, survey: Survey) -> str:
     """A name for people: model, how it was asked, what."""
-    parts = [describe(settings.model), METHODS[settings.method].name.lower()]
+    parts = [describe(settings.model), way(settings.to_json()).lower()]
     parts += [said(settings)] if said(settings) else []
     parts.append(_set_words(settings.item_set, len(settings.items)))
     if settings.cultures:

@@ -28,6 +28,7 @@ import pandas as pd
 import pyarrow as pa
 
 from core.errors import PluriscopeError, StoreBusy
+from core.prompts import way
 from core.survey import Culture, Item, Option, Shares, Survey, load_bundled
 
 BUNDLED_SURVEY = "wvs7"
@@ -133,6 +134,11 @@ class Run:
     created: datetime
     finished: datetime | None
     deleted: datetime | None
+
+    @property
+    def way(self) -> str:
+        """How it was asked, in words."""
+        return way(self.settings)
 
 
 @dataclass(frozen=True)

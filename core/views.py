@@ -100,7 +100,7 @@ def persona_method(asking: Asking) -> str | None:
 def run_label(asking: Asking, method: str) -> str:
     """One run of an asking, for a list of runs."""
     run = by_method(asking)[method]
-    how = METHODS[method].name
+    how = run.way
     return f"{asking.name} · {how[0].lower()}{how[1:]} · {run.created:%-d %b %Y, %H:%M}"
 
 
@@ -161,9 +161,7 @@ def human_answers(*of: Run) -> str:
 
     Runs of which only some use them are told apart by how they were asked.
     """
-    used = dict.fromkeys(
-        (METHODS[run.method].name, AskSettings.from_json(run.settings).human_answers) for run in of
-    )
+    used = dict.fromkeys((run.way, AskSettings.from_json(run.settings).human_answers) for run in of)
     sentences = []
     for what in dict.fromkeys(what for _, what in used if what):
         who = [f"“{name}”" for name, its in used if its == what]
@@ -315,7 +313,7 @@ def run_kicker(store: Store, run: Run, topic: str = "") -> str:
     if topic:
         items = [item for item in items if item.topic == topic]
     asked = f"{words.count(len(items), 'question')}{f' on {topic}' if topic else ''}"
-    how = METHODS[run.method].name
+    how = run.way
     spoken = languages.said(AskSettings.from_json(run.settings))
     parts = [model_name(run), f"{how[0].lower()}{how[1:]}", spoken, asked, f"run {run.id}"]
     return " · ".join(filter(None, parts))
@@ -397,7 +395,7 @@ def country_scores(store: Store, asking: Asking, iso3: str, metric: str = HEADLI
         table = scores.table(store, run, metric)
         mine = table[(table["iso3"] == iso3) & table["value"].notna()]
         rows += [
-            {"method": method, "name": METHODS[method].name, "run": run.id, **row}
+            {"method": method, "name": run.way, "run": run.id, **row}
             for row in mine.drop(columns="iso3").to_dict("records")
         ]
     columns = ["method", "name", "run", *scores.COLUMNS[1:]]
@@ -420,7 +418,7 @@ def country_topics(store: Store, asking: Asking, iso3: str, metric: str = HEADLI
                 {
                     "topic": grid.topics,
                     "method": method,
-                    "name": METHODS[method].name,
+                    "name": run.way,
                     "value": grid.value[:, 0],
                     "low": grid.low[:, 0],
                     "high": grid.high[:, 0],
@@ -450,10 +448,10 @@ def zone_line(store: Store, asking: Asking, iso3: str, metric: str = HEADLINE) -
     """How the part of the world around a country scores on average; "" where it is alone."""
     zone = scores.survey_of(store, asking.runs[0]).culture(iso3).region
     said = []
-    for method, run in by_method(asking).items():
+    for run in by_method(asking).values():
         means = scores.zone_means(scores.closeness(store, run, metric)).set_index("zone")
         if zone in means.index and means.loc[zone, "countries"] > 1:
-            how = METHODS[method].name
+            how = run.way
             value = words.number(means.loc[zone, "value"])
             said.append(f"{how[0].lower()}{how[1:]} {value}")
             many = means.loc[zone, "countries"]

@@ -12,7 +12,6 @@ import ui_methods
 from core import comparing, export, figures, relation_figures, value_figures, views, words
 from core.errors import PluriscopeError
 from core.metrics import METRICS
-from core.prompts import METHODS
 
 QUESTION = "Is it about the country at all?"
 FACES = {
@@ -44,7 +43,7 @@ named = views.persona_method(asking)
 with st.container(horizontal=True, horizontal_alignment="distribute"):
     show = ui.linked(
         "How the model was asked",
-        {method: METHODS[method].name for method in by_method},
+        {method: run.way for method, run in by_method.items()},
         name="show",
         page="compare",
         default=named or next(iter(by_method)),

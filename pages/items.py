@@ -207,7 +207,7 @@ def show_answers() -> None:
 
 
 def show_countries() -> None:
-    sides = {"people": "People", **{m: METHODS[m].name for m in by_method if m != "plain"}}
+    sides = {"people": "People", **{m: r.way for m, r in by_method.items() if m != "plain"}}
     if item.is_ordered:
         sides["both"] = "Both, on average"
     side = st.segmented_control(
@@ -234,7 +234,7 @@ def show_countries() -> None:
 
 def show_raw() -> None:
     for asked, run in by_method.items():
-        st.markdown(f"**{METHODS[asked].name}**")
+        st.markdown(f"**{run.way}**")
         if not iso3 and METHODS[asked].needs_culture:
             st.caption("Choose a country above to see what was answered as a person from there.")
             continue
@@ -249,7 +249,7 @@ def show_prompt() -> None:
     asked = st.segmented_control(
         "Asked",
         list(by_method),
-        format_func=lambda one: METHODS[one].name,
+        format_func=lambda one: by_method[one].way,
         default=method,
         required=True,
         key="item_prompt_method",

@@ -12,7 +12,6 @@ import ui_methods
 from core import export, figures, views, words
 from core.errors import PluriscopeError
 from core.metrics import METRICS
-from core.prompts import METHODS
 
 FACES = {"map": "Map", "ranked": "Ranked", "table": "Table"}
 CHANGE = "change"
@@ -82,7 +81,7 @@ with topics:
     )
 
 named = views.persona_method(asking)
-shows = {method: METHODS[method].name for method in by_method}
+shows = {method: run.way for method, run in by_method.items()}
 if not other_id and named and "plain" in by_method:
     shows[CHANGE] = "The change"
 with st.container(horizontal=True, horizontal_alignment="distribute"):

@@ -266,6 +266,23 @@ def test_a_plan_asks_what_derived_runs_need_and_then_makes_them(home, tiny_model
     assert [run.answered for run in made] == [6, 12, 12, 12]
     assert len({run.group for run in made}) == 1
 
+    # Two ways of asking are calibrated: each is in the result and called by its source's name.
+    plan = runs.plan_survey(
+        store,
+        model,
+        methods=["country", "cross_culture", "calibrated"],
+        items=["Q57", "Q164"],
+        **some,
+    )
+    made = runs.made_by(store, queue.wait(runs.start(queue, plan)))
+    assert [run.way for run in made] == [
+        "As a person from …",
+        "Cross-culture thinking",
+        "As a person from …, calibrated",
+        "Cross-culture thinking, calibrated",
+    ]
+    assert "Cross-culture thinking, calibrated" in export.provenance_text(store, made[3])
+
     # A wish that cannot be met is told, and costs no answers.
     plan = runs.plan_survey(store, model, methods=["calibrated"], items=["Q1", "Q2"], **some)
     job = queue.wait(runs.start(queue, plan))
