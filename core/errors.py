@@ -15,3 +15,11 @@ class ModelError(PluriscopeError):
 
 class ImportRefused(PluriscopeError):
     """A file was not imported; the message says what is wrong with it."""
+
+
+class Failed(PluriscopeError):
+    """Work that was given to the model's process failed: a sentence, and details for experts."""
+
+    def __init__(self, error: str, details: str):
+        super().__init__(error)
+        self.details = details

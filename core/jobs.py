@@ -25,7 +25,7 @@ from pathlib import Path
 
 from core import derived, pipeline, scores
 from core.catalogue import ModelSpec, describe
-from core.errors import PluriscopeError
+from core.errors import Failed, PluriscopeError
 from core.prompts import PromptSet
 from core.responses import texts_of
 from core.settings import AskSettings, TuneSettings
@@ -37,6 +37,13 @@ ROOT = Path(__file__).resolve().parent.parent
 WAITING, ACTIVE = ("queued",), ("loading", "running", "stopping")
 UNFINISHED = (*WAITING, *ACTIVE)
 RESUMABLE = ("stopped", "failed", "interrupted")
+# What to turn where the system ended the model's process.
+LESS_MEMORY = {
+    "ask": "Choose a smaller model or a lower precision (4-bit needs the least), then Resume. "
+    "What was answered is saved.",
+    "tune": "Lower “Tokens at once” (micro_tokens), tune in 4-bit, or close other programs, then "
+    "Resume: training goes on from the last checkpoint.",
+}
 LOADING_GRACE = 3.0  # seconds in which a model that is being loaded may still hear of a stop
 log = logging.getLogger("pluriscope.jobs")
 
@@ -93,14 +100,6 @@ class Live:
 
 class Stopped(Exception):
     """The work in hand was stopped because somebody asked for it."""
-
-
-class Failed(Exception):
-    """The work in hand failed: a sentence for people, and details."""
-
-    def __init__(self, error: str, details: str):
-        super().__init__(error)
-        self.details = details
 
 
 class Closing(Exception):
@@ -243,10 +242,13 @@ class Jobs:
         self._throw_away(job)
 
     def resume(self, job_id: str) -> None:
-        """Go on where a stopped, failed or interrupted job left off: only the unasked is asked."""
+        """Go on where a stopped, failed or interrupted job left off: only the unasked is asked.
+
+        Of a tuning that is done, arms that failed are tried again.
+        """
         with self._lock:
             job = self.store.job(job_id)
-            if job["state"] not in RESUMABLE:
+            if job["state"] not in RESUMABLE and not self._has_failed_arms(job):
                 return
             if job["kind"] == "tune":
                 self.store.restore_tuning(job["settings"]["tuning"])
@@ -497,7 +499,7 @@ class Jobs:
                 continue
             kind = event["event"]
             if kind == "ended":
-                raise self._died(event["code"])
+                raise self._died(event["code"], command["do"])
             if kind == "model":
                 self.model = event["held"]
                 continue
@@ -550,11 +552,12 @@ class Jobs:
             live.first = time.monotonic()
 
     def _finish(self, job: dict, state: str) -> None:
+        cut_short = "failed" if state == "done" else state  # of an arm that could not be made
         for run_id in self._runs_of(job):
             run = self.store.run(run_id)
             if run.state != "done":
                 self.store.update_run(
-                    run_id, state="done" if run.answered >= run.planned else state
+                    run_id, state="done" if run.answered >= run.planned else cut_short
                 )
         if state == "done":
             self._derive(job)
@@ -568,6 +571,12 @@ class Jobs:
         if job["kind"] == "tune":
             return [run.id for run in self.store.tuning_runs(job["settings"]["tuning"])]
         return job["runs"]
+
+    def _has_failed_arms(self, job: dict) -> bool:
+        if job["kind"] != "tune" or job["state"] != "done":
+            return False
+        arms = self.store.arms(job["settings"]["tuning"])
+        return any(arm["state"] == "failed" for arm in arms)
 
     def _throw_away(self, job: dict) -> None:
         """Put what a job made in the bin."""
@@ -601,7 +610,7 @@ class Jobs:
         if since and live.phase == "loading" and time.monotonic() - since > LOADING_GRACE:
             self._process.kill()
 
-    def _died(self, code: int) -> Exception:
+    def _died(self, code: int, doing: str) -> Exception:
         """What to raise when the worker process has ended by itself."""
         self._process = None
         self.model = None
@@ -613,8 +622,7 @@ class Jobs:
         if code in (-9, 137):
             error = (
                 "The model's process was ended by the system, most likely because memory ran out. "
-                "Choose a smaller model or a lower precision (4-bit needs the least), then Resume. "
-                "What was answered is saved."
+                f"{LESS_MEMORY['tune' if doing == 'tune' else 'ask']}"
             )
         else:
             error = (

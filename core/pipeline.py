@@ -21,7 +21,7 @@ from core import cards, culturespa
 from core.catalogue import ModelSpec, describe
 from core.culturespa import Question
 from core.culturespa.questions import USABLE
-from core.errors import PluriscopeError
+from core.errors import Failed, PluriscopeError
 from core.prompts import METHODS, PromptSet
 from core.settings import Arm, AskSettings, TuneSettings
 from core.store import Run, Store
@@ -35,7 +35,8 @@ class Hands(Protocol):
 
     stopping() raises where somebody asked to stop. begin(doing, done, total) says what is being
     done; count(done, **facts) how far it is; share(s) how much of the whole is behind it. ask()
-    has runs answered; do() sends the worker a command and yields what it reports.
+    has runs answered; do() sends the worker a command and yields what it reports. Both raise
+    Failed where the worker cannot do it; one that died is replaced with the next command.
     """
 
     store: Store
@@ -176,7 +177,8 @@ class _Tuning:
                 self._arm(arm, seed, written)
         failed = [arm for arm in self.store.arms(self.id) if arm["state"] == "failed"]
         if failed and len(failed) == len(self.settings.arms) * len(self.settings.seeds):
-            raise PluriscopeError(failed[0]["facts"]["error"])
+            facts = failed[0]["facts"]
+            raise Failed(facts["error"], facts["details"])
 
     # -- before ------------------------------------------------------------------------------------
 
@@ -404,7 +406,7 @@ class _Tuning:
             return
         if not state or not state["started"]:
             self.store.set_arm(self.id, arm.name, seed, started=_now())
-        self.store.set_arm(self.id, arm.name, seed, state="running")
+        self.store.set_arm(self.id, arm.name, seed, state="running", facts={})
         try:
             files = self._examples(arm, seed, written)
             folder = self._train(arm, seed, files)
@@ -412,10 +414,11 @@ class _Tuning:
             self._what_it_cost(arm, seed, folder)
         except PluriscopeError as error:
             # One arm that cannot be made does not keep the others from being made.
+            self.hands.stopping()
+            facts = {"error": str(error), "details": getattr(error, "details", "")}
             self.store.set_arm(
-                self.id, arm.name, seed, state="failed", facts={"error": str(error)},
-                finished=_now(),
-            )  # fmt: skip
+                self.id, arm.name, seed, state="failed", facts=facts, finished=_now()
+            )
         else:
             self.store.set_arm(
                 self.id, arm.name, seed, state="running", runs=[run.id for run in runs]

@@ -205,6 +205,66 @@ def test_an_arm_that_cannot_be_made_leaves_the_others(tmp_path):
     store.close()
 
 
+TOO_FAST = {
+    "arms": ("people", "people:0.02"),
+    "evaluate": "",
+    # So fast that the second step overflows; the one step of the small arm is taken at rate 0.
+    "lora": SMALL["lora"].__class__(learning_rate=1e30, batch=32, precision="fp32"),
+}
+
+
+def test_a_training_that_runs_off_fails_its_arm_and_the_others_go_on(tmp_path):
+    store = Store(tmp_path)
+    jobs = Jobs(store)
+    job = jobs.wait(runs.start_tuning(jobs, plan(store, **TOO_FAST)))
+    tuning_id = job["settings"]["tuning"]
+    states = {arm["arm"]: arm for arm in store.arms(tuning_id)}
+    assert job["state"] == "done"
+    assert states["people"]["state"] == "failed"
+    assert "no longer a number at step" in states["people"]["facts"]["error"]
+    assert "Traceback" in states["people"]["facts"]["details"]
+    assert states["people:0.02"]["state"] == "done"
+    jobs.resume(job["id"])  # what failed is tried again, and what is done is not
+    job = jobs.wait(job["id"])
+    again = {arm["arm"]: arm for arm in store.arms(tuning_id)}
+    assert again["people"]["finished"] > states["people"]["finished"]
+    assert again["people:0.02"] == states["people:0.02"]
+    jobs.close()
+    store.close()
+
+
+def test_where_every_arm_fails_the_tuning_fails_with_its_sentence(tmp_path):
+    store = Store(tmp_path)
+    jobs = Jobs(store)
+    few = plan(store, arms=("people:0.0001", "people_shuffled:0.0001"), evaluate="")
+    job = jobs.wait(runs.start_tuning(jobs, few))
+    states = [arm["state"] for arm in store.arms(job["settings"]["tuning"])]
+    assert (job["state"], states) == ("failed", ["failed", "failed"])
+    assert "has only 0 examples to train on" in job["error"]
+    jobs.close()
+    store.close()
+
+
+def test_a_worker_that_dies_in_training_costs_one_arm(tmp_path):
+    store = Store(tmp_path)
+    jobs = Jobs(store)
+    slow = {**TOO_FAST, "lora": SMALL["lora"].__class__(batch=8, precision="fp32")}
+    job_id = runs.start_tuning(jobs, plan(store, **slow))
+    tuning_id = store.job(job_id)["settings"]["tuning"]
+    deadline = time.monotonic() + 120
+    while store.training(tuning_id, "people").empty:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(jobs._process.pid, signal.SIGKILL)
+    job = jobs.wait(job_id)
+    states = {arm["arm"]: arm for arm in store.arms(tuning_id)}
+    assert (job["state"], states["people:0.02"]["state"]) == ("done", "done")
+    assert states["people"]["state"] == "failed"
+    assert "Tokens at once" in states["people"]["facts"]["error"]
+    jobs.close()
+    store.close()
+
+
 def test_settings_survive_the_store_and_bad_ones_change_nothing(tmp_path):
     store = Store(tmp_path)
     made = plan(store, arms=("culturespa:0.3", "soft"), seeds=(1, 2))
