@@ -101,9 +101,11 @@ def choose_examples(
     choice: "similar" (by chrF++, most similar first: the CultureSPA study's rule), "meaning" (by
     the cosine of `vectors`, nearest first), "topic" (by chance from the item's topic) or "random".
     vectors: float[N, D], of length 1, for the texts that questions() gives. evidence: the country's
-    "commonest" answer, the "opposite" end of the scale from it (a control), or all its "shares".
+    "commonest" answer, the "opposite" end of the scale from it (a control; of answers without an order, of their list), or
+    all its "shares".
     other_batteries: leave out items of the item's own battery. among: ids of the items to choose
-    from, all by default. Items the country was not asked are passed over.
+    from, all by default. Items the country was not asked are passed over, so fewer than
+    `count` may be left.
     """
     if choice not in CHOICES:
         raise PluriscopeError(f"Unknown choice of examples {choice!r}: {', '.join(CHOICES)}.")
@@ -158,13 +160,17 @@ def _nearest(survey: Survey, item: Item, vectors: np.ndarray | None) -> list[Ite
 
 def _shown(survey: Survey, item: Item, iso3: str, evidence: str) -> Example:
     values = survey.shares[iso3, item.id].values
-    mode = int(np.argmax(values))
     if evidence == "opposite":
-        # The end of the scale farther from the commonest answer.
-        last = len(item.codes) - 1
-        return Example(item, item.codes[last if mode <= last / 2 else 0])
+        return Example(item, _opposite(item, values))
     shares = tuple(float(value) for value in values) if evidence == "shares" else ()
-    return Example(item, item.codes[mode], shares)
+    return Example(item, item.codes[int(np.argmax(values))], shares)
+
+
+def _opposite(item: Item, values: np.ndarray) -> int:
+    """The end of the scale farther from the commonest answer on it; the last from the middle."""
+    on = [place for place, code in enumerate(item.codes) if code not in item.off_scale]
+    mode, last = int(np.argmax(values[on])), len(on) - 1
+    return item.codes[on[last if mode <= last / 2 else 0]]
 
 
 # sacrebleu's punctuation: the ASCII marks.

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from core.demonstrations import batteries, choose_examples, similarity
 from core.errors import PluriscopeError
 from core.prompts import load_prompt_set, render
-from core.survey import load_bundled
+from core.survey import Shares, load_bundled
 
 SURVEY = load_bundled()
 TRUST = SURVEY.item("Q57")
@@ -55,6 +56,30 @@ def test_the_opposite_is_the_far_end_of_the_scale():
         codes = SURVEY.item(item_id).codes
         assert code in (codes[0], codes[-1])
         assert abs(code - commonest[item_id]) >= (codes[-1] - codes[0]) / 2
+
+
+@pytest.mark.parametrize(
+    ("item", "commonest", "opposite"),
+    [
+        ("Q111", 1, 2),  # 3 is "another answer"
+        ("Q111", 2, 1),
+        ("Q111", 3, 1),  # the commonest on the scale is then 2
+        ("Q119", 4, 1),  # 0 is "hard to say"
+        ("Q241", 10, 1),  # 0 is "against democracy"
+        ("Q241", 5, 10),
+        ("Q254", 2, 4),  # 5 is "I do not have that nationality"
+    ],
+)
+def test_the_opposite_lies_on_the_scale(item, commonest, opposite):
+    item = SURVEY.item(item)
+    values = np.full(len(item.codes), 0.01)
+    values[item.codes.index(commonest)] = 0.9
+    if commonest == 3:
+        values[1] = 0.05
+    people = {("KEN", item.id): Shares(values / values.sum(), 100, "weighted")}
+    kenya = replace(SURVEY, items=(item, TRUST), shares=people)
+    (shown,) = choose_examples(kenya, TRUST, "KEN", evidence="opposite")
+    assert (shown.item, shown.code) == (item, opposite)
 
 
 def test_shares_are_shown_as_percentages():
