@@ -101,11 +101,10 @@ def choose_examples(
     choice: "similar" (by chrF++, most similar first: the CultureSPA study's rule), "meaning" (by
     the cosine of `vectors`, nearest first), "topic" (by chance from the item's topic) or "random".
     vectors: float[N, D], of length 1, for the texts that questions() gives. evidence: the country's
-    "commonest" answer, the "opposite" end of the scale from it (a control; of answers without an order, of their list), or
-    all its "shares".
-    other_batteries: leave out items of the item's own battery. among: ids of the items to choose
-    from, all by default. Items the country was not asked are passed over, so fewer than
-    `count` may be left.
+    "commonest" answer, the "opposite" end of the scale from it (a control; the end of the list
+    where there is no scale), or all its "shares". other_batteries: leave out items of
+    the item's own battery. among: ids of the items to choose from, all by default. Items the
+    country was not asked are passed over, so fewer than `count` may be left.
     """
     if choice not in CHOICES:
         raise PluriscopeError(f"Unknown choice of examples {choice!r}: {', '.join(CHOICES)}.")

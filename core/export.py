@@ -159,7 +159,8 @@ def _example_lines(settings: AskSettings, run: Run) -> list[Fact]:
     """Of a run whose prompts show answered questions: how many, and how they were chosen."""
     if not settings.asked_method.endswith("examples"):
         return []
-    told = f"{settings.examples}, {CHOICE_WORDS[settings.example_choice]}"
+    many = "up to " if settings.examples > 1 else ""
+    told = f"{many}{settings.examples}, {CHOICE_WORDS[settings.example_choice]}"
     if settings.by_meaning:
         version = _short(run.facts.get("embedder_revision"))
         told += f" to {Path(settings.embedder).name}, version {version}"

@@ -137,9 +137,9 @@ class AskSettings:
         parts = [near_far] if self.method.startswith("cross_culture") else []
         if self.examples:
             shown = EVIDENCE_WORDS[self.example_evidence]
-            count = (
-                "one other question" if self.examples == 1 else f"{self.examples} other questions"
-            )
+            # Of a topic, a battery or a language there may be fewer than were wished for.
+            many = self.examples > 1
+            count = f"up to {self.examples} other questions" if many else "one other question"
             apart = ", none of the same battery" if self.other_batteries else ""
             parts.append(f"{shown} to {count}{apart}")
         return "; and ".join(parts)

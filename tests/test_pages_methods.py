@@ -51,7 +51,9 @@ def test_a_run_with_examples_is_asked_as_chosen_and_labelled_everywhere(working,
     assert (settings.examples, settings.example_choice) == (3, "topic")
     assert (settings.example_evidence, settings.other_batteries) == ("shares", True)
 
-    uses = "the shares of the country’s answers to 3 other questions, none of the same battery"
+    uses = (
+        "the shares of the country’s answers to up to 3 other questions, none of the same battery"
+    )
     assert settings.human_answers == uses and settings_of(plain).human_answers == ""
     label = f"“As a person from …, with examples” uses people’s answers: {uses}."
     for page in ("map", "items", "country", "home"):
@@ -86,7 +88,7 @@ def test_a_question_with_examples_shows_them_also_for_the_written_answer(working
         assert user.count("Answer: ") == 2
     written = question.prompts(ui.store(), asked.item, kenya)["For the written answer"]
     assert "explain in one or two sentences" in written.messages[1]["content"]
-    assert "country’s commonest answers to 2 other questions" in said(at)
+    assert "country’s commonest answers to up to 2 other questions" in said(at)
 
     at = working("ask", ask=asked.group)
     assert at.slider(key="ask_examples").value == 2
