@@ -330,8 +330,9 @@ def _score(jobs: Jobs, a: argparse.Namespace) -> tuple[dict | list, str]:
     if a.run_id != "all":
         record = comparing.score_record(store, a.run_id, a.metric, a.topic, a.by)
         return record, comparing.score_words(record)
+    known = views.askings(store)
     records = [
-        comparing.score_record(store, run.id, a.metric, a.topic, a.by)
+        comparing.score_record(store, run.id, a.metric, a.topic, a.by, known)
         for run in store.runs(kind="survey")
         if run.answered
     ]
@@ -354,8 +355,7 @@ def _signal(jobs: Jobs, a: argparse.Namespace) -> tuple[dict | list, str]:
 def _robustness(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
     store = jobs.store
     run = store.run(a.run_id)
-    asking = views.find_asking(views.askings(store), run.id)
-    formats = views.in_formats(asking, run.method) if asking else [run]
+    formats = views.formats_of(views.askings(store), run)
     found = robustness.spread(store, formats, a.metric)
     held = robustness.held(store, formats)
     result = {

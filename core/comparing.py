@@ -14,11 +14,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from core import export, metrics, relations, scores, views, words
+from core import export, metrics, relations, robustness, scores, views, words
 from core.errors import PluriscopeError
 from core.metrics import HEADLINE, Difference, Interval, Panel
 from core.prompts import METHODS
 from core.relations import Diversity, Mantel
+from core.runs import Asking
 from core.settings import AskSettings
 from core.store import Run, Store
 from core.survey import Item, Survey
@@ -875,11 +876,22 @@ BY = ("country", "zone", "topic", "item")
 
 
 def score_record(
-    store: Store, run_id: str, metric: str = HEADLINE, topic: str = "", by: str = "country"
+    store: Store,
+    run_id: str,
+    metric: str = HEADLINE,
+    topic: str = "",
+    by: str = "country",
+    known: Sequence[Asking] | None = None,
 ) -> dict:
-    """scores.record, and what BY asks for beside it: the scores of each zone, topic or item."""
+    """scores.record, how far it holds in other wordings and orders (robustness.record), and what
+    BY asks for beside it: the scores of each zone, topic or item.
+
+    known: the askings among which other wordings are found; all by default.
+    """
     result = scores.record(store, run_id, metric, topic)
     run = store.run(run_id)
+    formats = views.formats_of(views.askings(store) if known is None else known, run)
+    result |= export.for_json(robustness.record(store, formats, metric, topic))
     if by == "zone":
         table = scores.zones(store, run, metric, topic).set_index("zone")
         result["zones"] = export.for_json(table.to_dict("index"))
@@ -914,7 +926,12 @@ def score_words(record: dict) -> str:
         f"{words.count(len(record['countries']), 'country', 'countries')}"
     )
     used = record["uses_human_answers"]
-    return f"{said}; uses people's answers: {used}" if used else said
+    said += f"; uses people's answers: {used}" if used else ""
+    moved = record["format_spread"]
+    if moved is None:
+        return said
+    said += f"; moves by {_number(moved['mean'])} over {moved['formats']} wordings and orders"
+    return f"{said}, more than countries differ" if moved["greyed"] else said
 
 
 def score_table(store: Store, run: Run, metric: str = "") -> pd.DataFrame:
@@ -950,13 +967,43 @@ def distance_table(found: Spread) -> pd.DataFrame:
     )
 
 
+def spread_table(store: Store, run: Run, metric: str = HEADLINE) -> pd.DataFrame:
+    """How far a run's scores move between wordings and orders, country by country.
+
+    Columns: metric, runs (ids, one a wording), wordings, formats, iso3, name, zone, spread
+    (standard deviation over formats, in points; iso3 "" is the mean), between (that of countries'
+    scores), greyed (the mean exceeds it).
+    """
+    runs = views.formats_of(views.askings(store), run)
+    found = robustness.spread(store, runs, metric)
+    table = pd.DataFrame(
+        {"iso3": ["", *found.countries], "spread": [found.mean, *found.countries.values()]}
+    )
+    ids = " ".join(one.id for one in runs)
+    shared = {"metric": metric, "runs": ids, "wordings": found.wordings, "formats": found.formats}
+    table = pd.DataFrame(shared, index=table.index).join(table)
+    table = table.assign(between=found.between, greyed=found.greyed)
+    return _with_names(table, scores.survey_of(store, run))
+
+
+def held_table(store: Store, run: Run) -> pd.DataFrame:
+    """In how many wordings and orders the likeliest answer was the same: columns runs (ids, one a
+    wording), iso3 ("" asked plainly), name, zone, item, held, of."""
+    runs = views.formats_of(views.askings(store), run)
+    table = robustness.held(store, runs)
+    table.insert(0, "runs", " ".join(one.id for one in runs))
+    return _with_names(table, scores.survey_of(store, run))
+
+
 class Table(NamedTuple):
     """A table one can take away. words: what it holds. personas: only of runs that name countries.
-    make: (store, run, metric or "") -> the table."""
+    make: (store, run, metric or "") -> the table. formats: only of runs with several orders, or
+    asked in several wordings."""
 
     words: str
     personas: bool
     make: Callable[[Store, Run, str], pd.DataFrame]
+    formats: bool = False
 
 
 TABLES: dict[str, Table] = {
@@ -1006,6 +1053,18 @@ TABLES: dict[str, Table] = {
         False,
         lambda store, run, metric: rates(store, run),
     ),
+    "formats": Table(
+        "How far scores move between wordings and orders",
+        False,
+        lambda store, run, metric: spread_table(store, run, metric or HEADLINE),
+        formats=True,
+    ),
+    "held": Table(
+        "In how many wordings and orders each answer held",
+        False,
+        lambda store, run, metric: held_table(store, run),
+        formats=True,
+    ),
 }
 
 
@@ -1018,8 +1077,11 @@ def tables_of(store: Store, run: Run) -> dict[str, str]:
     mapped = set(relations.IW_ITEMS) <= known and not (
         set(relations.IW_ITEMS) - asked - set(relations.IW_LIGHT)
     )
+    one = len(robustness.formats(store, views.formats_of(views.askings(store), run))) < 2
     return {
         name: table.words
         for name, table in TABLES.items()
-        if not (table.personas and few) and (name != "values" or mapped)
+        if not (table.personas and few)
+        and not (table.formats and one)
+        and (name != "values" or mapped)
     }

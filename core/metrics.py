@@ -1415,8 +1415,9 @@ class FormatSpread(NamedTuple):
     """How much wording and order move the scores, against how much countries differ.
 
     formats: float64[C], standard deviation over formats. between: standard deviation over
-    countries of their mean scores. ratio: mean of formats / between. Where it exceeds 1
-    (`greyed`) a ranking of countries says more about the format than about the countries.
+    countries of their mean scores. ratio: mean of formats / between, infinite where countries do
+    not differ at all. Where it exceeds 1 (`greyed`) a ranking of countries says more about the
+    format than about the countries.
     """
 
     formats: np.ndarray
@@ -1430,8 +1431,9 @@ def format_spread(panels: Sequence[Panel], name: str | Metric = HEADLINE) -> For
     scores = np.array([values(panel, name) for panel in panels])
     formats = scores.std(0, ddof=1) if len(panels) > 1 else np.full(scores.shape[1], np.nan)
     between = float(np.std(_mean(scores, 0), ddof=1)) if scores.shape[1] > 1 else math.nan
-    ratio = float(_mean(formats)) / between if between > 0 else math.nan
-    return FormatSpread(formats, between, ratio, bool(ratio > 1))
+    moved = float(_mean(formats))
+    ratio = moved / between if between > 0 else math.inf if between == 0 < moved else math.nan
+    return FormatSpread(formats, between, ratio, moved > between)
 
 
 class Held(NamedTuple):

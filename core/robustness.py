@@ -32,20 +32,29 @@ class Spread(NamedTuple):
     greyed: bool
 
 
-def panels(store: Store, runs: Sequence[Run], topic: str = "") -> list[Panel]:
-    """People beside the answers in each format, on the items and countries all runs have.
+def formats(store: Store, runs: Sequence[Run]) -> list[tuple[Run, int | None]]:
+    """Every format of some runs: a run and the number of an order, None for written answers.
 
     runs: of one method, one a wording. Written answers are one format a wording. Where items have
     different numbers of orders (cyclic), as many as all have.
     """
-    found = []
+    found: list[tuple[Run, int | None]] = []
     for run in runs:
         settings = AskSettings.from_json(run.settings)
-        numbers: Sequence[int | None] = [None]
-        if settings.answering == "probabilities":
-            items = settings.asked_items(scores.survey_of(store, run))
-            numbers = range(min(len(option_orders(item, settings.orders)) for item in items))
-        found += [scores.panel(store, run, topic=topic, number=number) for number in numbers]
+        if settings.answering == "written":
+            found.append((run, None))
+            continue
+        items = settings.asked_items(scores.survey_of(store, run))
+        orders = min(len(option_orders(item, settings.orders)) for item in items)
+        found += [(run, number) for number in range(orders)]
+    return found
+
+
+def panels(store: Store, runs: Sequence[Run], topic: str = "") -> list[Panel]:
+    """People beside the answers in each format, on the items and countries all runs have."""
+    found = [
+        scores.panel(store, run, topic=topic, number=number) for run, number in formats(store, runs)
+    ]
     shared = set.intersection(*(set(one.countries) for one in found))
     ids = set.intersection(*({item.id for item in one.items} for one in found))
     return [one.only(ids, shared) for one in found]
@@ -66,13 +75,13 @@ def spread(store: Store, runs: Sequence[Run], metric: str = HEADLINE, topic: str
     return Spread(len(runs), len(every), by_country, mean, found.between, found.greyed)
 
 
-def held(store: Store, runs: Sequence[Run]) -> pd.DataFrame:
+def held(store: Store, runs: Sequence[Run], topic: str = "") -> pd.DataFrame:
     """How often each answer was the same: columns iso3, item, held, of.
 
     held: in how many formats the commonest choice was given, of those that have an answer. A plain
     run has one row an item, iso3 "".
     """
-    every = panels(store, runs)
+    every = panels(store, runs, topic)
     counts = metrics.held([one.chosen for one in every])
     countries = list(every[0].countries)
     if not METHODS[runs[0].method].needs_culture:
@@ -85,14 +94,31 @@ def held(store: Store, runs: Sequence[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["iso3", "item", "held", "of"])
 
 
+def record(store: Store, runs: Sequence[Run], metric: str = HEADLINE, topic: str = "") -> dict:
+    """Both in short, for a record of scores: "format_spread" (as Spread, without countries) and
+    "held" (of the formats that have an answer, in how many it held, on average). None where there
+    is only one format."""
+    if len(formats(store, runs)) < 2:
+        return {"format_spread": None, "held": None}
+    found = spread(store, runs, metric, topic)._asdict()
+    del found["countries"]
+    table = held(store, runs, topic)
+    several = table[table["of"] > 1]
+    mean = {"mean": several["held"].mean(), "of": several["of"].mean()}
+    return {"format_spread": found, "held": mean if len(several) else None}
+
+
 # -- in words --------------------------------------------------------------------------------------
 
 
 def spread_words(found: Spread) -> str:
     """What a format spread says of a ranking of countries."""
-    asked = f"Asked in {words.count(found.wordings, 'wording')}"
-    if found.formats > found.wordings:
-        asked += f", each with {found.formats // found.wordings} orders of the options"
+    orders = f"{found.formats // found.wordings} orders of the options"
+    if found.wordings == 1:
+        asked = f"Asked with {orders}"
+    else:
+        asked = f"Asked in {found.wordings} wordings"
+        asked += f", each with {orders}" if found.formats > found.wordings else ""
     moved = f"{asked}, a country’s score moves by {words.number(found.mean)} points"
     if not np.isfinite(found.between):
         return f"{moved} from one to another (standard deviation)."

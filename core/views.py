@@ -91,6 +91,13 @@ def in_formats(asking: Asking, method: str) -> list[Run]:
     return [found[wording] for wording in wordings(asking) if wording in found]
 
 
+def formats_of(known: Sequence[Asking], run: Run) -> list[Run]:
+    """A run and those that put the same in other wordings."""
+    asking = find_asking(known, run.id)
+    found = in_formats(asking, run.method) if asking else []
+    return found if any(one.id == run.id for one in found) else [run]
+
+
 def persona_method(asking: Asking) -> str | None:
     """The method that names a country: "country" where it was asked, else another such one."""
     named = [method for method in by_method(asking) if METHODS[method].needs_culture]
@@ -132,10 +139,11 @@ def wording_name(wording: str) -> str:
 def format_spread(
     store: Store, asking: Asking, method: str, metric: str = HEADLINE, topic: str = ""
 ) -> robustness.Spread | None:
-    """How much wording and order move the scores of a method; None unless there are several
-    wordings."""
+    """How much wording and order move the scores of a method; None where it was asked in one."""
     runs_of = in_formats(asking, method)
-    return robustness.spread(store, runs_of, metric, topic) if len(runs_of) > 1 else None
+    if len(robustness.formats(store, runs_of)) < 2:
+        return None
+    return robustness.spread(store, runs_of, metric, topic)
 
 
 def held(store: Store, asking: Asking, method: str) -> pd.DataFrame:

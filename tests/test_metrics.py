@@ -569,7 +569,10 @@ def test_a_ranking_is_greyed_where_formats_differ_more_than_countries():
     found = metrics.format_spread(formats)
     # Standard deviations 40/√2 and 20/√2; country means 80 and 80 do not differ at all.
     assert found.formats == pytest.approx([40 / math.sqrt(2), 20 / math.sqrt(2)])
-    assert not found.greyed  # no spread between countries to compare with
+    assert found.ratio > 1e6 and found.greyed  # the ranking is about the format alone
+    assert not metrics.format_spread([formats[0]] * 2).greyed  # the same in both: nothing moves
+    single = [panel([one], human[0], [[x, 1 - x]]) for x in (0.9, 0.5)]
+    assert not metrics.format_spread(single).greyed  # one country is no ranking
     formats = [panel([one], human, [[[x, 1 - x]]] * 2) for x in (0.9, 0.7)]
     # Scores 100, 90 and 80, 90: country means 90 and 90. And with .9 and .88: 99 and 91.
     close = metrics.format_spread([formats[0], panel([one], human, [[[0.88, 0.12]]] * 2)])

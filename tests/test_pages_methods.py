@@ -3,7 +3,7 @@
 import pytest
 
 import ui
-from core import derived, export, question, runs, scores, views
+from core import derived, export, figures, question, runs, scores, views
 from core.catalogue import ModelSpec
 from core.settings import AskSettings
 from tests import test_robustness
@@ -191,6 +191,18 @@ def test_several_wordings_are_planned_looked_at_one_by_one_and_their_spread_is_s
     at = app("items", run=made[0].group, country="KEN", item="Q164")
     assert not at.exception
     assert "The likeliest answer held in 3 of 6 formats" in said(at)
+
+
+def test_a_ranking_that_rests_on_the_order_of_the_options_is_grey_on_the_page(app):
+    made = test_robustness.by_place(ui.store())
+    at = app("map", run=made[0].group, face="ranked")
+    assert not at.exception
+    assert "Asked with 2 orders of the options" in said(at)
+    assert "so it is drawn in grey" in said(at)
+    drawn = at.get("plotly_chart")[0].proto.spec
+    assert "too unsteady to rank" in drawn
+    assert figures.palette(False).too_small in drawn
+    assert figures.series("country").colour not in drawn
 
 
 def test_choosing_by_meaning_asks_for_a_model_and_says_how_to_get_one(home, app):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core import derived, figures, metrics, robustness, runs, scores, views
+from core import comparing, derived, figures, metrics, robustness, runs, scores, views
 from core.__main__ import main
 from core.catalogue import ModelSpec
 from core.errors import PluriscopeError
@@ -56,14 +56,14 @@ def asked(tmp_path):
     store.close()
 
 
-def fill(store: Store) -> list:
+def fill(store: Store, items=ITEMS, prompt_set=WORDINGS, answered=None) -> list:
     plan = runs.plan_survey(
         store,
         ModelSpec("example/model"),
         methods=["plain", "country"],
         cultures=list(COUNTRIES),
-        items=list(ITEMS),
-        prompt_set=WORDINGS,
+        items=list(items),
+        prompt_set=prompt_set,
     )
     made = []
     for settings, name in zip(plan.settings, plan.names, strict=True):
@@ -71,7 +71,8 @@ def fill(store: Store) -> list:
         run = store.add_run(
             settings.to_json(), planned=len(settings.keys(SURVEY)), name=name, group=group
         )
-        store.add_answers(run.no, [answer(settings, *key) for key in settings.keys(SURVEY)])
+        give = answered or answer
+        store.add_answers(run.no, [give(settings, *key) for key in settings.keys(SURVEY)])
         store.update_run(run.id, state="done")
         made.append(store.run(run.id))
     return made
@@ -86,6 +87,20 @@ def answer(settings, iso3: str, item_id: str, number: int) -> Answer:
         code = first if iso3 == "KEN" and number == 1 else last
     probs = tuple(0.9 if c == code else 0.1 / (len(item.codes) - 1) for c in item.codes)
     return Answer(iso3, item_id, number, probs, 1.0, code, "answered", "", None, None)
+
+
+def first_line(settings, iso3: str, item_id: str, number: int) -> Answer:
+    """Always the option shown first, whoever is asked: place and nothing else."""
+    codes = SURVEY.item(item_id).codes
+    code = codes[-1 if number else 0]
+    probs = tuple(float(c == code) for c in codes)
+    return Answer(iso3, item_id, number, probs, 1.0, code, "answered", "", None, None)
+
+
+def by_place(store: Store) -> list:
+    """One wording in both orders, answered by place. Q57 has two options, so that the mean of
+    both orders scores 50 in every country: countries do not differ at all."""
+    return fill(store, ["Q57"], "pluriscope", first_line)
 
 
 def test_one_asking_has_a_run_for_each_method_in_each_wording(asked):
@@ -138,15 +153,40 @@ def test_the_format_spread_is_that_of_the_scores_of_single_formats(asked):
     assert whole == pytest.approx(np.mean(single, axis=0), nan_ok=True)
 
 
-def test_one_wording_is_no_spread_and_one_format_holds_nothing(asked):
+def test_both_orders_of_one_wording_are_two_formats_and_one_order_is_no_spread(asked):
     store, made = asked
     (asking,) = views.askings(store)
     one = views.in_wording(asking, "pluriscope")
-    assert views.format_spread(store, one, "country") is None
-    assert set(views.held(store, one, "country")["of"]) == {2}  # both orders
+    found = views.format_spread(store, one, "country")
+    assert (found.wordings, found.formats) == (1, 2)
+    assert robustness.spread_words(found).startswith("Asked with 2 orders of the options, a")
+    assert set(views.held(store, one, "country")["of"]) == {2}
     given = replace(made[1], settings={**made[1].settings, "orders": "given"})
+    assert views.format_spread(store, one._replace(runs=(given,)), "country") is None
+    assert robustness.record(store, [given]) == {"format_spread": None, "held": None}
     with pytest.raises(PluriscopeError, match="one wording and one order"):
         robustness.spread(store, [given])
+
+
+def test_a_ranking_by_place_alone_is_grey(tmp_path):
+    store = Store(tmp_path)
+    plain, country = by_place(store)
+    (asking,) = views.askings(store)
+    for run in (plain, country):
+        found = views.format_spread(store, asking, run.method)
+        assert found.between == pytest.approx(0) and found.greyed
+    first = SURVEY.shares["KEN", "Q57"].values[0]
+    # Scores 100 p and 100 (1 - p): their standard deviation.
+    assert found.countries["KEN"] == pytest.approx(100 * abs(1 - 2 * first) / np.sqrt(2))
+    record = comparing.score_record(store, country.id)
+    assert record["format_spread"]["greyed"] and record["format_spread"]["formats"] == 2
+    assert record["held"] == {"mean": 1.0, "of": 2.0}  # the other option in the other order
+    assert "more than countries differ" in comparing.score_words(record)
+    table = comparing.spread_table(store, country).set_index("iso3")
+    assert table["greyed"].all() and table.loc["KEN", "spread"] == found.countries["KEN"]
+    assert table.loc["", "spread"] == found.mean
+    assert comparing.held_table(store, country)[["held", "of"]].to_numpy().tolist() == [[1, 2]] * 2
+    store.close()
 
 
 def test_an_unsteady_ranking_is_grey_and_says_why(asked):
