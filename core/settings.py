@@ -259,7 +259,15 @@ class Arm:
 
     @property
     def uses_human_answers(self) -> bool:
+        """Is it taught people's answers, and not the model's own?"""
         return self.teacher == "people"
+
+    @property
+    def human_answers(self) -> str:
+        """Which of people's answers had a part in what it is taught; "" where none."""
+        if self.uses_human_answers:
+            return "the shares of every answer to survey questions that were not held out"
+        return METHODS[self.teacher].uses_human_answers
 
 
 ARMS: dict[str, Arm] = {
@@ -267,22 +275,30 @@ ARMS: dict[str, Arm] = {
     for arm in (
         Arm("culturespa", "As published: its own country answers, where they differ"),
         Arm("culturespa_cct", "As published, with cross-culture thinking", "cross_culture"),
-        Arm("soft", "Whole distributions, where they differ", "country", "probabilities", "soft",
-            weighted=True),
-        Arm("soft_all", "Whole distributions, all pairs", "country", "probabilities", "soft",
+        Arm("soft", "Shares of every option, where answers differ", "country", "probabilities",
+            "soft", weighted=True),
+        Arm("soft_all", "Shares of every option, all questions", "country", "probabilities", "soft",
             "all"),
-        Arm("cct_soft", "Whole distributions from cross-culture thinking, where they differ",
+        Arm("cct_soft", "Shares from cross-culture thinking, where answers differ",
             "cross_culture", "probabilities", "soft", weighted=True),
-        Arm("cct_soft_all", "Whole distributions from cross-culture thinking, all pairs",
+        Arm("cct_soft_all", "Shares from cross-culture thinking, all questions",
             "cross_culture", "probabilities", "soft", "all"),
-        Arm("cct_balanced", "Whole distributions from cross-culture thinking, half that differ",
+        Arm("cct_balanced", "Shares from cross-culture thinking, half that differ",
             "cross_culture", "probabilities", "soft", "balanced"),
+        Arm("cct_random", "Control: shares from cross-culture thinking, as many by chance",
+            "cross_culture", "probabilities", "soft", "random", weighted=True),
+        Arm("cct_shuffled", "Control: shares from cross-culture thinking, another country's",
+            "cross_culture", "probabilities", "soft", "all", control="shuffled"),
+        Arm("cct_world_mean", "Control: shares from cross-culture thinking, mean of all countries",
+            "cross_culture", "probabilities", "soft", "all", control="world_mean"),
         Arm("random", "Control: as many pairs by chance", choose="random"),
         Arm("same", "Control: pairs that agree", choose="same"),
         Arm("shuffled", "Control: another country's answers", control="shuffled"),
         Arm("world_mean", "Control: the mean of all countries", "country", "probabilities", "soft",
             "all", control="world_mean"),
         Arm("people", "People's own shares", "people", "probabilities", "soft", "all"),
+        Arm("people_shift", "People's own shares, what sets a country apart weighed more",
+            "people", "probabilities", "soft", "all", shift=1.0),
         Arm("people_shuffled", "Control: another country's shares", "people", "probabilities",
             "soft", "all", control="shuffled"),
     )

@@ -191,9 +191,7 @@ def _soft(example: dict, prompt: np.ndarray, reply: Reply) -> Lesson:
         target=target / target.sum(),
         weight=float(example.get("weight", 1.0)),
         count=1.0,
-        shift=(np.asarray(shift["world"], dtype=float), float(shift.get("weight", 1.0)))
-        if shift
-        else None,
+        shift=(np.asarray(shift["world"], dtype=float), float(shift["weight"])) if shift else None,
     )
 
 

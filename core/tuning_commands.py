@@ -22,7 +22,8 @@ Verb = Callable[..., argparse.ArgumentParser]
 RECOMMENDED = "cct_soft_all"
 CONTROLS = (
     "culturespa", "culturespa_cct", "soft", "soft_all", "cct_soft_all", "cct_balanced",
-    "random", "shuffled", "world_mean", "people", "people_shuffled",
+    "random", "shuffled", "world_mean", "cct_shuffled", "cct_world_mean", "people",
+    "people_shuffled",
 )  # fmt: skip
 
 

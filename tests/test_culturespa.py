@@ -3,7 +3,7 @@
 import gzip
 import json
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -702,6 +702,32 @@ def test_controls_change_targets_and_nothing_else():
         taught(replace(soft, control="shuffled"), alone)
 
 
+@pytest.mark.parametrize(
+    ("sister", "control"),
+    [("cct_soft", "cct_random"), ("cct_soft_all", "cct_shuffled"),
+     ("cct_soft_all", "cct_world_mean"), ("people", "people_shuffled"),
+     ("culturespa", "random"), ("culturespa", "same"), ("culturespa", "shuffled"),
+     ("soft_all", "world_mean")],
+)  # fmt: skip
+def test_a_control_differs_from_its_sister_in_one_thing(sister, control):
+    one, other = (asdict(ARMS[name]) for name in (sister, control))
+    differ = {key for key in one if one[key] != other[key]} - {"name", "title"}
+    assert differ in ({"choose"}, {"control"})
+    assert ARMS[control].title.startswith("Control: ")
+    assert ARMS[control].human_answers == ARMS[sister].human_answers
+    if not ARMS[sister].uses_human_answers:  # not every country was asked every question
+        assert len(taught(ARMS[sister])) == len(taught(ARMS[control]))
+
+
+def test_which_of_people_s_answers_an_arm_uses_is_said():
+    assert ARMS["soft_all"].human_answers == ARMS["culturespa"].human_answers == ""
+    assert ARMS["cct_soft_all"].human_answers == (
+        "which countries are near and far, from the survey"
+    )
+    assert "not held out" in ARMS["people"].human_answers
+    assert ARMS["people_shift"].shift == 1 and ARMS["people_shift"].uses_human_answers
+
+
 def test_people_s_shares_are_taught_in_both_orders_and_never_what_is_held_out():
     settings = tuning(
         cultures=("CHN", "KEN", "DEU"),
@@ -728,7 +754,7 @@ def test_people_s_shares_are_taught_in_both_orders_and_never_what_is_held_out():
             ],
             axis=0,
         )
-        assert line["shift"]["world"] == pytest.approx(world[order])
+        assert line["shift"] == {"world": pytest.approx(world[order]), "weight": 0.5}
     assert len(lines) == 2 * len(cells(lines))
     with pytest.raises(PluriscopeError, match="People's own shares"):
         Arm("x", "X", "people", "probabilities", choose="differing")

@@ -65,7 +65,8 @@ def examples(
     where there are too few to learn from.
 
     A line: messages (the country prompt), labels as shown, target (a probability for each label),
-    weight (mean 1), iso3, item, order, shift ({"world": …} or None). Written answers are taught
+    weight (mean 1), iso3, item, order, shift ({"world": …,
+    "weight": …} or None). Written answers are taught
     in the given order, as the study does; distributions in every order of settings.orders.
     """
     survey = people if arm.teacher == "people" else written
@@ -89,7 +90,7 @@ def examples(
     if only:
         counts = {only: counts[only]}
     lines = (
-        _line(cell, number, order, survey, prompts, arm.labels)
+        _line(cell, number, order, survey, prompts, arm)
         for cell, number, order in drawn
         if cell.iso3 in counts
     )
@@ -120,12 +121,15 @@ def _line(
     order: tuple[int, ...],
     survey: Survey,
     prompts: PromptSet,
-    labels: str,
+    arm: Arm,
 ) -> dict:
     item = cell.item
     prompt = render(item, prompts, "country", survey.culture(cell.iso3), order=order)
-    target = cell.target if labels == "soft" else _one_hot(cell.target)
+    target = cell.target if arm.labels == "soft" else _one_hot(cell.target)
     shown = [item.codes.index(code) for code in prompt.codes]
+    shift = None
+    if cell.world is not None:
+        shift = {"world": cell.world[shown].tolist(), "weight": arm.shift}
     return {
         "messages": list(prompt.messages),
         "labels": list(prompt.labels),
@@ -134,7 +138,7 @@ def _line(
         "iso3": cell.iso3,
         "item": item.id,
         "order": number,
-        "shift": None if cell.world is None else {"world": cell.world[shown].tolist()},
+        "shift": shift,
     }
 
 
