@@ -281,11 +281,14 @@ class Parsed(NamedTuple):
 # Japanese set no space before a number.
 _UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
 _NUMBER = re.compile(rf"(?<![^\W{_UNSPACED}])(?<![.,/:+-])-?\d+(?![\w/:%-]|[.,]\d)")
-_PHONE = re.compile(r"\+?\d[\d\s().–-]*(?:[-–\s(][\dA-Z]{2,}){1,}[\dA-Z]", re.ASCII)
+_GAP = r"(?:[-–.]|[^\S\n][-–(]?[^\S\n]?|\()"
+_PAIR, _MORE = rf"{_GAP}\(?\d{{2,}}\)?", rf"{_GAP}\(?\d{{3,}}\)?"
+_CALL = rf"\+?\(?\d+\)?(?:{_MORE}|{_PAIR}{_PAIR})(?:{_PAIR})*(?:{_GAP}[\dA-Z]{{3,}}\b)*"
+_PHONE = re.compile(_CALL, re.ASCII)  # "1 (800) 273-TALK"; "1. VERY IMPORTANT" is none
 _STATED = re.compile(
     r"\b(?:answer|option|choice|choose|chose|select|pick|number|response|rating)\b"
     r"(?:\s+(?:is|would be|be|to be|number|option|as|with|:))*\s*[:=]?\s*"
-    r"[\"'“*(\[]*(\d+)(?!\d|[-–.,]\d)",
+    rf"[\"'“*(\[]*(?!{_CALL})(\d+)(?!\d|[-–.,/]\d)",
     re.IGNORECASE,
 )
 _REFUSAL = re.compile(
@@ -322,7 +325,7 @@ def parse(text: str, item: Item, prompt: Rendered) -> Parsed:
     first = re.match(r"[\"'“*(\[#]*(\d+)[\"'”*)\]]*(?=\s*(?:[.:)–—]|-\s|\n|$)|\s+[^\W\d])", plain)
     if first and first[1] in by_label and not _PHONE.match(plain):
         return Parsed(by_label[first[1]], "answered", "the text begins with a label")
-    stated = _STATED.findall(plain)
+    stated = _STATED.findall(_REFUSAL.sub(" ", plain))  # "I cannot choose 1" states nothing
     if stated and stated[-1] in by_label and len(set(stated)) == 1:
         return Parsed(by_label[stated[0]], "answered", "the text states a label")
     if refuses(plain):
