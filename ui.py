@@ -128,7 +128,7 @@ def _held_words(held: dict | None) -> str:
     if held is None:
         return "No model in memory"
     name = plain(catalogue.describe(ModelSpec.from_json(held["spec"])))
-    precision = PRECISIONS.get(held["precision"], held["precision"])
+    precision = catalogue.precision_words(held["precision"])
     where = "on the graphics card" if "cuda" in held["device"] else "of memory"
     return f"**{name}** · {precision} · {catalogue.words(held['memory_bytes'])} {where}"
 
@@ -339,9 +339,16 @@ def models_here() -> list[Entry]:
     return catalogue.on_this_machine(home())
 
 
+def model_fit(spec: ModelSpec) -> catalogue.Fit:
+    """Memory needed against what is free once the model held now has made room.
+
+    Raises ModelError on a source that cannot be one.
+    """
+    return _model_fit(spec, jobs().held_bytes())
+
+
 @st.cache_data(ttl=10, max_entries=64, show_spinner=False)
-def model_fit(spec: ModelSpec, held_bytes: int = 0) -> catalogue.Fit:
-    """Memory needed against what is free. Raises ModelError on a source that cannot be one."""
+def _model_fit(spec: ModelSpec, held_bytes: int) -> catalogue.Fit:
     catalogue.find(spec)
     return catalogue.fit(spec, held_bytes=held_bytes)
 
@@ -391,9 +398,7 @@ def _describe_entry(entry: Entry) -> None:
 
 
 def _pick_details(source: str, revision: str | None, key: str) -> ModelSpec:
-    held = jobs().model
-    held_bytes = held["memory_bytes"] if held else 0
-    fit = model_fit(ModelSpec(source, revision), held_bytes)
+    fit = model_fit(ModelSpec(source, revision))
     usual = catalogue.resolve_precision(ModelSpec(source))
     st.session_state.setdefault(f"{key}_precision_{source == 'builtin'}", usual)
     precision = st.segmented_control(
@@ -427,7 +432,7 @@ def _pick_details(source: str, revision: str | None, key: str) -> ModelSpec:
         str(adapter) if adapter else None,
         bool(consent),
     )
-    fit = model_fit(spec, held_bytes)
+    fit = model_fit(spec)
     if fit.fits:
         st.caption(f":material/check: {plain(fit.sentence)}")
     else:

@@ -1,4 +1,4 @@
-"""Adapters as folders anyone can use: what they tell, export, import, and what training takes.
+"""Adapters as folders anyone can use: what they tell, export and import.
 
 An adapter is PEFT's adapter_config.json and adapter_model.safetensors. One for each country is a
 folder of such folders, named by country code, with a small adapters.json. Nothing here loads torch,
@@ -29,10 +29,8 @@ from core.catalogue import (
     ADAPTER_WEIGHTS,
     AdapterEntry,
     Entry,
-    ModelSpec,
 )
 from core.errors import ImportRefused, ModelError, PluriscopeError
-from core.settings import Lora
 
 CARD = "README.md"
 FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, CARD, ADAPTER_RECORD, ADAPTER_INDEX)
@@ -394,60 +392,6 @@ def _check_shapes(folder: Path, base: Entry) -> None:
                 f"It does not fit {base.name} on this machine, which it says it was tuned on: "
                 f"their layers {layer} differ. Look for the adapter of this version of the model."
             )
-
-
-# -- what training takes ---------------------------------------------------------------------------
-
-
-class TrainingEstimate(NamedTuple):
-    """steps: of the optimizer. seconds: None where nothing is known of this machine's pace yet.
-    fit: memory needed against what is free. sentence: for people."""
-
-    steps: int
-    seconds: float | None
-    fit: catalogue.Fit
-    sentence: str
-
-
-TOKENS_PER_EXAMPLE = 130  # a survey question asked as a person of a country (measured)
-
-
-def estimate(
-    spec: ModelSpec,
-    examples: int,
-    lora: Lora,
-    *,
-    tokens_per_second: float | None = None,
-    held_bytes: int = 0,
-) -> TrainingEstimate:
-    """What training one adapter takes, before anything is loaded.
-
-    tokens_per_second: of an earlier training of this model, if there was one.
-    """
-    fit = catalogue.fit_training(
-        lora.base(spec), rank=lora.rank, tokens=lora.micro_tokens, held_bytes=held_bytes
-    )
-    steps = lora.steps(examples)
-    tokens = TOKENS_PER_EXAMPLE * steps * min(lora.batch, examples)
-    seconds = tokens / tokens_per_second if tokens_per_second else None
-    long = (
-        f"about {max(1, round(seconds / 60))} minutes, by the last training of this model"
-        if seconds and seconds > 90
-        else "under two minutes, by the last training of this model"
-        if seconds
-        else "how long it takes is known after the first steps"
-    )
-    each = f"{steps:,} steps of {min(lora.batch, examples):,} examples" if steps > 1 else "1 step"
-    return TrainingEstimate(steps, seconds, fit, f"{each}; {long}. {fit.sentence}")
-
-
-def refuse_unfit(spec: ModelSpec, lora: Lora, held_bytes: int = 0) -> None:
-    """Raise PluriscopeError where a training would not fit into memory."""
-    fit = catalogue.fit_training(
-        lora.base(spec), rank=lora.rank, tokens=lora.micro_tokens, held_bytes=held_bytes
-    )
-    if not fit.fits:
-        raise PluriscopeError(fit.sentence)
 
 
 def merged_folder(home: Path, name: str) -> Path:

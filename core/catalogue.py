@@ -12,9 +12,10 @@ import re
 import shutil
 import struct
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -599,10 +600,52 @@ def resolve_precision(spec: ModelSpec) -> str:
     return "fp32" if spec.source == "builtin" else "nf4"
 
 
+@lru_cache(maxsize=1)
+def computes_in() -> str:
+    """The 16-bit precision that matrices are multiplied in here, or else "fp32": as models loads.
+
+    bf16 on cards from compute capability 8 on (older ones: fp16), and on processors with
+    AVX512-BF16 or AMX.
+    """
+    card = _card()
+    if card:
+        return "bf16" if card.capability >= 8 else "fp16"
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:
+        return "fp32"
+    return "bf16" if flags & {"avx512_bf16", "amx_tile"} else "fp32"
+
+
+def loaded_as(precision: str) -> str:
+    """The precision a model asked for in `precision` is really held in on this machine."""
+    return computes_in() if precision == "bf16" else precision
+
+
+def precision_words(precision: str) -> str:
+    """A precision that a model is held in, for people."""
+    return {**PRECISIONS, "fp16": "16-bit (fp16)"}.get(precision, precision)
+
+
+def _asked_words(precision: str) -> str:
+    held = loaded_as(precision)
+    why = "" if held == precision else " (this machine does not compute in bf16)"
+    return precision_words(held) + why
+
+
+def _needed(linear: int, other: int, working: Callable[[str], float]) -> dict[str, int]:
+    """Bytes by precision. working: memory beside the weights of a model held in a precision."""
+    needed = {}
+    for precision in PRECISIONS:
+        held = loaded_as(precision)
+        rest = 4.0 if "fp32" in (held, computes_in()) else 2.0  # what 4-bit and 8-bit leave alone
+        needed[precision] = int(linear * _LINEAR_BYTES[held] + other * rest + working(held))
+    return needed
+
+
 # Bytes per parameter. NF4 with double quantisation: 4 bits, an 8-bit scale for each 64, and a
 # 32-bit scale for each 256 of those = 0.5 + 1/64 + 4/(64*256) (arXiv 2305.14314, section 3).
-_LINEAR_BYTES = {"nf4": 0.5159, "int8": 1.0, "bf16": 2.0, "fp32": 4.0}
-_OTHER_BYTES = {"nf4": 2.0, "int8": 2.0, "bf16": 2.0, "fp32": 4.0}
+_LINEAR_BYTES = {"nf4": 0.5159, "int8": 1.0, "bf16": 2.0, "fp16": 2.0, "fp32": 4.0}
 _PROCESS_BYTES = 700 * 1024**2  # python, torch and transformers before any weight (measured)
 
 
@@ -630,11 +673,9 @@ def fit(spec: ModelSpec, *, tokens: int = 2048, batch: int = 1, held_bytes: int 
         )
     linear, other, config = sizes
     working = _working_bytes(config, tokens, batch) + (0 if device == "cuda" else _PROCESS_BYTES)
-    needed = {
-        p: int(linear * _LINEAR_BYTES[p] + other * _OTHER_BYTES[p] + working) for p in PRECISIONS
-    }
+    needed = _needed(linear, other, lambda held: working)
     fits = needed[precision] <= free
-    need = f"{name} needs about {words(needed[precision])} in {PRECISIONS[precision]}"
+    need = f"{name} needs about {words(needed[precision])} in {_asked_words(precision)}"
     if fits:
         return Fit(
             needed, free, device, precision, True, f"{need}; {words(free)} are free {where}."
@@ -704,16 +745,14 @@ def fit_training(spec: ModelSpec, *, rank: int = 8, tokens: int = 4096, held_byt
     linear, other, config = sizes
     fixed = _adapter_bytes(config, rank) + (0 if device == "cuda" else _PROCESS_BYTES)
     least = min(tokens, _LEAST_TOKENS)
-    needed = {
-        p: int(
-            linear * _LINEAR_BYTES[p]
-            + other * _OTHER_BYTES[p]
-            + fixed
-            + 1.25 * least * training_token_bytes(config, p, again=True)
-        )
-        for p in ("nf4", "bf16", "fp32")
-    }
-    need = f"Tuning {name} needs at least {words(needed[precision])} in {PRECISIONS[precision]}"
+    needed = _needed(
+        linear,
+        other,
+        lambda held: fixed + 1.25 * least * training_token_bytes(config, held, again=True),
+    )
+    del needed["int8"]  # is not tuned
+    amount = words(needed[precision])
+    need = f"Tuning {name} needs at least {amount} in {_asked_words(precision)}"
     fits = needed[precision] <= free
     if fits:
         sentence = f"{need}; {words(free)} are free {where}."
@@ -741,10 +780,24 @@ def _adapter_bytes(config: Mapping, rank: int) -> int:
 
 
 def _shape(text: Mapping) -> tuple[int, int, int]:
-    """Layers, width, and width of the inner part; those of an 8B model where unknown."""
+    """Layers, width, and width of the inner part."""
     hidden = text.get("hidden_size") or 4096
-    default = 14_336 if not text.get("hidden_size") else 4 * hidden
-    return text.get("num_hidden_layers") or 32, hidden, text.get("intermediate_size") or default
+    return text.get("num_hidden_layers") or 32, hidden, text.get("intermediate_size") or 4 * hidden
+
+
+def _usual_config(linear: int) -> dict[str, int]:
+    """A config for a model of which only the parameters in matrices are known.
+
+    Llama 2's shape (32 layers of 4096 by 11,008 hold 6.5 billion) with all sides changed alike.
+    """
+    side = (linear / 6.5e9) ** (1 / 3)
+    heads = max(1, round(32 * side))
+    return {
+        "num_hidden_layers": heads,
+        "num_attention_heads": heads,
+        "hidden_size": 128 * heads,
+        "intermediate_size": 344 * heads,
+    }
 
 
 def _sizes(spec: ModelSpec) -> tuple[int, int, Mapping] | None:
@@ -762,7 +815,8 @@ def _sizes(spec: ModelSpec) -> tuple[int, int, Mapping] | None:
     for record in records:
         if record["source"] == spec.source:
             other = record["embedding_parameters"]
-            return record["parameters"] - other, other, {}
+            linear = record["parameters"] - other
+            return linear, other, _usual_config(linear)
     return None
 
 
@@ -781,29 +835,50 @@ def _working_bytes(config: Mapping, tokens: int, batch: int) -> int:
 
 
 def free_memory() -> tuple[str, int]:
-    """("cuda" or "cpu", bytes free there). A card is asked through nvidia-smi, not torch."""
-    cards = _free_on_cards()
-    if cards:
-        return "cuda", max(cards)
+    """("cuda" or "cpu", bytes free there): where models are loaded, asked without torch."""
+    card = _card()
+    if card:
+        return "cuda", card.free_bytes
     import psutil
 
     return "cpu", psutil.virtual_memory().available
 
 
-def _free_on_cards() -> list[int]:
-    if os.environ.get("CUDA_VISIBLE_DEVICES") == "" or not shutil.which("nvidia-smi"):
-        return []
+class _Card(NamedTuple):
+    """A graphics card: bytes free, and its compute capability (8.6, …)."""
+
+    free_bytes: int
+    capability: float
+
+
+def _card() -> _Card | None:
+    """The card that models are loaded on, the first that this process may see; None if none is."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    if visible in ("", "-1") or not _torch_has_cuda() or not shutil.which("nvidia-smi"):
+        return None
+    query = ["--query-gpu=memory.free,compute_cap", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(
-            ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"],
+            ["nvidia-smi", "-i", visible, *query],
             capture_output=True,
             text=True,
             timeout=5,
             check=True,
         ).stdout
     except (OSError, subprocess.SubprocessError):
-        return []
-    return [int(line) * 1024**2 for line in answer.split() if line.isdigit()]
+        return None
+    found = re.match(r"\s*(\d+),\s*(\d+\.\d+)", answer)
+    return _Card(int(found[1]) * 1024**2, float(found[2])) if found else None
+
+
+@lru_cache(maxsize=1)
+def _torch_has_cuda() -> bool:
+    """Is the torch installed here built for graphics cards? Read from its files, not imported."""
+    found = find_spec("torch")
+    if found is None or found.origin is None:
+        return False
+    facts = Path(found.origin).with_name("version.py").read_text(encoding="utf-8")
+    return bool(re.search(r"^cuda\b[^=\n]*= *['\"]", facts, re.MULTILINE))
 
 
 def words(size: float) -> str:

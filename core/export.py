@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from core import languages
-from core.catalogue import PRECISIONS, describe, resolve_precision
+from core.catalogue import describe, precision_words, resolve_precision
 from core.prompts import METHODS, PromptSet, templates
 from core.settings import AskSettings
 from core.store import Run, Store
@@ -58,7 +58,7 @@ def provenance(store: Store, run: Run) -> list[Fact]:
     lines = [
         Fact("Model", model_words(run)),
         Fact("Model version", _short(facts.get("revision") or spec.revision), "revision"),
-        Fact("Precision", PRECISIONS.get(precision, precision)),
+        Fact("Precision", precision_words(precision)),
         Fact("Adapter", _adapter_words(settings, facts)),
         Fact("Asked", run.way, "method"),
         Fact("People’s answers used", settings.human_answers or "none"),

@@ -315,6 +315,11 @@ class Jobs:
     def busy(self) -> bool:
         return self._live is not None or bool(self.store.jobs(UNFINISHED, limit=1))
 
+    def held_bytes(self) -> int:
+        """Memory of the model held now, which is let go of before another is loaded."""
+        held = self.model
+        return held["memory_bytes"] if held else 0
+
     def log_path(self) -> Path:
         """What the worker process printed: warnings of libraries, crashes."""
         return self.store.home / "worker.log"
@@ -655,8 +660,10 @@ class Jobs:
                 encoding="utf-8",
                 # Threads that wait for each other sleep: spinning, as OpenMP does by default, takes
                 # the cores from pages and from itself wherever anything else is at work.
+                # Cards are counted as nvidia-smi counts them, which told how much is free.
                 env={
                     "OMP_WAIT_POLICY": "PASSIVE",
+                    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
                     **os.environ,
                     "TOKENIZERS_PARALLELISM": "false",
                 },

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from core import catalogue
-from core.catalogue import PRECISIONS, ModelSpec, describe
+from core.catalogue import ModelSpec, describe
 from core.errors import ModelError
 
 Phase = Callable[[str], None]
@@ -34,6 +34,9 @@ Phase = Callable[[str], None]
 # at once. Llama 3.1 and later write today's date into the prompt: a fixed one (their own
 # fallback) keeps a run the same tomorrow.
 TEMPLATE_VALUES = {"enable_thinking": False, "thinking": False, "date_string": "26 Jul 2024"}
+
+
+DTYPES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
 @dataclass(eq=False)
@@ -89,14 +92,13 @@ def wrap(
             f"{name} has no chat template, so it cannot be asked. Choose its instruct or chat "
             "version."
         )
-    dtype = {torch.float32: "fp32", torch.bfloat16: "bf16"}.get(model.dtype, str(model.dtype))
     return Loaded(
         spec=spec or ModelSpec(name),
         model=model.eval(),
         tokenizer=tokenizer,
         device=next(model.parameters()).device,
         revision=revision,
-        precision=precision or dtype,
+        precision=precision or DTYPES.get(model.dtype, str(model.dtype)),
         memory_bytes=model.get_memory_footprint(),
         adapter_sha256=adapter_sha256,
         name=name,
@@ -214,12 +216,14 @@ def _load_base(spec: ModelSpec, say: Phase) -> Loaded:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     stored = (config.get("quantization_config") or {}).get("quant_method", "")
     precision = stored or catalogue.resolve_precision(spec)
+    if precision == "bf16":
+        precision = DTYPES[compute_dtype()]
     if not catalogue.has_chat_template(folder):
         raise ModelError(
             f"{name} has no chat template, so it cannot be asked. Choose its instruct or chat "
             "version."
         )
-    say(f"Loading {name} in {PRECISIONS.get(precision, precision)}")
+    say(f"Loading {name} in {catalogue.precision_words(precision)}")
     cuda = torch.cuda.is_available()
     options: dict[str, Any] = {
         "dtype": torch.float32 if precision == "fp32" else compute_dtype(),
@@ -259,7 +263,8 @@ def compute_dtype() -> torch.dtype:
     Measured on a CPU with AVX512-BF16: NF4 with bf16 is five times as fast as with fp32.
     """
     if torch.cuda.is_available():
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if fast else torch.float32
 
@@ -594,6 +599,11 @@ class Shelf:
         if self._held is not None:
             self._held.release()
         self._held = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back()
+
+
+def give_back() -> None:
+    """Return memory that nothing refers to any more, so that others see it as free."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

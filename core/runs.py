@@ -478,8 +478,11 @@ def rename(store: Store, asking: Asking, name: str) -> None:
         store.update_run(run.id, name=" · ".join(parts))
 
 
-def estimate(store: Store, plan: Plan) -> Estimate:
-    """Prompts, time and memory of a plan. Time comes from earlier jobs of the same kind."""
+def estimate(store: Store, plan: Plan, held_bytes: int = 0) -> Estimate:
+    """Prompts, time and memory of a plan. Time comes from earlier jobs of the same kind.
+
+    held_bytes: of the model in memory now (Jobs.held_bytes), which makes room.
+    """
     survey = store.survey(plan.settings[0].survey, plan.settings[0].survey_version)
     prompts = sum(len(one.keys(survey)) for one in plan.settings)
     first = plan.settings[0]
@@ -498,7 +501,7 @@ def estimate(store: Store, plan: Plan) -> Estimate:
         "from the last time this model was asked"
         if rate
         else "known once the first answers are in",
-        fit(first.model),
+        fit(first.model, held_bytes=held_bytes),
     )
 
 
@@ -664,8 +667,11 @@ def start_tuning(jobs: Jobs, plan: TuningPlan) -> str:
     return jobs.start_tuning(plan.settings, plan.prompts, name=plan.name)
 
 
-def estimate_tuning(store: Store, plan: TuningPlan) -> TuningEstimate:
-    """How much a tuning is to do, how long that takes, and whether it fits."""
+def estimate_tuning(store: Store, plan: TuningPlan, held_bytes: int = 0) -> TuningEstimate:
+    """How much a tuning is to do, how long that takes, and whether it fits.
+
+    held_bytes: of the model in memory now (Jobs.held_bytes), which makes room.
+    """
     survey = store.survey(plan.settings.survey, plan.settings.survey_version)
     work = work_of(plan.settings, survey)
     pace = None  # cost done in a second, by the last tuning of this model, else by its askings
@@ -681,13 +687,13 @@ def estimate_tuning(store: Store, plan: TuningPlan) -> TuningEstimate:
         same = asked[0].get("model") == plan.settings.model.to_json()
         if pace is None and same and job["rate"] and job["settings"].get("kind") == "survey":
             pace = job["rate"]
-    return TuningEstimate(work, work.cost / pace if pace else None, _training_fit(plan))
+    return TuningEstimate(work, work.cost / pace if pace else None, _training_fit(plan, held_bytes))
 
 
-def _training_fit(plan: TuningPlan) -> Fit:
+def _training_fit(plan: TuningPlan, held_bytes: int) -> Fit:
     lora = plan.settings.lora
     spec = lora.base(plan.settings.model)
-    return fit_training(spec, rank=lora.rank, tokens=lora.micro_tokens)
+    return fit_training(spec, rank=lora.rank, tokens=lora.micro_tokens, held_bytes=held_bytes)
 
 
 def ensure_demo(jobs: Jobs) -> str | None:

@@ -9,7 +9,6 @@ the plain padded batch.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import math
@@ -35,7 +34,7 @@ from core import catalogue
 from core.adapters import plain, public_name
 from core.catalogue import ModelSpec, TrainingRoom
 from core.errors import ModelError, PluriscopeError
-from core.models import Loaded, Phase, load, memory_in_words
+from core.models import Loaded, Phase, give_back, load, memory_in_words
 from core.scoring import (
     SINGLE,
     TOKEN,
@@ -429,9 +428,7 @@ def train(
     finally:
         if base is None:
             held.release()
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back()
 
 
 def load_base(spec: ModelSpec, lora: Lora, *, on_phase: Phase | None = None) -> Loaded:
@@ -760,7 +757,7 @@ def merge(spec: ModelSpec, folder: Path, *, on_phase: Phase | None = None) -> No
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
         loaded.release()
-        gc.collect()
+        give_back()
 
 
 MERGE_AGAIN = "Make room on the disk, then merge again."

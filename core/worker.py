@@ -17,7 +17,6 @@ what is held now.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import platform
@@ -208,13 +207,17 @@ class Worker:
             self._let_go_of_base()
             self.channel.send("phase", job=command["job"], phase="loading")
             self._base = (spec, load_base(spec, lora))
+            self.say_model()
         return self._base[1]
 
     def _let_go_of_base(self) -> None:
         if self._base is not None:
+            from core.models import give_back
+
             self._base[1].release()
             self._base = None
-            gc.collect()
+            give_back()
+            self.say_model()
 
     def write(self, command: dict) -> None:
         """Write a reply to each request; each is reported once, as it is finished."""
@@ -299,7 +302,8 @@ class Worker:
         return loaded
 
     def say_model(self) -> None:
-        held = self.shelf.current
+        """Tell which model is in memory: the one that is asked, or the one that is trained on."""
+        held = self._base[1] if self._base else self.shelf.current
         self.channel.send(
             "model",
             held=None

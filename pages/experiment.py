@@ -85,7 +85,7 @@ def form() -> None:
                 store, model, arms=arms, seeds=range(1, seeds + 1), per_topic=per_topic, lora=lora,
                 equal_budgets=equal and not quantity, abilities=False,
             )  # fmt: skip
-            estimate = runs.estimate_tuning(store, plan)
+            estimate = runs.estimate_tuning(store, plan, ui.jobs().held_bytes())
         else:
             st.caption(f":material/info: {ui.plain(ui.picker_problem())}")
     except PluriscopeError as error:

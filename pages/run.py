@@ -260,7 +260,7 @@ try:
             **language,
             **details,
         )
-        estimate = runs.estimate(store, plan)
+        estimate = runs.estimate(store, plan, ui.jobs().held_bytes())
     else:
         st.caption(f":material/info: {ui.plain(ui.picker_problem())}")
 except PluriscopeError as error:

@@ -144,7 +144,7 @@ def form() -> None:
     try:
         if model:
             plan = runs.plan_tuning(store, model, cultures=countries, arms=[way], **details)
-            estimate = runs.estimate_tuning(store, plan)
+            estimate = runs.estimate_tuning(store, plan, ui.jobs().held_bytes())
         else:
             st.caption(f":material/info: {ui.plain(ui.picker_problem())}")
     except PluriscopeError as error:

@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core import catalogue
-from core.adapters import bring_in, estimate, export_zip, write_index
+from core.adapters import bring_in, export_zip, write_index
 from core.catalogue import ModelSpec, by_adapter
 from core.errors import ImportRefused, ModelError
 from core.jobs import Jobs, open_jobs
@@ -302,22 +302,6 @@ def test_an_adapter_outside_the_shelf_is_never_deleted(tuned, tmp_path):
     with pytest.raises(ModelError, match="it stays"):
         catalogue.delete_adapter(entry, tmp_path)
     assert entry.path.exists()
-
-
-# -- what training takes ---------------------------------------------------------------------------
-
-
-def test_an_estimate_says_steps_time_and_memory_before_anything_is_loaded(tiny_model):
-    spec = ModelSpec(str(tiny_model), precision="fp32")
-    found = estimate(spec, 62_127, Lora())
-    assert found.steps == 485 and found.seconds is None and found.fit.fits
-    assert (
-        "485 steps of 128 examples" in found.sentence and "after the first steps" in found.sentence
-    )
-    # 485 steps of 128 examples of 130 tokens at 10,000 a second.
-    timed = estimate(spec, 62_127, Lora(), tokens_per_second=10_000)
-    assert timed.seconds == pytest.approx(485 * 128 * 130 / 10_000)
-    assert "about 13 minutes" in timed.sentence
 
 
 # -- on the shelf of the library -------------------------------------------------------------------

@@ -182,6 +182,61 @@ def test_automatic_precision_is_four_bit_but_for_the_builtin():
     assert catalogue.resolve_precision(ModelSpec("builtin", precision="int8")) == "int8"
 
 
+def test_a_small_listed_model_is_not_given_a_large_ones_working_memory(monkeypatch):
+    monkeypatch.setattr(catalogue, "free_memory", lambda: ("cpu", int(1.5 * catalogue.GIB)))
+    assert fit(ModelSpec("HuggingFaceTB/SmolLM2-135M-Instruct")).fits
+    # Llama 2's own shape comes out of its own number of parameters.
+    assert catalogue._shape(catalogue._usual_config(6_476_267_520)) == (32, 4096, 11_008)
+
+
+def test_what_cannot_be_computed_in_bf16_is_counted_and_named_as_it_is_held(monkeypatch):
+    monkeypatch.setattr(catalogue, "free_memory", lambda: ("cpu", 40 * catalogue.GIB))
+    spec = ModelSpec("Qwen/Qwen2.5-7B-Instruct", precision="bf16")
+    half = fit(spec)
+    monkeypatch.setattr(catalogue, "computes_in", lambda: "fp32")
+    whole = fit(spec)
+    assert catalogue.loaded_as("bf16") == "fp32" and catalogue.loaded_as("nf4") == "nf4"
+    assert whole.needed_bytes["bf16"] == whole.needed_bytes["fp32"] > 28 * catalogue.GIB
+    assert whole.needed_bytes["nf4"] > half.needed_bytes["nf4"]  # embeddings stay in 32 bits
+    assert "in 32-bit (this machine does not compute in bf16)" in whole.sentence
+
+
+def on_a_machine_with_cards(monkeypatch, tmp_path, answers: dict[str, str], visible: str | None):
+    """A stand-in for the driver's program: what it says of each card."""
+    cases = "".join(f'"{card}") echo "{said}";; ' for card, said in answers.items())
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f'#!/bin/sh\ncase "$2" in {cases}*) exit 6;; esac\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+
+
+@pytest.mark.parametrize(
+    ("visible", "free"),
+    [(None, 1000), ("0", 1000), ("1,0", 70_000), ("GPU-5f", 500), ("", None), ("-1", None)],
+)
+def test_fit_looks_at_the_card_that_is_loaded_on(monkeypatch, tmp_path, visible, free):
+    cards = {"0": "1000, 8.9", "1": "70000, 9.0", "GPU-5f": "500, 7.5"}
+    on_a_machine_with_cards(monkeypatch, tmp_path, cards, visible)
+    monkeypatch.setattr(catalogue, "_torch_has_cuda", lambda: True)
+    if free is None:
+        assert catalogue.free_memory()[0] == "cpu"
+    else:
+        assert catalogue.free_memory() == ("cuda", free * 1024**2)
+
+
+def test_a_card_that_torch_cannot_use_is_not_counted(monkeypatch, tmp_path):
+    import torch
+
+    on_a_machine_with_cards(monkeypatch, tmp_path, {"0": "70000, 9.0"}, None)
+    catalogue._torch_has_cuda.cache_clear()
+    assert catalogue._torch_has_cuda() == (torch.version.cuda is not None)
+    monkeypatch.setattr(catalogue, "_torch_has_cuda", lambda: False)
+    assert catalogue.free_memory()[0] == "cpu"
+
+
 def test_a_model_of_unknown_size_is_not_refused():
     found = fit(ModelSpec("somebody/something"))
     assert found.fits and not found.needed_bytes and "not known" in found.sentence

@@ -8,7 +8,7 @@ import pytest
 import tiny
 import torch
 
-from core import models
+from core import catalogue, models
 from core.catalogue import PRECISIONS, ModelSpec
 from core.errors import ModelError
 from core.models import Shelf, chat, chat_text, load, stop_tokens
@@ -49,12 +49,21 @@ def test_a_model_loads_in_each_precision(folders, precision):
     layer = loaded.model.model.layers[0].self_attn.q_proj
     kinds = {"nf4": "Linear4bit", "int8": "Linear8bitLt", "bf16": "Linear", "fp32": "Linear"}
     assert type(layer).__name__ == kinds[precision]
-    assert loaded.precision == precision
+    assert loaded.precision == catalogue.loaded_as(precision)
     if precision == "nf4":
         assert layer.weight.quant_state.quant_type == "nf4"
         assert layer.weight.quant_state.nested  # double quantisation
         assert layer.compute_dtype == models.compute_dtype()
     assert np.isfinite(answers(loaded)).all()
+
+
+def test_the_precision_that_is_estimated_is_the_one_that_is_loaded(folders, monkeypatch):
+    assert models.DTYPES[models.compute_dtype()] == catalogue.computes_in()
+    monkeypatch.setattr(models, "compute_dtype", lambda: torch.float32)  # an older processor
+    said = []
+    loaded = load(ModelSpec(str(folders / "llama"), precision="bf16"), on_phase=said.append)
+    assert loaded.precision == "fp32" and loaded.model.dtype is torch.float32
+    assert said[-1] == "Loading llama in 32-bit"
 
 
 def test_automatic_precision_is_four_bit(folders):

@@ -134,6 +134,20 @@ def test_a_model_that_cannot_be_used_is_a_sentence(app):
     assert button(at, "Ask").disabled
 
 
+@pytest.mark.parametrize(("name", "label"), [("ask", "Ask"), ("run", "Start"), ("tune", "Start")])
+def test_the_model_in_memory_makes_room_for_the_next(app, monkeypatch, name, label):
+    monkeypatch.setattr(catalogue, "free_memory", lambda: ("cpu", 50 * 1024**2))
+    at = app(name)
+    assert button(at, label).disabled and "only 50 MB are free" in said(at)
+    spec = ModelSpec("builtin")
+    ui.jobs().model = {
+        "spec": spec.to_json(), "name": "held", "precision": "fp32", "device": "cpu",
+        "memory_bytes": 8 * catalogue.GIB,
+    }  # fmt: skip
+    at.run()
+    assert not button(at, label).disabled
+
+
 def test_a_verdict_tells_the_way_and_the_nearest(filled_home, app):
     item = load_bundled().item("Q164")
     sides = question.preview(load_bundled(), item, ["DEU", "KEN"], "country")
