@@ -268,8 +268,9 @@ def pick_language(page: str, survey: Survey) -> tuple[dict, str]:
         page=page,
         default=languages.ENGLISH,
         help=(
-            "Each country’s own: the first language people there were surveyed in that the "
-            "questions are translated into. Drafts were read by nobody who grew up with them."
+            "Each country’s own: the first language of the survey there, or else of the country, "
+            "that the questions are translated into. Drafts were read by nobody who grew up with "
+            "them."
         ),
     )
     if language == languages.ENGLISH:

@@ -21,6 +21,7 @@ OWN = "own"
 TAUGHT_ENGLISH = (
     "The built-in model was taught English only; in any other language it answers by chance."
 )
+NAMED = 12  # so many countries are listed by name
 IN_ENGLISH = "The plain questions are in English: nobody in particular has no language."
 
 
@@ -236,6 +237,7 @@ def notes(before: AskSettings, after: AskSettings, survey: Survey) -> list[str]:
     if after.language == OWN:
         lines += _country_notes(before, after, survey)
     lines += _item_notes(before, after)
+    lines += _name_notes(after, survey)
     lines += [draft_words(after)] if drafts(after) else []
     if after.model.source == "builtin":
         lines.append(TAUGHT_ENGLISH)
@@ -259,6 +261,29 @@ def _country_notes(before: AskSettings, after: AskSettings, survey: Survey) -> l
             f"There is no translation into a language of {count}, which "
             f"{'is' if len(without) == 1 else 'are'} {done}: {words.listed(without)}."
         )
+    return lines
+
+
+def _name_notes(after: AskSettings, survey: Survey) -> list[str]:
+    """Which countries a prompt in another language calls by their English name."""
+    if after.method in ("plain", "examples"):  # these name no country
+        return []
+    lines = []
+    for language in after.translations or {}:
+        named = load(survey, language, folder()).countries
+        if after.method.startswith("cross_culture"):  # any may be near or far
+            asked = [culture.iso3 for culture in survey.cultures]
+        else:
+            asked = [
+                c for c in after.cultures if after.language != OWN or after.speaks[c] == language
+            ]
+        lacking = [survey.culture(iso3).name for iso3 in asked if iso3 not in named]
+        if lacking:
+            count = words.count(len(lacking), "country is", "countries are")
+            lines.append(
+                f"In {language_name(language)} {count} called by the English name, since no other "
+                f"is there: {words.listed(lacking, NAMED)}."
+            )
     return lines
 
 

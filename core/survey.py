@@ -60,7 +60,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Culture:
-    """A country or territory surveyed. The interface says "country"."""
+    """A country or territory surveyed. The interface says "country".
+
+    languages: those it was surveyed in, the commonest first; of an imported survey, which does not
+    say, the country's main languages.
+    """
 
     iso3: str
     name: str

@@ -160,7 +160,8 @@ def load(survey: Survey, language: str, folder: Path | None = None) -> Translati
         path = place.path / f"{language}.jsonl"
         if path.is_file():
             items |= _read(path, survey, language, place.of_this_survey)
-        countries |= _by_language(place.path / "countries.json", language)
+        named = _by_language(place.path / "countries.json", language)
+        countries |= {c.iso3: named[c.iso3] for c in survey.cultures if c.iso3 in named}
         if found := _by_language(place.path / "prompts.json", language):
             if place.path != FOLDER:
                 check_prompts(found, language)

@@ -1,5 +1,6 @@
 """Questions in other languages: the bundled translations, a user's own, and what is missing."""
 
+import csv
 import json
 import re
 
@@ -9,6 +10,8 @@ from core import export, languages, runs, scores, translations, views
 from core.__main__ import main
 from core.catalogue import ModelSpec
 from core.errors import PluriscopeError
+from core.importers import places
+from core.importers.imported import make_survey
 from core.jobs import Jobs
 from core.prompts import is_numeric, load_prompt_set, option_orders, render
 from core.responses import parse, plan
@@ -243,7 +246,40 @@ def test_a_users_translation_is_asked(home, tmp_path, capsys):
     asked = {key[:2] for key in made.settings[1].keys(SURVEY)}
     assert asked == {("JPN", "Q57"), ("JPN", "Q58"), ("DEU", "Q57")}
     assert "1 of 2 questions is not translated into German, and left out." in made.notes
+    across = planned(store, language="ja", items=["Q57"], methods=["cross_culture"], cultures="all")
+    (said,) = [note for note in across.notes if "English name" in note]
+    assert said.startswith("In Japanese 60 countries are called by the English name")
+    assert "Andorra" in said and said.endswith("and 48 others.") and "Japan," not in said
+    assert not any("English name" in note for note in made.notes)
     store.close()
+
+
+def test_imported_countries_are_asked_in_their_own_language_and_by_their_name_in_it(home):
+    # A survey of the bundled items in countries that the bundled survey has not.
+    cultures = tuple(places.culture(iso3) for iso3 in ("FRA", "AUT", "HKG", "TUR", "LKA", "DZA"))
+    shares = {(culture.iso3, "Q57"): SURVEY.shares["DEU", "Q57"] for culture in cultures}
+    mine = make_survey("mine", "Mine", [SURVEY.item("Q57")], cultures, shares)
+    store = Store(home)
+    store.add_survey(mine)
+    made = planned(store, survey_id="mine", language="own", cultures="all", items=["Q57"])
+    speaks = {"FRA": "fr", "AUT": "de", "HKG": "zh", "DZA": "ar"}
+    assert made.settings[1].speaks == speaks
+    (without,) = [note for note in made.notes if "no translation" in note]
+    assert "2 countries" in without and "Turkey" in without and "Sri Lanka" in without
+    by_language = {there.language: there for there in made.translations}
+    names = {c: by_language[to].culture(mine.culture(c)).name for c, to in speaks.items()}
+    assert names == {"FRA": "France", "AUT": "Österreich", "HKG": "香港", "DZA": "الجزائر"}
+    assert not any("English name" in note for note in made.notes)
+    store.close()
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_country_that_can_be_imported_has_a_name_and_a_language(code):
+    with open(places.COUNTRIES, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = json.loads((FOLDER / "countries.json").read_text(encoding="utf-8"))[code]
+    assert {row["iso3"] for row in rows} == set(names) and all(map(str.strip, names.values()))
+    assert all(re.fullmatch(r"[a-z]{2,3}(;[a-z]{2,3})*", row["languages"]) for row in rows)
 
 
 def test_a_users_item_goes_before_the_bundled_one(home):

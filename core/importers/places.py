@@ -28,7 +28,13 @@ def _known() -> tuple[dict[str, Culture], dict[str, str]]:
         for row in csv.DictReader(file):
             iso3 = row["iso3"]
             cultures[iso3] = Culture(
-                iso3, row["name"], row["demonym"], row["article"], row["continent"], row["region"]
+                iso3,
+                row["name"],
+                row["demonym"],
+                row["article"],
+                row["continent"],
+                row["region"],
+                languages=tuple(row["languages"].split(";")),
             )
             also = [name for name in row["also"].split(";") if name]
             for name in (iso3, row["numeric"], str(int(row["numeric"])), row["name"], *also):
