@@ -1052,7 +1052,7 @@ def teaching_note(*of: Run) -> None:
 def evidence_note(*of: Run) -> None:
     """Wherever scores are shown: which of people's answers had a part in them, and whether the
     questions were drafts."""
-    if said := views.human_answers(*of):
+    if said := views.human_answers(store(), *of):
         st.caption(f":material/diversity_3: {plain(said)}")
     if said := views.draft_words(*of):
         st.caption(f":material/translate: {plain(said)}")

@@ -32,7 +32,7 @@ from core.errors import PluriscopeError
 from core.importers import IMPORTERS, import_into, importer
 from core.jobs import Jobs
 from core.metrics import METRICS
-from core.settings import AskSettings, home
+from core.settings import home
 from core.store import BUNDLED_SURVEY, Run, Store
 
 
@@ -243,7 +243,7 @@ def _made(store: Store, run: Run) -> dict:
         "id": run.id,
         "method": run.method,
         "answers": store.cells_answered(run.no),
-        "uses_human_answers": AskSettings.from_json(run.settings).human_answers,
+        "uses_human_answers": scores.human_answers(store, run),
     }
 
 
@@ -310,7 +310,7 @@ def _runs(jobs: Jobs, _: argparse.Namespace) -> tuple[list, str]:
             "group": run.group,
             "name": run.name,
             "method": run.method,
-            "uses_human_answers": AskSettings.from_json(run.settings).human_answers,
+            "uses_human_answers": scores.human_answers(jobs.store, run),
             "model": run.model,
             "state": run.state,
             "answers": run.answered,

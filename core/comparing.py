@@ -937,12 +937,14 @@ def score_words(record: dict) -> str:
 def score_table(store: Store, run: Run, metric: str = "") -> pd.DataFrame:
     """A run's scores on every metric (or one), country by country; iso3 "" is their mean.
 
-    Columns: metric, iso3, name, zone, and value, low, high, floor, ceiling, others, items.
+    Columns: metric, iso3, name, zone, value, low, high, floor, ceiling, others, items, and
+    uses_human_answers (which of people's, "" for none).
     """
     names = [metric] if metric else list(metrics.METRICS)
     tables = [scores.table(store, run, name).assign(metric=name) for name in names]
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "metric", table.pop("metric"))
+    table["uses_human_answers"] = scores.human_answers(store, run)
     return _with_names(table, scores.survey_of(store, run))
 
 

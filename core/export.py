@@ -22,6 +22,7 @@ import pyarrow.parquet as parquet
 from core import languages
 from core.catalogue import describe, precision_words, resolve_precision
 from core.prompts import METHODS, PromptSet, templates
+from core.scores import human_answers
 from core.settings import AskSettings
 from core.store import Run, Store
 from core.survey import Item, Survey
@@ -61,7 +62,7 @@ def provenance(store: Store, run: Run) -> list[Fact]:
         Fact("Precision", precision_words(precision)),
         Fact("Adapter", _adapter_words(settings, facts)),
         Fact("Asked", run.way, "method"),
-        Fact("People’s answers used", settings.human_answers or "none"),
+        Fact("People’s answers used", human_answers(store, run) or "none"),
         Fact("Wording", settings.prompt_set, "prompt set"),
         Fact("Language", _language_words(settings)),
         Fact("Fingerprint of the wording", settings.prompt_sha256[:16], "SHA-256"),
@@ -263,7 +264,7 @@ def card(store: Store, run: Run) -> dict:
         "adapter_sha256": facts.get("adapter_sha256"),
         "method": settings.method,
         "method_words": how.name,
-        "uses_human_answers": settings.human_answers,
+        "uses_human_answers": human_answers(store, run),
         "derived": settings.derived,
         "prompt_set": settings.prompt_set,
         "prompt_sha256": settings.prompt_sha256,
@@ -379,7 +380,7 @@ def run_json(store: Store, run_id: str) -> str:
         "created": run.created.isoformat(),
         "finished": run.finished.isoformat() if run.finished else None,
         "settings": run.settings,
-        "uses_human_answers": settings.human_answers,
+        "uses_human_answers": human_answers(store, run),
         "facts": run.facts,
         "wording": store.prompt_texts(settings.prompt_sha256),
         "translations": _translation_records(store, settings),
@@ -450,7 +451,7 @@ def run_table(store: Store, run_id: str) -> pd.DataFrame:
                     }
                 )
     table = pd.DataFrame(rows, columns=_ROW_COLUMNS)
-    for position, (name, value) in enumerate(_run_columns(run, settings).items()):
+    for position, (name, value) in enumerate(_run_columns(store, run, settings).items()):
         table.insert(position, name, value)
     return table
 
@@ -486,7 +487,7 @@ def _not_a_formula(value: object) -> object:
     return value
 
 
-def _run_columns(run: Run, settings: AskSettings) -> dict[str, object]:
+def _run_columns(store: Store, run: Run, settings: AskSettings) -> dict[str, object]:
     return {
         "run": run.id,
         "model": settings.model.source,
@@ -494,7 +495,7 @@ def _run_columns(run: Run, settings: AskSettings) -> dict[str, object]:
         "precision": run.facts.get("precision") or resolve_precision(settings.model),
         "adapter_sha256": run.facts.get("adapter_sha256") or "",
         "method": settings.method,
-        "uses_human_answers": settings.human_answers,
+        "uses_human_answers": human_answers(store, run),
         "answering": settings.answering,
         "derived_from": " ".join(settings.derived["sources"].values()) if settings.derived else "",
         "option_orders": settings.orders,

@@ -10,6 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from core.errors import PluriscopeError
 from core.importers import table_of
 from core.metrics import HEADLINE, Panel
 from core.prompts import METHODS
-from core.settings import AskSettings
+from core.settings import AskSettings, TuneSettings
 from core.store import Run, Store
 from core.survey import Item, Survey
 
@@ -86,6 +87,39 @@ def design_effects(
     return metrics.CLUSTERING * np.array([known.get(iso3, 1.0) for iso3 in countries])
 
 
+def human_answers(store: Store, run: Run) -> str:
+    """Which of people's answers had a part in a run's answers; "" where none had.
+
+    They were shown to the model, set its numbers, or were taught to it by its adapter. The label
+    that goes with every score.
+    """
+    used = AskSettings.from_json(run.settings).human_answers
+    return "; and ".join(filter(None, (used, _taught(store, run))))
+
+
+TAUGHT = {
+    "country": "",
+    "cross_culture": METHODS["cross_culture"].uses_human_answers,
+    "people": "shares of survey questions that were not held out",
+}
+TAUGHT_ELSEWHERE = "perhaps, in what its adapter was taught elsewhere"
+
+
+def _taught(store: Store, run: Run) -> str:
+    """Which of people's answers a run's adapter was taught, by the arm that made it."""
+    folder = run.settings["model"].get("adapter")
+    if not folder:
+        return ""
+    sha256, parts = run.facts.get("adapter_sha256"), Path(folder).parts
+    for made in (*store.adapters(), *store.adapters(deleted=True)):
+        # A folder is named for its arm, its seed and its tuning's id, so it names one adapter.
+        if made["tuning"] and (made["sha256"] == sha256 or Path(made["path"]).parts[1] in parts):
+            arms = TuneSettings.from_json(store.tuning(made["tuning"])["settings"]).arms
+            used = TAUGHT[next(arm for arm in arms if arm.name == made["arm"]).teacher]
+            return f"{used}, in what its adapter was taught" if used else ""
+    return TAUGHT_ELSEWHERE
+
+
 # -- scores, computed once and kept ------------------------------------------------------
 
 UNDER_WAY = {"queued", "running"}  # such a run will have more answers soon; nothing is kept
@@ -136,7 +170,7 @@ def record(store: Store, run_id: str, metric: str = HEADLINE, topic: str = "") -
     return {
         "run": run.id,
         "method": run.method,
-        "uses_human_answers": AskSettings.from_json(run.settings).human_answers,
+        "uses_human_answers": human_answers(store, run),
         "metric": metrics.metric(metric).name,
         "mean": {key: mean[key] for key in ("value", "low", "high")},
         "floor": mean["floor"],

@@ -164,12 +164,12 @@ def model_name(run: Run) -> str:
     return describe(AskSettings.from_json(run.settings).model)
 
 
-def human_answers(*of: Run) -> str:
+def human_answers(store: Store, *of: Run) -> str:
     """The label of scores that people's answers had a part in: a sentence, "" where they had none.
 
     Runs of which only some use them are told apart by how they were asked.
     """
-    used = dict.fromkeys((run.way, AskSettings.from_json(run.settings).human_answers) for run in of)
+    used = dict.fromkeys((_asked_of(run), scores.human_answers(store, run)) for run in of)
     sentences = []
     for what in dict.fromkeys(what for _, what in used if what):
         who = [f"“{name}”" for name, its in used if its == what]
@@ -177,6 +177,10 @@ def human_answers(*of: Run) -> str:
         subject = f"{words.listed(who)} {verb}" if len(used) > 1 else "This way of asking uses"
         sentences.append(f"{subject} people’s answers: {what}.")
     return " ".join(sentences)
+
+
+def _asked_of(run: Run) -> str:
+    return f"{run.way}, after tuning" if run.settings["model"].get("adapter") else run.way
 
 
 def draft_words(*of: Run) -> str:
@@ -367,7 +371,12 @@ def _told_apart(run: Run, before: Run) -> tuple[str, str]:
 
 
 def download_table(
-    table: pd.DataFrame, run: Run, before: Run | None = None, metric: str = "", topic: str = ""
+    store: Store,
+    table: pd.DataFrame,
+    run: Run,
+    before: Run | None = None,
+    metric: str = "",
+    topic: str = "",
 ) -> pd.DataFrame:
     """A table as shown, with what its numbers come from beside every row."""
     settings = run.settings
@@ -376,7 +385,7 @@ def download_table(
         "compared_with": before.id if before else "",
         "model": settings["model"]["source"],
         "method": run.method,
-        "uses_human_answers": AskSettings.from_json(settings).human_answers,
+        "uses_human_answers": scores.human_answers(store, run),
         "metric": metric,
         "topic": topic,
         "survey": settings["survey"],

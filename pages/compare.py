@@ -373,7 +373,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
     ui.provenance(run, *([before] if before else []), key="compare_from")
     st.download_button(
         "Download as CSV",
-        lambda: export.csv_bytes(views.download_table(table, run, before, measure)),
+        lambda: export.csv_bytes(views.download_table(store, table, run, before, measure)),
         file_name=f"pluriscope-{run.id}-{face}.csv",
         mime="text/csv",
         icon=":material/download:",

@@ -216,7 +216,9 @@ with st.container(horizontal=True, vertical_alignment="center"):
     ui.provenance(run, *([before] if before else []), key="map_from")
     st.download_button(
         "Download as CSV",
-        lambda: export.csv_bytes(views.download_table(result.table, run, before, measure, topic)),
+        lambda: export.csv_bytes(
+            views.download_table(store, result.table, run, before, measure, topic)
+        ),
         file_name=f"{file_name}.csv",
         mime="text/csv",
         icon=":material/download:",

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,14 +11,23 @@ import pyarrow.parquet as parquet
 import pytest
 
 import core.__main__ as command
-from core import comparing, export, metrics, relation_figures, relations, scores, value_figures
+from core import (
+    comparing,
+    export,
+    metrics,
+    relation_figures,
+    relations,
+    scores,
+    value_figures,
+    views,
+)
 from core.catalogue import ModelSpec
 from core.errors import PluriscopeError
 from core.figures import CLOSENESS, DARK, LIGHT
 from core.importers import globalopinionqa, import_into
 from core.metrics import METRICS
 from core.runs import plan_survey
-from core.settings import AskSettings
+from core.settings import ARMS, AskSettings, TuneSettings
 from core.store import Answer, Store
 from tests import filled
 from tests.conftest import pages_on
@@ -564,7 +574,6 @@ def test_page_command_and_export_give_the_same_scores_on_every_metric(
     filled_home, tmp_path, capsys
 ):
     import ui
-    from core import views
 
     with pages_on(filled_home) as page:
         store = ui.store()
@@ -641,6 +650,82 @@ def test_scores_by_zone_topic_and_item_on_the_command_line(filled_home, capsys):
     items = run_command(capsys, "score", "--run", run.id, "--by", "item")["items"]
     cell = metrics.by_item(panel)[:, [i.id for i in panel.items].index("Q57")]
     assert items["Q57"] == pytest.approx(np.nanmean(cell))
+
+
+# -- which of people's answers had a part ----------------------------------------------------------
+
+SHARES = "shares of survey questions that were not held out, in what its adapter was taught"
+NEAR_FAR = "which countries are near and far, from the survey, in what its adapter was taught"
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """A store with a run after tuning for each of four adapters, and where each is kept."""
+    store = Store(tmp_path_factory.mktemp("tuned"))
+    arms = {name: ARMS[name] for name in ("soft", "cct_soft", "people")}
+    arms["own"] = replace(ARMS["people"], name="own", mode="specific", shift=1.0)
+    _, base = filled.asked(store, ["Q57", "Q164"], ["USA", "KEN"])
+    settings = TuneSettings(
+        **{name: base.settings[name] for name in ("survey", "survey_version", "prompt_set",
+                                                  "prompt_sha256")},
+        model=ModelSpec("builtin"), cultures=("USA", "KEN"), arms=tuple(arms.values()),
+        topics=("Security",),
+    )  # fmt: skip
+    tuning = store.add_tuning(settings.to_json(), name="Tuning")
+    made = {"": base}
+    for arm in (*arms, "elsewhere"):
+        folder = store.home / "adapters" / f"tuning-{arm}-42-{tuning}"
+        if arm != "elsewhere":
+            for iso3 in ("USA", "KEN") if arm == "own" else ("",):
+                store.add_adapter(
+                    {"tuning": tuning, "arm": arm, "seed": 42, "iso3": iso3, "name": arm,
+                     "base": ModelSpec("builtin").to_json(), "sha256": f"{arm}{iso3}",
+                     "path": str((folder / iso3).relative_to(store.home))}
+                )  # fmt: skip
+        run = store.add_run(
+            {**base.settings, "model": ModelSpec("builtin", adapter=str(folder)).to_json()},
+            planned=base.planned, name=arm, facts={"adapter_sha256": f"hash of {arm}"},
+        )  # fmt: skip
+        keys = AskSettings.from_json(base.settings).keys(store.survey())
+        rng = np.random.default_rng(0)
+        store.add_answers(run.no, [
+            Answer(iso3, item, number, tuple(rng.dirichlet(np.ones(len(store.survey().item(item)
+                   .options)))), 1.0, None, "answered", "", None, None)
+            for iso3, item, number in keys
+        ])  # fmt: skip
+        store.update_run(run.id, state="done")
+        made[arm] = store.run(run.id)
+    yield store, made
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("arm", "used"),
+    [("", ""), ("soft", ""), ("cct_soft", NEAR_FAR), ("people", SHARES), ("own", SHARES),
+     ("elsewhere", scores.TAUGHT_ELSEWHERE)],
+)  # fmt: skip
+def test_what_an_adapter_was_taught_is_on_every_score(tuned, arm, used):
+    store, made = tuned
+    run = made[arm]
+    assert scores.human_answers(store, run) == used
+    record = comparing.score_record(store, run.id)
+    assert record["uses_human_answers"] == used
+    assert (f"uses people's answers: {used}" in comparing.score_words(record)) == bool(used)
+    for table in (comparing.score_table(store, run, "emd"), export.run_table(store, run.id)):
+        assert set(table["uses_human_answers"]) == {used}
+    assert export.card(store, run)["uses_human_answers"] == used
+    assert json.loads(export.run_json(store, run.id))["uses_human_answers"] == used
+    assert f"People’s answers used: {used or 'none'}" in export.provenance_text(store, run)
+    said = views.human_answers(store, made[""], run)
+    assert said == (f"“As a person from …, after tuning” uses people’s answers: {used}."
+                    if used else "")  # fmt: skip
+
+
+def test_what_a_deleted_adapter_was_taught_is_still_known(tuned):
+    store, made = tuned
+    for adapter in store.adapters():
+        store.delete_adapter(adapter["id"])
+    assert scores.human_answers(store, made["people"]) == SHARES
 
 
 # -- the provenance card ---------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def test_a_run_with_examples_is_asked_as_chosen_and_labelled_everywhere(working,
     assert f"People’s answers used: {uses}" in export.provenance_text(store, shown)
     assert "People’s answers used: none" in export.provenance_text(store, plain)
     table = views.map_result(store, shown).table
-    assert set(views.download_table(table, shown)["uses_human_answers"]) == {uses}
+    assert set(views.download_table(store, table, shown)["uses_human_answers"]) == {uses}
 
 
 def test_a_question_with_examples_shows_them_also_for_the_written_answer(working, tiny_model):

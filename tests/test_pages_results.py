@@ -181,7 +181,7 @@ def test_a_run_against_itself_is_too_close_to_call(kept):
 def test_a_download_names_its_run(kept):
     store, made = kept
     result = views.map_result(store, made.country, metric="tv")
-    rows = views.download_table(result.table, made.country, metric="tv")
+    rows = views.download_table(store, result.table, made.country, metric="tv")
     assert set(rows["run"]) == {made.country.id}
     assert set(rows["metric"]) == {"tv"}
     header = export.csv_bytes(rows).decode().splitlines()[0].split(",")
