@@ -652,14 +652,15 @@ def job_trouble(job: dict, key: str) -> None:
 
 
 def log_text(job: dict) -> str:
-    """A job's record and what the model's process printed last, for whoever looks for the cause."""
-    path = jobs().log_path()
-    printed = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    """A job's record, and what the model's process printed meanwhile."""
+    printed = jobs().log_text(job["id"])
+    if printed is None:
+        printed = "It is not kept for this job."
     return (
         f"Job {job['id']}: {job['title']}\n"
         f"State: {job['state']}\n"
         f"Error: {job['error'] or 'none'}\n\n"
-        f"{job['details'] or ''}\n\nWhat the model's process printed last:\n{printed}"
+        f"{job['details'] or ''}\n\nWhat the model's process printed meanwhile:\n{printed}"
     )
 
 

@@ -36,6 +36,7 @@ from core.translations import Translation
 ROOT = Path(__file__).resolve().parent.parent
 WAITING, ACTIVE = ("queued",), ("loading", "running", "stopping")
 UNFINISHED = (*WAITING, *ACTIVE)
+GOING_ON = tuple(state for state in UNFINISHED if state != "stopping")
 RESUMABLE = ("stopped", "failed", "interrupted")
 # What to turn where the system ended the model's process.
 LESS_MEMORY = {
@@ -120,6 +121,7 @@ class Jobs:
         self._wake = threading.Condition(self._lock)
         self._live: Live | None = None
         self._discard: set[str] = set()
+        self._log_begins = 0  # where the job at work begins in the log of the worker's process
         self._process: subprocess.Popen | None = None
         self._events: queue.SimpleQueue = queue.SimpleQueue()
         self._warm = self._unload = self._closing = False
@@ -146,14 +148,14 @@ class Jobs:
 
         more_prompts, translations: what else the settings name besides `prompts`. derive: what is
         to be made of the runs once they are done (derived.make). The same asking that is still
-        under way is not queued twice; its id comes back.
+        under way is not queued twice; its id comes back. One that is being stopped is asked anew.
         """
         frozen = [one.to_json() for one in settings]
         fingerprint = {"ask": frozen, "side_by_side": side_by_side, "kind": kind}
         if derive:
             fingerprint["derive"] = list(derive)
         with self._lock:
-            for job in self.store.jobs(UNFINISHED):
+            for job in self.store.jobs(GOING_ON):
                 if job["settings"] == json.loads(json.dumps(fingerprint)):
                     return job["id"]
             for one in (prompts, *more_prompts, *(there.prompts for there in translations)):
@@ -188,7 +190,7 @@ class Jobs:
         """
         frozen = json.loads(json.dumps(settings.to_json()))
         with self._lock:
-            for job in self.store.jobs(UNFINISHED):
+            for job in self.store.jobs(GOING_ON):
                 known = job["kind"] == "tune" and self.store.tuning(job["settings"]["tuning"])
                 if known and known["settings"] == frozen:
                     return job["id"]
@@ -244,10 +246,15 @@ class Jobs:
     def resume(self, job_id: str) -> None:
         """Go on where a stopped, failed or interrupted job left off: only the unasked is asked.
 
-        Of a tuning that is done, arms that failed are tried again.
+        Of a tuning that is done, arms that failed are tried again. A job that waits in line stays
+        there; a command that only does its own takes it over.
         """
         with self._lock:
             job = self.store.job(job_id)
+            if job["state"] in WAITING:
+                self._claim(job_id)
+                self._ensure_thread()
+                return
             if job["state"] not in RESUMABLE and not self._has_failed_arms(job):
                 return
             if job["kind"] == "tune":
@@ -287,6 +294,7 @@ class Jobs:
             if self.store.job(job_id)["state"] in ACTIVE:
                 raise PluriscopeError("Stop the job first, then remove it.")
             self.store.delete_job(job_id)
+            self._log_of(job_id).unlink(missing_ok=True)
 
     def unload(self) -> None:
         """Let go of the model once the worker is free."""
@@ -320,9 +328,10 @@ class Jobs:
         held = self.model
         return held["memory_bytes"] if held else 0
 
-    def log_path(self) -> Path:
-        """What the worker process printed: warnings of libraries, crashes."""
-        return self.store.home / "worker.log"
+    def log_text(self, job_id: str) -> str | None:
+        """What the worker's process printed while it did a job that failed; None if not kept."""
+        path = self._log_of(job_id)
+        return path.read_text(encoding="utf-8") if path.exists() else None
 
     def wait(
         self, job_id: str, on_progress: Callable[[Live], None] | None = None, poll: float = 0.1
@@ -375,6 +384,7 @@ class Jobs:
                     self._drain()
                     continue
                 self._live = Live(job["id"])
+                self._log_begins = self._log_path().stat().st_size if self._is_up() else 0
                 self.store.update_job(job["id"], state="loading", started=_now(), phase="starting")
             try:
                 self._execute(job)
@@ -606,6 +616,7 @@ class Jobs:
         return [run for run in reversed(beside) if run.settings.get("derived")]
 
     def _fail(self, job: dict, error: str, details: str) -> None:
+        self._keep_log(job["id"])
         self.store.update_job(job["id"], error=error, details=details)
         self._finish(job, "failed")
 
@@ -634,22 +645,41 @@ class Jobs:
                 f"The model's process ended unexpectedly (code {code}). What was answered is "
                 "saved; Resume starts the process anew and carries on."
             )
-        return Failed(error, self._tail_of_log())
+        return Failed(error, self._printed(4000))
 
-    def _tail_of_log(self, characters: int = 4000) -> str:
+    def _log_path(self) -> Path:
+        """What the worker's process prints, of one process at a time: warnings, crashes."""
+        return self.store.home / "worker.log"
+
+    def _log_of(self, job_id: str) -> Path:
+        return self.store.home / "logs" / f"{job_id}.log"
+
+    def _printed(self, most: int) -> str:
+        """The end of what the worker's process printed since the job at work began."""
         try:
-            return self.log_path().read_text(encoding="utf-8", errors="replace")[-characters:]
+            with open(self._log_path(), "rb") as stream:
+                stream.seek(self._log_begins)
+                return stream.read()[-most:].decode("utf-8", errors="replace")
         except FileNotFoundError:
             return ""
 
+    def _keep_log(self, job_id: str) -> None:
+        path = self._log_of(job_id)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(self._printed(1_000_000), encoding="utf-8")
+
     # -- the worker's process ----------------------------------------------------------------------
+
+    def _is_up(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def _ensure_process(self, warm: bool = False) -> None:
         """Start the process if there is none. Only ever called on the worker's thread: the kernel
         ends the process with the thread that started it (see core.worker)."""
-        if self._process and self._process.poll() is None:
+        if self._is_up():
             return
-        with open(self.log_path(), "w", encoding="utf-8") as errors:
+        self._log_begins = 0
+        with open(self._log_path(), "w", encoding="utf-8") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "core.worker", *(["--warm"] if warm else [])],
                 cwd=ROOT,
@@ -675,7 +705,7 @@ class Jobs:
 
     def _send(self, command: dict) -> None:
         with self._lock:
-            if self._process and self._process.poll() is None:
+            if self._is_up():
                 try:
                     self._process.stdin.write(json.dumps(command, ensure_ascii=False) + "\n")
                     self._process.stdin.flush()

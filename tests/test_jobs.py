@@ -166,6 +166,51 @@ def test_a_job_that_fails_says_so_in_words_and_the_next_one_runs(jobs, model):
     assert jobs.wait(good)["state"] == "done"
 
 
+def test_what_is_being_stopped_can_be_started_anew(jobs, model):
+    wanted = plan(jobs, model, items="all", cultures=SEVEN, seed=12)
+    first = runs.start(jobs, wanted)
+    until(lambda: (live := jobs.live(first)) and live.done > 0)
+    jobs.stop(first)
+    second = runs.start(jobs, wanted)
+    assert second != first
+    assert jobs.wait(first)["state"] == "stopped"
+    jobs.discard(second)
+    jobs.wait(second)
+
+
+def test_a_command_takes_over_what_the_app_left_in_line(tmp_path, model):
+    store = Store(tmp_path)
+    app = Jobs(store)
+    app._ensure_thread = lambda: None  # closed before the worker came to it
+    job_id = runs.start(app, plan(app, model))
+    command = Jobs(store, only_own=True)
+    try:
+        command.resume(job_id)
+        until(lambda: store.job(job_id)["state"] == "done")
+    finally:
+        command.close()
+        store.close()
+
+
+def test_the_log_of_a_failed_job_holds_what_was_printed_meanwhile_and_nothing_else(jobs, model):
+    done = jobs.wait(runs.start(jobs, plan(jobs, model, seed=13)))
+    assert jobs.log_text(done["id"]) is None
+    with open(jobs.store.home / "worker.log", "a") as printed:
+        printed.write("an earlier job")
+    failed = runs.start(jobs, plan(jobs, ModelSpec("/no/such/folder")))
+    jobs.wait(failed)
+    assert "an earlier job" not in jobs.log_text(failed)
+    crashed = runs.start(jobs, plan(jobs, model, items="all", cultures=SEVEN, seed=14))
+    until(lambda: (live := jobs.live(crashed)) and live.done > 0)
+    with open(jobs.store.home / "worker.log", "a") as printed:
+        printed.write("a last word")
+    os.kill(jobs._process.pid, signal.SIGKILL)
+    jobs.wait(crashed)
+    assert jobs.log_text(crashed).endswith("a last word")
+    jobs.remove(crashed)
+    assert jobs.log_text(crashed) is None
+
+
 def test_the_worker_may_die_and_the_app_goes_on(jobs, model):
     job_id = runs.start(jobs, plan(jobs, model, items="all", cultures=SEVEN, seed=10))
     until(lambda: (live := jobs.live(job_id)) and live.done > 0)
