@@ -6,10 +6,12 @@ yields Answers in canonical code order. Reading a written answer (parse) lives h
 
 from __future__ import annotations
 
+import json
 import re
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +22,7 @@ from core.errors import PluriscopeError
 from core.prompts import Neighbours, PromptSet, Rendered, option_orders, render
 from core.settings import AskSettings
 from core.store import Answer, Store
-from core.survey import Item, Survey
+from core.survey import DATA, Item, Survey
 from core.translations import Translation, items_of
 
 if TYPE_CHECKING:  # torch stays out of whoever only plans or parses
@@ -302,9 +304,35 @@ _REFUSAL = re.compile(
 )
 
 
+# Phrases in which a model declines in other languages; few and plain, so that what is no refusal
+# is not taken for one.
+REFUSALS = DATA / "refusals.json"
+_NO_SPACES = ("th", "zh")
+
+
+@lru_cache(maxsize=1)
+def _refusals() -> re.Pattern[str]:
+    """The phrases as whole words; anywhere, where a language sets no spaces."""
+    found = []
+    for language, phrases in json.loads(REFUSALS.read_text(encoding="utf-8")).items():
+        any_of = "|".join(re.escape(_folded(phrase)) for phrase in phrases)
+        found.append(any_of if language in _NO_SPACES else rf"(?<!\w)(?:{any_of})(?!\w)")
+    return re.compile("|".join(found))
+
+
+# Arabic's short vowels and its lengthening stroke; spaces beside the letters of _UNSPACED.
+_SILENT = re.compile(rf"[\u064b-\u0652\u0640]|(?<=[{_UNSPACED}])\s+|\s+(?=[{_UNSPACED}])")
+
+
+def _folded(text: str) -> str:
+    """A text for comparing phrases: case, apostrophes, dashes, spaces and silent marks apart."""
+    text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("—", "-")
+    return _SILENT.sub("", " ".join(text.split()))
+
+
 def refuses(text: str) -> bool:
-    """True where a written text declines to answer."""
-    return bool(_REFUSAL.search(text))
+    """True where a written text declines to answer, in English or a language of REFUSALS."""
+    return bool(_REFUSAL.search(text) or _refusals().search(_folded(text)))
 
 
 def parse(text: str, item: Item, prompt: Rendered) -> Parsed:

@@ -2,8 +2,9 @@
 
 import pytest
 
+from core import translations
 from core.prompts import load_prompt_set, option_orders, render
-from core.responses import parse
+from core.responses import parse, refuses
 from core.survey import load_bundled
 
 SURVEY = load_bundled()
@@ -70,6 +71,58 @@ FAMILY = SURVEY.item("Q1")  # four options in words
 def test_written_answers_are_read_by_rule(item, text, code, state):
     parsed = parse(text, item, render(item, PROMPTS))
     assert (parsed.code, parsed.state) == (code, state), parsed.rule
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Lo siento, no puedo responder a esta pregunta.",
+        "Como modelo de lenguaje, no tengo valores propios.",
+        "Não posso responder a essa pergunta.",
+        "Als KI habe ich keine eigenen Werte.",
+        "Das kann ich nicht beantworten.",
+        "Als taalmodel heb ik geen waarden.",
+        "En tant qu’IA, je n’ai pas de valeurs.",
+        "Je préfère ne pas répondre.",
+        "Я — мовна модель.",
+        "Извините, я не могу ответить на этот вопрос.",
+        "作为一个 AI，我没有价值观。",
+        "很抱歉，我无法回答这个问题。",
+        "मैं इस प्रश्न का उत्तर नहीं दे सकता।",
+        "ขออภัย ฉันไม่สามารถตอบคำถามนี้ได้",
+        "Samahani, siwezi kujibu swali hili.",
+        "ይህን ጥያቄ መመለስ አልችልም።",
+        "عذراً، لا يُمكنني الإجابة عن هذا السؤال.",
+    ],
+)
+def test_refusals_are_read_in_every_language(text):
+    parsed = parse(text, FAMILY, render(FAMILY, PROMPTS))
+    assert (parsed.code, parsed.state) == (None, "refused")
+    # A label beside it is still the answer.
+    assert parse(f"2. {text}", FAMILY, render(FAMILY, PROMPTS)).code == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Als Kind war mir die Familie wichtig.",
+        "Como una idea, la familia.",
+        "我没有无法回答的事。",
+        "Я затрудняюсь сказать.",
+        "Je ne peux pas vivre sans ma famille.",
+        "No puedo imaginar mi vida sin familia.",
+    ],
+)
+def test_what_declines_nothing_is_no_refusal(text):
+    assert parse(text, FAMILY, render(FAMILY, PROMPTS)).state == "unparseable"
+
+
+def test_no_question_or_answer_reads_as_a_refusal():
+    for item in SURVEY.items:
+        assert not any(refuses(text) for text in (item.question, *(o.label for o in item.options)))
+    for path in translations.FOLDER.glob("*.jsonl"):
+        for text in translations.load(SURVEY, path.stem).items.values():
+            assert not any(map(refuses, (text.question, *text.options))), (path.stem, text)
 
 
 def test_a_label_stands_for_the_code_it_was_shown_beside():
