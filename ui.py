@@ -842,23 +842,26 @@ def _rename(asking: runs.Asking) -> None:
             st.caption("Give it a name.")
 
 
-def deleted(name: str, run_ids: Sequence[str]) -> None:
-    """Remember what was put in the bin last, for undo_bar."""
-    st.session_state["deleted"] = (name, list(run_ids))
+def deleted(name: str, run_ids: Sequence[str], discarded: str | None = None) -> None:
+    """Remember what was put in the bin last, for undo_bar. discarded: the job it was put with."""
+    st.session_state["deleted"] = (name, list(run_ids), discarded)
 
 
 def undo_bar() -> None:
     """After a deletion: what was deleted, and a button that takes it back."""
     if "deleted" not in st.session_state:
         return
-    name, run_ids = st.session_state["deleted"]
+    name, run_ids, discarded = st.session_state["deleted"]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"“{plain(name)}” is in the bin.", width="content")
-        st.button("Undo", key="undo", type="tertiary", on_click=_undo, args=(run_ids,))
+        st.button("Undo", key="undo", type="tertiary", on_click=_undo,
+                  args=(run_ids, discarded))  # fmt: skip
 
 
-def _undo(run_ids: Sequence[str]) -> None:
+def _undo(run_ids: Sequence[str], discarded: str | None) -> None:
     store().restore_runs(run_ids)
+    if discarded:
+        jobs().take_back(discarded)
     del st.session_state["deleted"]
 
 

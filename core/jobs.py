@@ -120,7 +120,6 @@ class Jobs:
         self._lock = threading.RLock()
         self._wake = threading.Condition(self._lock)
         self._live: Live | None = None
-        self._discard: set[str] = set()
         self._log_begins = 0  # where the job at work begins in the log of the worker's process
         self._process: subprocess.Popen | None = None
         self._events: queue.SimpleQueue = queue.SimpleQueue()
@@ -232,16 +231,29 @@ class Jobs:
                 self._send({"do": "stop", "job": job_id})
 
     def discard(self, job_id: str) -> None:
-        """Stop, and put what was answered in the bin."""
+        """Stop, and put what was answered in the bin, from where it can be taken back at any time.
+
+        It goes there at once, so that whoever takes it back need not wait for the work to stop.
+        """
         with self._lock:
             job = self.store.job(job_id)
-            if job["state"] in ACTIVE:
-                self._discard.add(job_id)
+            at_work = job["state"] in ACTIVE
+            if job["kind"] == "tune":
+                tuning = job["settings"]["tuning"]
+                self.store.delete_tuning(tuning, everything=True, files=not at_work)
+            self.store.delete_runs(job["runs"])
+            if at_work:
                 self.stop(job_id)
-                return
-            if job["state"] == "queued":
+            elif job["state"] == "queued":
                 self._finish(job, "stopped")
-        self._throw_away(job)
+
+    def take_back(self, job_id: str) -> None:
+        """Take what was discarded with a job out of the bin; the job can be resumed."""
+        with self._lock:
+            job = self.store.job(job_id)
+            if job["kind"] == "tune":
+                self.store.restore_tuning(job["settings"]["tuning"])
+            self.store.restore_runs(job["runs"])
 
     def resume(self, job_id: str) -> None:
         """Go on where a stopped, failed or interrupted job left off: only the unasked is asked.
@@ -576,10 +588,8 @@ class Jobs:
                 )
         if state == "done":
             self._derive(job)
+        self._bin_the_rest(job)
         self.store.update_job(job["id"], state=state, finished=_now())
-        if job["id"] in self._discard:
-            self._discard.discard(job["id"])
-            self._throw_away(job)
 
     def _runs_of(self, job: dict) -> list[str]:
         """The runs a job holds; those of a tuning are made as it goes."""
@@ -593,17 +603,20 @@ class Jobs:
         arms = self.store.arms(job["settings"]["tuning"])
         return any(arm["state"] == "failed" for arm in arms)
 
-    def _throw_away(self, job: dict) -> None:
-        """Put what a job made in the bin."""
-        self.store.delete_runs(self._runs_of(job))
-        if job["kind"] == "tune":
-            self.store.delete_tuning(job["settings"]["tuning"])
+    def _bin_the_rest(self, job: dict) -> None:
+        """What a tuning made after it was discarded, while it was stopping, goes after it."""
+        with self._lock:
+            tuning = job["kind"] == "tune" and self.store.tuning(job["settings"]["tuning"])
+            if tuning and tuning["deleted"]:
+                self.store.delete_tuning(tuning["id"], everything=True)
 
     def _derive(self, job: dict) -> None:
         """Make of the finished runs what was wished for when they were planned."""
         if not (wishes := job["settings"].get("derive")):
             return
         asked = [self.store.run(run_id) for run_id in job["runs"]]
+        if any(run.deleted for run in asked):  # discarded in its last moment
+            return
         try:
             derived.make(self.store, asked, wishes)
         except PluriscopeError as error:
@@ -724,6 +737,7 @@ class Jobs:
     def _mark_interrupted(self) -> None:
         """What was under way when the app last ended can be resumed."""
         for job in self.store.jobs(ACTIVE):
+            self._bin_the_rest(job)
             self.store.update_job(job["id"], state="interrupted", finished=_now())
             for run_id in self._runs_of(job):
                 if self.store.run(run_id).state == "running":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -150,7 +149,7 @@ class _Tuning:
             )
         s = self.settings
         self.prompts = PromptSet(s.prompt_set, s.prompt_set, "en", texts)
-        self.folder = hands.home / "tunings" / tuning_id
+        self.folder = self.store.tuning_folder(tuning_id)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.whole = work_of(self.settings, self.survey).cost
         self.behind = 0.0
@@ -610,11 +609,6 @@ class _Tuning:
         for event in self.hands.do(command):
             if event["event"] == "abilities":
                 self.store.keep_abilities(self.id, arm.name, seed, event["record"])
-
-
-def delete_files(home: Path, tuning_id: str) -> None:
-    """Remove what a tuning wrote outside the store; its adapters are kept."""
-    shutil.rmtree(home / "tunings" / tuning_id, ignore_errors=True)
 
 
 def tuning_words(settings: TuneSettings) -> str:

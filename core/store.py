@@ -191,6 +191,7 @@ JOB_FIELDS = {
 
 
 ARM_FIELDS = {"state", "examples", "counts", "runs", "facts", "started", "finished"}
+EMPTIED = '{"emptied": true}'  # the counts of a tuning of which only the origin is kept
 JSON_COLUMNS = {"settings", "counts", "facts", "base", "record"}
 
 
@@ -602,7 +603,10 @@ class Store:
                 cursor.execute("update runs set deleted = ? where id = ?", [when, run_id])
 
     def empty_bin(self) -> int:
-        """Remove deleted runs and their answers for good; says how many runs."""
+        """Remove deleted runs and their answers, and deleted tunings, for good.
+
+        Says how many runs.
+        """
         with self._writing() as cursor:
             gone = "(select no from runs where deleted is not null)"
             cursor.execute(f"delete from answers where run_no in {gone}")
@@ -611,6 +615,11 @@ class Store:
             removed = cursor.execute(
                 "delete from runs where deleted is not null returning no"
             ).fetchall()
+            tunings = self._forget_tunings(cursor)
+        for tuning_id in tunings:
+            shutil.rmtree(self.tuning_folder(tuning_id), ignore_errors=True)
+            for snapshot in (self.home / "surveys").glob(f"written-{tuning_id}-*"):
+                snapshot.unlink()
         with self._write, self._connection.cursor() as cursor:
             cursor.execute("checkpoint")
         return len(removed)
@@ -802,10 +811,15 @@ class Store:
         return tuning_id
 
     def tunings(self, *, deleted: bool = False) -> list[dict]:
-        """Tunings as records (id, name, settings, counts, created), newest first."""
+        """Tunings as records (id, name, settings, counts, created), newest first.
+
+        deleted: those in the bin; what was emptied out of it is gone.
+        """
         state = "is not null" if deleted else "is null"
         return self._records(
-            f"select * from tunings where deleted {state} order by created desc", []
+            f"""select * from tunings where deleted {state} and counts::varchar <> ?
+                order by created desc""",
+            [EMPTIED],
         )
 
     def tuning(self, tuning_id: str) -> dict:
@@ -839,16 +853,105 @@ class Store:
                     "update tunings set counts = ? where id = ?", [json.dumps(merged), tuning_id]
                 )
 
-    def delete_tuning(self, tuning_id: str) -> None:
-        """Hide a tuning; restore_tuning brings it back. Its runs and adapters stay as they are."""
-        self._mark_tuning(tuning_id, _now())
+    def delete_tuning(
+        self, tuning_id: str, *, everything: bool = False, files: bool = True
+    ) -> None:
+        """Put a tuning in the bin; restore_tuning brings it back until empty_bin.
+
+        Its answers stay, and so do adapters that are finished. everything: they go with it. files:
+        False leaves adapters where they are, while one of them may be at work; say it again then.
+        """
+        now = _now()
+        with self._writing() as cursor:
+            if everything:
+                cursor.execute(
+                    """update runs set deleted = ? where starts_with(grp, ?) and (deleted is null
+                         or deleted = (select deleted from tunings where id = ?))""",
+                    [now, f"{tuning_id}-", tuning_id],
+                )
+            cursor.execute("update tunings set deleted = ? where id = ?", [now, tuning_id])
+        if files:
+            keep = set() if everything else self._finished_adapters(tuning_id)
+            for folder in (self.home / "adapters").glob(f"*-{tuning_id}"):
+                if folder.name not in keep:
+                    self._binned(tuning_id).mkdir(parents=True, exist_ok=True)
+                    folder.rename(self._binned(tuning_id) / folder.name)
 
     def restore_tuning(self, tuning_id: str) -> None:
-        self._mark_tuning(tuning_id, None)
-
-    def _mark_tuning(self, tuning_id: str, when: datetime | None) -> None:
+        """Take a tuning out of the bin, with what went there along with it."""
         with self._writing() as cursor:
-            cursor.execute("update tunings set deleted = ? where id = ?", [when, tuning_id])
+            cursor.execute(
+                """update runs set deleted = null where starts_with(grp, ?)
+                     and deleted = (select deleted from tunings where id = ?)""",
+                [f"{tuning_id}-", tuning_id],
+            )
+            cursor.execute(
+                "update tunings set deleted = null where id = ? and counts::varchar <> ?",
+                [tuning_id, EMPTIED],
+            )
+        (self.home / "adapters").mkdir(exist_ok=True)
+        for folder in self._binned(tuning_id).glob("*"):
+            folder.rename(self.home / "adapters" / folder.name)
+
+    def tuning_folder(self, tuning_id: str) -> Path:
+        """Where a tuning keeps what it works with."""
+        return self.home / "tunings" / tuning_id
+
+    def _binned(self, tuning_id: str) -> Path:
+        """Where its adapters lie while they are in the bin."""
+        return self.tuning_folder(tuning_id) / "adapters"
+
+    def _finished_adapters(self, tuning_id: str) -> set[str]:
+        """Names of the folders of adapters that were trained to the end and asked."""
+        done = {(a["arm"], a["seed"]) for a in self.arms(tuning_id) if a["state"] == "done"}
+        return {
+            Path(a["path"]).parts[1]
+            for a in self.adapters(tuning_id)
+            if (a["arm"], a["seed"]) in done
+        }
+
+    def _forget_tunings(self, cursor: duckdb.DuckDBPyConnection) -> list[str]:
+        """Remove what tunings in the bin made and nothing else needs; gives their ids.
+
+        What names a tuning where its adapters or its answers to a survey stay (which model, which
+        arm, whose answers) stays too, so that their origin can be told.
+        """
+        gone = [
+            tuning_id
+            for (tuning_id,) in cursor.execute(
+                """select id from tunings t where deleted is not null and not exists (
+                     select 1 from jobs where kind = 'tune' and settings->>'tuning' = t.id
+                       and state in ('queued', 'loading', 'running', 'stopping'))"""
+            ).fetchall()
+        ]
+        for tuning_id in gone:
+            own = "(select no from runs where starts_with(grp, ?))"
+            for table, run_no in (("answers", "run_no"), ("runs", "no")):
+                cursor.execute(
+                    f"delete from {table} where {run_no} in {own}", [f"{tuning_id}-written-"]
+                )
+            for table in ("surveys", "items", "cultures"):
+                column = "id" if table == "surveys" else "survey"
+                cursor.execute(
+                    f"delete from {table} where starts_with({column}, ?)", [f"written-{tuning_id}-"]
+                )
+            for table in ("questions", "pairs", "training"):
+                cursor.execute(f"delete from {table} where tuning = ?", [tuning_id])
+            cursor.execute(
+                "delete from jobs where kind = 'tune' and settings->>'tuning' = ?", [tuning_id]
+            )
+            stay = list((self.home / "adapters").glob(f"*-{tuning_id}"))
+            answers = cursor.execute(
+                "select 1 from runs where starts_with(grp, ?)", [f"{tuning_id}-"]
+            ).fetchone()
+            if stay or answers:
+                cursor.execute("update tunings set counts = ? where id = ?", [EMPTIED, tuning_id])
+                continue
+            cursor.execute("delete from results where contains(subject, ?)", [f"/{tuning_id}/"])
+            for table in ("arms", "adapters", "abilities"):
+                cursor.execute(f"delete from {table} where tuning = ?", [tuning_id])
+            cursor.execute("delete from tunings where id = ?", [tuning_id])
+        return gone
 
     def add_questions(self, rows: Sequence[dict]) -> None:
         """Written questions as they came, kept and not; one round lands together.

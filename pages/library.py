@@ -192,26 +192,33 @@ def storage_shelf() -> None:
     )
     st.subheader("The bin", anchor=False)
     binned, surveys = store.runs(kind=None, deleted=True), store.surveys(deleted=True)
-    if not binned and surveys.empty:
-        st.caption("The bin is empty. Deleted runs and surveys lie here until it is emptied.")
+    tunings = store.tunings(deleted=True)
+    if not binned and surveys.empty and not tunings:
+        st.caption(
+            "The bin is empty. Deleted runs, tunings and surveys lie here until it is emptied."
+        )
         return
     answers = sum(run.answered for run in binned)
     held = [
         *([f"{words.count(len(binned), 'run')} with {answers:,} answers"] if binned else []),
+        *([words.count(len(tunings), "tuning")] if tunings else []),
         *([words.count(len(surveys), "survey")] if len(surveys) else []),
     ]
     st.write(f"{words.capital(words.listed(held))}.")
     with st.container(horizontal=True):
-        st.button("Take everything back", key="restore", on_click=take_back, args=(binned, surveys))
+        st.button("Take everything back", key="restore", on_click=take_back,
+                  args=(binned, tunings, surveys))  # fmt: skip
         if st.button("Empty the bin", key="empty_bin", type="tertiary"):
             ask_to_empty()
     for run in binned[:20]:
         st.caption(ui.plain(f"{run.name}, {run.answered:,} answers"))
-    for name in surveys["name"]:
+    for name in [*(one["name"] for one in tunings), *surveys["name"]]:
         st.caption(ui.plain(name))
 
 
-def take_back(binned, surveys) -> None:
+def take_back(binned, tunings, surveys) -> None:
+    for tuning in tunings:
+        store.restore_tuning(tuning["id"])
     store.restore_runs([run.id for run in binned])
     for survey_id, version in zip(surveys["id"], surveys["version"], strict=True):
         store.restore_survey(survey_id, version)
@@ -220,8 +227,8 @@ def take_back(binned, surveys) -> None:
 def ask_to_empty() -> None:
     ui.confirm(
         "Empty the bin?",
-        "The runs in it and their answers are removed for good, and surveys that no run was asked. "
-        "This cannot be undone.",
+        "The runs in it and their answers are removed for good, tunings with their questions, "
+        "pairs and binned adapters, and surveys that no run was asked. This cannot be undone.",
         "Remove for good",
         empty,
     )

@@ -184,7 +184,7 @@ def in_line(job: dict, first: bool, last: bool) -> None:
 
 def discard(job: dict) -> None:
     queue.discard(job["id"])
-    ui.deleted(job["title"], job["runs"])
+    ui.deleted(job["title"], job["runs"], job["id"])
 
 
 def history() -> None:

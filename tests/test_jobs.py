@@ -156,6 +156,19 @@ def test_the_queue_can_be_reordered_and_left(jobs, model):
     assert jobs.wait(b)["state"] == "done"
 
 
+def test_what_is_discarded_can_be_taken_back_before_it_has_stopped(jobs, model):
+    job_id = runs.start(jobs, plan(jobs, model, items="all", cultures=SEVEN, seed=21))
+    until(lambda: (live := jobs.live(job_id)) and live.done > 0)
+    asked = jobs.store.job(job_id)["runs"]
+    jobs.discard(job_id)
+    assert all(jobs.store.run(run_id).deleted for run_id in asked)
+    jobs.take_back(job_id)
+    assert jobs.wait(job_id)["state"] == "stopped"
+    assert not any(jobs.store.run(run_id).deleted for run_id in asked)
+    jobs.discard(job_id)
+    assert all(jobs.store.run(run_id).deleted for run_id in asked)
+
+
 def test_a_job_that_fails_says_so_in_words_and_the_next_one_runs(jobs, model):
     bad = runs.start(jobs, plan(jobs, ModelSpec("/no/such/folder")))
     good = runs.start(jobs, plan(jobs, model, seed=9))

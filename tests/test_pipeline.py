@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from core import culturespa, pipeline, runs
+from core import catalogue, culturespa, pipeline, runs
 from core import tuning_views as views
 from core.catalogue import ModelSpec
 from core.errors import PluriscopeError
@@ -170,19 +171,79 @@ def test_stop_and_keep_then_resume_gives_the_same_adapter(whole, tmp_path):
     mine.close()
 
 
-def test_discarding_puts_a_tuning_and_its_runs_in_the_bin(tmp_path):
+def until_it_trains(store: Store, tuning_id: str, arm: str | None = None) -> None:
+    deadline = time.monotonic() + 120
+    while store.training(tuning_id, arm).empty:
+        assert time.monotonic() < deadline, "it never trained"
+        time.sleep(0.01)
+
+
+def shelf(home: Path) -> list[str]:
+    return [adapter.name for adapter in catalogue.adapters(home)]
+
+
+def test_what_is_discarded_leaves_nothing_on_the_shelf_and_can_be_taken_back(tmp_path):
     store = Store(tmp_path)
     jobs = Jobs(store)
-    job_id = runs.start_tuning(jobs, plan(store))
-    assert runs.start_tuning(jobs, plan(store)) == job_id  # a double click makes one
+    long = {**SMALL, "arms": ("people",), "evaluate": "Q57"}
+    job_id = runs.start_tuning(jobs, plan(store, **long))
+    assert runs.start_tuning(jobs, plan(store, **long)) == job_id  # a double click makes one
+    tuning_id = store.job(job_id)["settings"]["tuning"]
+    until_it_trains(store, tuning_id)
+    jobs.discard(job_id)
+    assert store.tunings() == []
+    jobs.take_back(job_id)  # while it is still stopping
+    assert jobs.wait(job_id)["state"] == "stopped"
+    assert [one["id"] for one in store.tunings()] == [tuning_id]
+    assert not any(run.deleted for run in store.tuning_runs(tuning_id))
+    kept = shelf(tmp_path)
+    assert len(kept) == 1  # stopped and kept: unfinished, and offered as that
+
+    jobs.discard(job_id)
+    assert store.tunings() == [] and shelf(tmp_path) == []
+    assert all(run.deleted for run in store.tuning_runs(tuning_id))
+    store.restore_tuning(tuning_id)  # as the page does
+    assert shelf(tmp_path) == kept
+    assert not any(run.deleted for run in store.tuning_runs(tuning_id))
+
+    store.delete_tuning(tuning_id)  # its answers stay; an adapter that is not finished goes
+    assert shelf(tmp_path) == []
+    assert not any(run.deleted for run in store.tuning_runs(tuning_id))
+    jobs.resume(job_id)  # takes it back
+    until(lambda: jobs.live(job_id))
+    assert shelf(tmp_path) == kept
     jobs.discard(job_id)
     jobs.wait(job_id)
-    deadline = time.monotonic() + 60
-    while store.tunings():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert all(run.deleted for run in store.tuning_runs(store.tunings(deleted=True)[0]["id"]))
+    assert shelf(tmp_path) == []  # also what it wrote while it was stopping
+    store.empty_bin()
+    assert store.tunings(deleted=True) == [] and store.training(tuning_id).empty
+    assert not store.tuning_folder(tuning_id).exists()
+    assert [job for job in store.jobs() if job["id"] == job_id] == []
     jobs.close()
+    store.close()
+
+
+def until(condition) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.01)
+
+
+def test_emptying_the_bin_keeps_the_origin_of_adapters_that_stay(whole, tmp_path):
+    home = shutil.copytree(whole[0].home, tmp_path / "home")
+    store, tuning_id = Store(home), whole[1]
+    store.delete_tuning(tuning_id)
+    asked = [run.id for run in store.tuning_runs(tuning_id) if run.kind == "survey"]
+    store.empty_bin()
+    assert store.tunings(deleted=True) == []
+    assert store.questions(tuning_id).empty and store.training(tuning_id).empty
+    assert store.pairs(tuning_id, 42, "cross_culture", "probabilities").empty
+    assert [run.id for run in store.tuning_runs(tuning_id)] == asked
+    assert len(shelf(home)) == 1
+    (adapter,) = store.adapters(tuning_id)
+    settings = TuneSettings.from_json(store.tuning(adapter["tuning"])["settings"])
+    assert settings.arms[0].human_answers == "which countries are near and far, from the survey"
     store.close()
 
 
@@ -251,10 +312,7 @@ def test_a_worker_that_dies_in_training_costs_one_arm(tmp_path):
     slow = {**TOO_FAST, "lora": SMALL["lora"].__class__(batch=8, precision="fp32")}
     job_id = runs.start_tuning(jobs, plan(store, **slow))
     tuning_id = store.job(job_id)["settings"]["tuning"]
-    deadline = time.monotonic() + 120
-    while store.training(tuning_id, "people").empty:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until_it_trains(store, tuning_id, "people")
     os.kill(jobs._process.pid, signal.SIGKILL)
     job = jobs.wait(job_id)
     states = {arm["arm"]: arm for arm in store.arms(tuning_id)}
