@@ -13,6 +13,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -1152,12 +1153,22 @@ class Store:
     def storage(self) -> dict[str, int]:
         """Bytes on disk by what they are for: store, adapters, models, exports, other."""
         used = {"store": 0, "adapters": 0, "models": 0, "exports": 0, "other": 0}
-        for path in self.home.rglob("*"):
-            if path.is_file():
-                part = path.relative_to(self.home).parts[0]
+        for folder, _, files in os.walk(self.home):  # follows no links, and nothing that vanishes
+            inside = Path(folder).relative_to(self.home).parts
+            for name in files:
+                part = inside[0] if inside else name
                 kind = "store" if part.startswith("pluriscope.duckdb") else part
-                used[kind if kind in used else "other"] += path.stat().st_size
+                used[kind if kind in used else "other"] += _room(Path(folder, name))
         return used
+
+
+def _room(path: Path) -> int:
+    """Bytes of a file; of a link none, and of one that has just gone none either."""
+    try:
+        facts = path.lstat()
+    except FileNotFoundError:
+        return 0
+    return 0 if stat.S_ISLNK(facts.st_mode) else facts.st_size
 
 
 def new_id() -> str:

@@ -180,3 +180,17 @@ def test_what_was_said_to_be_saved_survives_kill_9(tmp_path, after):
     assert store.rows("select count(*) from answers")[0][0] == len(keys)  # none doubled
     assert run.answered % 7 == 0  # a batch lands whole or not at all
     store.close()
+
+
+def test_room_on_disk_counts_each_file_once(store):
+    # The layout of the hub cache: a blob, and a snapshot that links to it.
+    hub = store.home / "models" / "hub" / "models--a--b"
+    (hub / "blobs").mkdir(parents=True)
+    (hub / "snapshots" / "c").mkdir(parents=True)
+    (hub / "blobs" / "x").write_bytes(b"0" * 1000)
+    (hub / "snapshots" / "c" / "model.safetensors").symlink_to(hub / "blobs" / "x")
+    (hub / "snapshots" / "c" / "gone").symlink_to(hub / "blobs" / "gone")
+    (store.home / "notes.txt").write_bytes(b"0" * 10)
+    used = store.storage()
+    assert used["models"] == 1000
+    assert used["store"] >= store.path.stat().st_size > 0
