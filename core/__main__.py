@@ -28,7 +28,7 @@ from core import (
 from core import runs as planning
 from core.catalogue import ModelSpec
 from core.demonstrations import CHOICES, EVIDENCE
-from core.errors import PluriscopeError
+from core.errors import NothingAsked, PluriscopeError
 from core.importers import IMPORTERS, import_into, importer
 from core.jobs import Jobs
 from core.metrics import METRICS
@@ -331,12 +331,15 @@ def _score(jobs: Jobs, a: argparse.Namespace) -> tuple[dict | list, str]:
         record = comparing.score_record(store, a.run_id, a.metric, a.topic, a.by)
         return record, comparing.score_words(record)
     known = views.askings(store)
-    records = [
-        comparing.score_record(store, run.id, a.metric, a.topic, a.by, known)
-        for run in store.runs(kind="survey")
-        if run.answered
-    ]
-    return records, "\n".join(map(comparing.score_words, records)) or "No runs with answers yet."
+    records = []
+    for run in store.runs(kind="survey"):
+        if not run.answered:
+            continue
+        try:
+            records.append(comparing.score_record(store, run.id, a.metric, a.topic, a.by, known))
+        except NothingAsked as error:
+            print(f"{run.id} is left out: {error}", file=sys.stderr)
+    return records, "\n".join(map(comparing.score_words, records)) or "No runs with such answers."
 
 
 def _signal(jobs: Jobs, a: argparse.Namespace) -> tuple[dict | list, str]:
@@ -425,7 +428,17 @@ def _export(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
     store, suffix = jobs.store, a.to.suffix.lower()
     if suffix not in (".json", ".csv", ".parquet"):
         raise PluriscopeError("Give a file that ends in .json, .csv or .parquet.")
-    result = {"run": a.run_id, "file": str(a.to)}
+    if not a.to.parent.is_dir():
+        raise PluriscopeError(f"There is no folder {a.to.parent}. Make it first, or give another.")
+    try:
+        return _write(store, a)
+    except OSError as error:
+        raise PluriscopeError(f"{a.to} cannot be written: {error.strerror}.") from error
+
+
+def _write(store: Store, a: argparse.Namespace) -> tuple[dict, str]:
+    """Write what _export was asked for."""
+    suffix, result = a.to.suffix.lower(), {"run": a.run_id, "file": str(a.to)}
     if suffix == ".json":
         a.to.write_text(export.run_json(store, a.run_id), encoding="utf-8")
         return result, f"Wrote {a.to}."

@@ -5,6 +5,10 @@ class PluriscopeError(Exception):
     """Something went wrong that the user can mend; the message says how."""
 
 
+class NothingAsked(PluriscopeError):
+    """A run holds no answers to the questions that were named."""
+
+
 class StoreBusy(PluriscopeError):
     """Another process holds the store."""
 

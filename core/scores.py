@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from core import metrics
-from core.errors import PluriscopeError
+from core.errors import NothingAsked, PluriscopeError
 from core.importers import table_of
 from core.metrics import HEADLINE, Panel
 from core.prompts import METHODS
@@ -57,11 +57,11 @@ def panel(
     if topic:
         items = tuple(item for item in items if item.topic == topic)
         if not items:
-            raise PluriscopeError(f"This run asked nothing on {topic!r}.")
+            raise NothingAsked(f"This run asked nothing on {topic!r}.")
     if only is not None:
         items = tuple(item for item in items if item.id in only)
         if not items:
-            raise PluriscopeError("This run asked none of these questions.")
+            raise NothingAsked("This run asked none of these questions.")
     countries = tuple(countries or countries_of(run, survey))
     people = metrics.human_panel(survey, items, countries, design_effects(store, survey, countries))
     personas = countries if METHODS[run.method].needs_culture else ("",)

@@ -570,6 +570,32 @@ def test_what_is_not_known_is_null_in_every_record_and_a_dash_in_words(home, tmp
     run_command(capsys, "runs")
 
 
+def test_runs_that_asked_nothing_on_a_topic_are_left_out_and_named(home, capsys):
+    store = Store(home)
+    filled.asked(store, "Security")
+    store.close()
+    capsys.readouterr()
+    assert command.main(["score", "--run", "all", "--topic", "Security", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 2
+    assert command.main(["score", "--run", "all", "--topic", "Corruption", "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out) == []
+    assert told.err.count("is left out: This run asked nothing on 'Corruption'") == 2
+
+
+@pytest.mark.parametrize("name", ["run.csv", "run.json", "run.parquet"])
+def test_an_export_that_cannot_be_written_is_a_sentence(filled_home, tmp_path, capsys, name):
+    store = Store(filled_home)
+    run = store.runs()[0].id
+    store.close()
+    for to in (tmp_path / "nowhere" / name, tmp_path / name):
+        (tmp_path / name).mkdir(exist_ok=True)  # a folder where the file should be
+        assert command.main(["export", "--run", run, "--to", str(to)]) == 2
+        said = capsys.readouterr().err
+        assert ("There is no folder" in said) != ("cannot be written" in said)
+        assert "Traceback" not in said
+
+
 def test_page_command_and_export_give_the_same_scores_on_every_metric(
     filled_home, tmp_path, capsys
 ):
