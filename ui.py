@@ -632,7 +632,7 @@ def training_facts(facts: Mapping[str, float]) -> list[str]:
 
 def job_trouble(job: dict, key: str) -> None:
     """What went wrong: a sentence first, the traceback folded, the log to download."""
-    if job["state"] == "interrupted":
+    if job["state"] == "interrupted" and job["kind"] != "merge":
         st.caption(
             "Pluriscope was closed while this was under way. What was answered is saved; "
             "Resume asks only the rest."

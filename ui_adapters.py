@@ -11,6 +11,7 @@ import ui
 from core import adapters, catalogue, words
 from core.catalogue import AdapterEntry, Entry, ModelSpec
 from core.errors import PluriscopeError
+from core.jobs import RESUMABLE
 from core.settings import home
 
 MOST_UPLOAD_MB = 1024
@@ -31,8 +32,29 @@ def shelf() -> None:
             st.dialog("Import an adapter")(choose)()
     if done := st.session_state.pop("adapter_said", None):
         st.success(ui.plain(done))
+    failed_merges()
     for adapter in known:
         row(adapter)
+
+
+def failed_merges() -> None:
+    """Merges that did not come to their end, and why, until they are tried again or put away."""
+    queue = ui.jobs()
+    for job in queue.store.jobs(RESUMABLE):
+        if job["kind"] != "merge":
+            continue
+        with st.container(horizontal=True, vertical_alignment="center"):
+            with st.container(gap=None):
+                st.markdown(ui.plain(job["title"]))
+                st.caption(ui.STATE_WORDS[job["state"]])
+            st.button(
+                "Try again", key=f"merge_{job['id']}", on_click=queue.resume, args=(job["id"],)
+            )
+            st.button(
+                "Dismiss", key=f"dismiss_{job['id']}", type="tertiary", on_click=queue.remove,
+                args=(job["id"],),
+            )  # fmt: skip
+        ui.job_trouble(job, key=f"merge_trouble_{job['id']}")
 
 
 def row(adapter: AdapterEntry) -> None:
