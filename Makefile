@@ -21,7 +21,9 @@ bench: $(VENV)/bench.done
 
 # Each requirements file is installed again only when it changes, so that a second start is offline.
 $(VENV)/run.done: requirements.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { \
+		echo "Python could not make an environment in $(VENV). It needs its modules venv and pip:"; \
+		echo "on Debian and Ubuntu, install python3-venv. Then run make again."; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
