@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pandas as pd
 import streamlit as st
 
-from core import catalogue, comparing, export, runs, scores, views, words
+from core import catalogue, comparing, export, languages, runs, scores, views, words
 from core.catalogue import PRECISIONS, AdapterEntry, Entry, ModelSpec
 from core.errors import PluriscopeError, StoreBusy
 from core.figures import CONFIG, Figure, palette
@@ -196,13 +196,19 @@ def _fact_table(facts: Sequence[export.Fact]) -> None:
 
 
 def _wording(run: Run) -> str:
+    """The wording of a run with its blanks, in every language it was asked in."""
     settings = AskSettings.from_json(run.settings)
     explain = settings.answering == "written" and settings.explain
     try:
-        prompts = texts_of(store(), settings).prompts
-        return "\n\n".join(templates(prompts, settings.asked_method, explain))
+        prompts, translations = texts_of(store(), settings)
     except PluriscopeError as error:
         return str(error)
+    every = [prompts, *(there.prompts for there in translations.values())]
+    told = {one.language: templates(one, settings.asked_method, explain) for one in every}
+    if len(told) == 1:
+        return "\n\n".join(*told.values())
+    names = {language: languages.language_name(language) for language in told}
+    return "\n\n".join("\n\n".join([f"[{names[one]}]", *told[one]]) for one in told)
 
 
 # -- choosing a model ------------------------------------------------------------------------------

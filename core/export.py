@@ -26,6 +26,7 @@ from core.scores import human_answers
 from core.settings import AskSettings
 from core.store import Run, Store
 from core.survey import Item, Survey
+from core.translations import items_of
 
 FORMAT = "pluriscope-run/1"
 ORDER_WORDS = {
@@ -65,7 +66,7 @@ def provenance(store: Store, run: Run) -> list[Fact]:
         Fact("People’s answers used", human_answers(store, run) or "none"),
         Fact("Wording", settings.prompt_set, "prompt set"),
         Fact("Language", _language_words(settings)),
-        Fact("Fingerprint of the wording", settings.prompt_sha256[:16], "SHA-256"),
+        *_wording_lines(settings),
         Fact("Answers", _answering_words(settings)),
         Fact("Seed", str(settings.seed)),
         Fact("Questions", _items_words(settings, survey)),
@@ -154,6 +155,19 @@ CHOICE_WORDS = {
     "topic": "by chance, of the same topic",
     "random": "by chance, of all topics",
 }
+
+
+def _wording_lines(settings: AskSettings) -> list[Fact]:
+    """The fingerprint of the wording, and in each other language that of wording and questions."""
+    lines = [Fact("Fingerprint of the wording", settings.prompt_sha256[:16], "SHA-256")]
+    if settings.translations:
+        told = [
+            f"{languages.language_name(language)}: wording {facts['prompt_sha256'][:16]}, "
+            f"questions {facts['sha256'][:16]}"
+            for language, facts in settings.translations.items()
+        ]
+        lines.append(Fact("Fingerprints of the translations", "; ".join(told), "SHA-256"))
+    return lines
 
 
 def _example_lines(settings: AskSettings, run: Run) -> list[Fact]:
@@ -268,10 +282,14 @@ def card(store: Store, run: Run) -> dict:
         "derived": settings.derived,
         "prompt_set": settings.prompt_set,
         "prompt_sha256": settings.prompt_sha256,
-        "prompt": _prompt_text(store, settings),
+        "prompt": _prompt_text(store, settings, settings.prompt_sha256),
         "language": settings.language,
         "languages": settings.speaks,
+        "translations": _translations_used(store, settings, survey),
         "draft_translations": languages.drafts(settings),
+        "english_instead": bool(settings.translations) and settings.english_instead,
+        "examples": _examples(settings, run),
+        "near_and_far": settings.neighbours,
         "answering": settings.answering,
         "option_orders": settings.orders if settings.answering == "probabilities" else "given",
         "sampling": _sampling(settings),
@@ -316,15 +334,57 @@ def strict_json(record: object, indent: int | None = None) -> str:
     return json.dumps(for_json(record), ensure_ascii=False, allow_nan=False, indent=indent)
 
 
-def _prompt_text(store: Store, settings: AskSettings) -> dict[str, str] | None:
-    """The wording in full with its blanks; None where the store does not hold it."""
-    texts = store.prompt_texts(settings.prompt_sha256)
+def _prompt_text(store: Store, settings: AskSettings, sha256: str) -> dict[str, str] | None:
+    """A wording in full with its blanks; None where the store does not hold it."""
+    texts = store.prompt_texts(sha256)
     if not texts:
         return None
     prompts = PromptSet(settings.prompt_set, settings.prompt_set, settings.language, texts)
     explain = settings.answering == "written" and settings.explain
     system, user = templates(prompts, settings.asked_method, explain)
     return {"system": system, "user": user}
+
+
+def _translations_used(store: Store, settings: AskSettings, survey: Survey) -> dict[str, dict]:
+    """By language, what was asked in it: the wording and its fingerprint, the questions with their
+    options and the names of countries, and the fingerprint of the translation they are from."""
+    used = {}
+    for language, facts in (settings.translations or {}).items():
+        texts = store.translation(facts["sha256"]) or {"items": {}, "countries": {}}
+        items = items_of(texts["items"])
+        whom = set(settings.cultures)
+        if settings.speaks is not None:
+            whom = {iso3 for iso3, spoken in settings.speaks.items() if spoken == language}
+        used[language] = {
+            "prompt_sha256": facts["prompt_sha256"],
+            "prompt": _prompt_text(store, settings, facts["prompt_sha256"]),
+            "sha256": facts["sha256"],
+            "items": {
+                item.id: {
+                    "question": items[item.id].question,
+                    "options": dict(zip(map(str, item.codes), items[item.id].options, strict=True)),
+                }
+                for item in map(survey.item, facts["items"])
+                if item.id in items
+            },
+            "countries": {c: name for c, name in texts["countries"].items() if c in whom},
+        }
+    return used
+
+
+def _examples(settings: AskSettings, run: Run) -> dict | None:
+    """How the answered questions in the prompts were chosen; None where none were shown."""
+    if not settings.asked_method.endswith("examples"):
+        return None
+    embedder = Path(settings.embedder).name if settings.by_meaning else None
+    return {
+        "number": settings.examples,
+        "choice": settings.example_choice,
+        "evidence": settings.example_evidence,
+        "other_batteries": settings.other_batteries,
+        "embedder": embedder,
+        "embedder_revision": run.facts.get("embedder_revision") if embedder else None,
+    }
 
 
 def _sampling(settings: AskSettings) -> dict | None:

@@ -361,6 +361,24 @@ def test_answers_in_several_languages_are_one_run_that_says_so(home, tiny_model)
     record = json.loads(export.run_json(store, run.id))
     assert set(record["translations"]) == {"de", "th"}
     assert record["translations"]["de"]["wording"]["question_user"].startswith("Frage")
+    assert "German: wording" in export.provenance_text(store, run)
+    card = export.card(store, run)
+    assert card["languages"] == {"DEU": "de", "KEN": "en", "THA": "th"}
+    assert set(card["translations"]) == {"de", "th"} and card["english_instead"] is False
+    for language, iso3 in (("de", "DEU"), ("th", "THA")):
+        used, there = card["translations"][language], in_language(language)
+        assert (used["sha256"], used["prompt_sha256"]) == (there.sha256, there.prompts.sha256)
+        assert set(used["items"]) == {"Q57", "Q164", "Q182"}
+        assert used["countries"] == {iso3: there.countries[iso3]}
+        # The card alone is enough to put the question again in the very same words.
+        system, user = (
+            message["content"] for message in views.prompt_of(store, run, item, iso3).messages
+        )
+        assert system == used["prompt"]["system"].replace("{country}", used["countries"][iso3])
+        asked, options = used["items"]["Q57"].values()
+        listed = "\n".join(f"{code}. {label}" for code, label in options.items())
+        blanks = used["prompt"]["user"].replace("{question}", asked)
+        assert user == blanks.replace("{options}", listed), user
     # Asked again, it is asked in the same words.
     again = runs.again(store, run)
     assert again.settings == made.settings

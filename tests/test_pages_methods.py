@@ -67,6 +67,11 @@ def test_a_run_with_examples_is_asked_as_chosen_and_labelled_everywhere(working,
     assert set(export.run_table(store, shown.id)["uses_human_answers"]) == {uses}
     assert f"People’s answers used: {uses}" in export.provenance_text(store, shown)
     assert "People’s answers used: none" in export.provenance_text(store, plain)
+    assert export.card(store, plain)["examples"] is None
+    assert export.card(store, shown)["examples"] == {
+        "number": 3, "choice": "topic", "evidence": "shares", "other_batteries": True,
+        "embedder": None, "embedder_revision": None,
+    }  # fmt: skip
     table = views.map_result(store, shown).table
     assert set(views.download_table(store, table, shown)["uses_human_answers"]) == {uses}
 
