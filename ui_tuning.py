@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import replace
 
 import pandas as pd
@@ -21,24 +21,127 @@ from core import (
     words,
 )
 from core import tuning_views as views
+from core.demonstrations import hold_out
 from core.errors import PluriscopeError
 from core.export import csv_bytes
 from core.jobs import RESUMABLE, UNFINISHED
 from core.metrics import METRICS
 from core.prompts import METHODS
-from core.settings import Arm, Lora
+from core.settings import LIKENESS, MODES, SEED_ITEMS, Arm, Lora
+from core.survey import Survey
 
 PRESETS = {
     "study": "As in the study",
     "gentle": "Gentle",
     "small": "For small models",
 }
+PAIRS_SHOWN = 2000
 PRECISIONS = {"auto": "As it is asked", "nf4": "4-bit (QLoRA)", "bf16": "16-bit", "fp32": "32-bit"}
 MARKS = {views.DONE: ":material/check_circle:", views.NOW: ":material/pending:",
          views.WAITING: ":material/circle:"}  # fmt: skip
 
 
 # -- settings --------------------------------------------------------------------------------------
+
+PLACES = ("The 18 of the CultureSPA study", "Every country", "My own choice")
+MODE_WORDS = {"joint": "One adapter for all countries", "specific": "One adapter for each country"}
+SEED_WORDS = {"all": "Any of the topic", "one": "One for each topic"}
+LIKENESS_WORDS = {"chrf": "chrF++", "rouge": "ROUGE-L"}
+
+
+def pick_countries(page: str, survey: Survey) -> tuple[str | list[str], str]:
+    """Which countries to tune for, and the words for them."""
+    names = {culture.iso3: culture.name for culture in survey.cultures}
+    chosen = st.radio("Countries", PLACES, key=f"{page}_places", bind="query-params")
+    if chosen == PLACES[0]:
+        count = sum(culture.in_culturespa for culture in survey.cultures)
+        return "study", words.count(count, "country", "countries")
+    if chosen == PLACES[1]:
+        return "all", f"all {len(survey.cultures)} countries"
+    picked = st.multiselect(
+        "Countries", names, format_func=names.get, key=f"{page}_who", bind="query-params",
+        placeholder="Search by name",
+    )  # fmt: skip
+    if not picked:
+        return picked, "no country yet"
+    return picked, words.listed([words.country(names[code]) for code in picked], most=3)
+
+
+def pick_details(page: str, survey: Survey, *, is_builtin: bool) -> dict:
+    """The settings most people leave alone, as runs.plan_tuning() takes them."""
+    settings = {
+        "mode": st.radio(
+            "Adapters", MODES, format_func=MODE_WORDS.get, key=f"{page}_mode",
+            bind="query-params",
+            help="An adapter (LoRA) is a small set of trained weights that is put on top of a "
+            "model.",
+        ),
+        "lora": pick_training(is_builtin),
+        "abilities": st.toggle(
+            "Check what it cost elsewhere", page == "tune", key=f"{page}_abilities",
+            help="Ordinary texts, factual and open questions and refusals, before and after.",
+        ),
+    }  # fmt: skip
+    with st.expander("Kept out of the tuning", type="compact"):
+        settings |= pick_kept_out(page, survey, is_builtin)
+    with st.expander("How questions are written", type="compact"):
+        settings |= pick_questions(page)
+    settings["name"] = st.text_input(
+        "Name", key=f"{page}_name", placeholder="Made from the choices above", max_chars=200
+    ).strip()
+    return settings
+
+
+def pick_kept_out(page: str, survey: Survey, is_builtin: bool) -> dict:
+    names = {culture.iso3: culture.name for culture in survey.cultures}
+    items = None
+    if is_builtin:
+        st.caption("Survey questions the built-in model never saw with answers of a country.")
+    else:
+        share = st.slider(
+            "Survey questions", 0, 50, 20, 5, format="%d%%", key=f"{page}_held_share",
+            help="Drawn by chance in whole batteries, so that no near twin is left in. The tuning "
+            "shows them nowhere; they say whether what was learned carries over.",
+        )  # fmt: skip
+        items = hold_out(survey, share / 100)
+    topics = st.multiselect(
+        "Topics", survey.topics, key=f"{page}_held_topics",
+        help="Nothing is written on these topics, and none of their questions is shown.",
+    )  # fmt: skip
+    countries = st.multiselect(
+        "Countries", names, format_func=names.get, key=f"{page}_held_countries",
+        help="They are asked before and after, but not tuned for.",
+    )  # fmt: skip
+    return {
+        "held_out_items": items, "held_out_topics": topics, "held_out_cultures": countries,
+    }  # fmt: skip
+
+
+def pick_questions(page: str) -> dict:
+    """How questions are written and which are dropped."""
+    seed_items = st.radio(
+        "Survey questions shown as examples", SEED_ITEMS, format_func=SEED_WORDS.get,
+        key=f"{page}_seed_items", horizontal=True,
+    )  # fmt: skip
+    likeness = st.radio(
+        "Likeness of two questions", LIKENESS, format_func=LIKENESS_WORDS.get,
+        key=f"{page}_likeness", horizontal=True,
+        help="Both run from 0 to 100. chrF++ compares letters and words, ROUGE-L words in order.",
+    )  # fmt: skip
+    left, right = st.columns(2)
+    near = left.slider(
+        "Drop what is as near to another", 5, 100, 80, 5, key=f"{page}_near",
+        help="A question is dropped that is this like one written before it. At 100 none is.",
+    )  # fmt: skip
+    leak = right.slider(
+        "Drop what is as near to the survey", 5, 100, 80, 5, key=f"{page}_leak",
+        help="A question is dropped that is this like one of the survey. At 100 none is.",
+    )  # fmt: skip
+    return {
+        "seed_items": seed_items, "likeness": likeness,
+        "near_limit": near if near < 100 else None, "leak_limit": leak if leak < 100 else None,
+        "prompt_set": ui.pick_wording(page),
+    }  # fmt: skip
 
 
 def pick_training(is_builtin: bool) -> Lora:
@@ -115,12 +218,12 @@ def one(tuning_id: str) -> None:
         step(of, arm, seed)
 
 
-def head(of: views.Tuning) -> None:
+def head(of: views.Tuning, here: str = "tune") -> None:
     with st.container(horizontal=True, vertical_alignment="top"):
         with st.container(gap=None):
             st.subheader(ui.plain(of.name), anchor=False)
             st.caption(ui.plain(f"{views.settings_words(of)} · {ui.when(of.created)}"))
-        if of.is_experiment:
+        if of.is_experiment and here == "tune":
             st.page_link("pages/experiment.py", label="Compare the arms",
                          icon=":material/balance:", query_params={"tuning": of.id})  # fmt: skip
         st.button(
@@ -245,6 +348,7 @@ def step(of: views.Tuning, arm: Arm, seed: int) -> None:
 
 
 def questions_step(of: views.Tuning, arm: Arm, seed: int) -> None:
+    measure = LIKENESS_WORDS[of.settings.likeness]
     counts = of.counts.get(f"{seed}/questions")
     if counts:
         for sentence in counts["shortfalls"]:
@@ -269,7 +373,7 @@ def questions_step(of: views.Tuning, arm: Arm, seed: int) -> None:
             "No": st.column_config.NumberColumn(width=56),
             "Question": st.column_config.TextColumn(width="large"),
             "Likeness": st.column_config.NumberColumn(
-                format="%.0f", help="chrF++ to the nearest text, of 100"
+                format="%.0f", help=f"{measure} to the nearest text, of 100"
             ),
         },
     )
@@ -282,6 +386,7 @@ def questions_step(of: views.Tuning, arm: Arm, seed: int) -> None:
     if counts:
         with st.expander("How many there are of each", type="compact"):
             st.dataframe(views.question_states(counts), hide_index=True, width="content")
+        st.caption(ui.plain(views.filter_words(of.settings, measure)))
     download(table, f"pluriscope-{of.id}-questions-{seed}.csv")
 
 
@@ -307,12 +412,15 @@ def pairs_step(of: views.Tuning, arm: Arm, seed: int) -> None:
                           format_func=lambda code: names.get(code, "All countries"))  # fmt: skip
     kept = {"All pairs": None, "Those that differ": True, "Those that agree": False}
     which = right.selectbox("Which", list(kept), key="tune_p_which", index=1)
-    written = next(
-        store.survey(run.settings["survey"], run.settings["survey_version"])
-        for run in store.tuning_runs(of.id)
-        if run.group == f"{of.id}-written-{seed}"
-    )
-    found = views.pair_table(store, of, arm, seed, survey, written, iso3, kept[which])
+    written = views.written_survey(store, of, seed)
+    if written is None:
+        st.caption("The answers behind these pairs were deleted; their counts are left.")
+        return
+
+    def pairs(limit: int | None = None) -> pd.DataFrame:
+        return views.pair_table(store, of, arm, seed, survey, written, iso3, kept[which], limit)
+
+    found = pairs(limit=PAIRS_SHOWN)
     st.dataframe(
         found,
         hide_index=True,
@@ -329,7 +437,9 @@ def pairs_step(of: views.Tuning, arm: Arm, seed: int) -> None:
             ),
         },
     )
-    download(found, f"pluriscope-{of.id}-pairs-{seed}.csv")
+    if len(found) == PAIRS_SHOWN:
+        st.caption(f"The {PAIRS_SHOWN:,} farthest apart are shown; the download has them all.")
+    download(pairs, f"pluriscope-{of.id}-pairs-{seed}.csv")
 
 
 def training_step(of: views.Tuning, arm: Arm, seed: int) -> None:
@@ -384,7 +494,6 @@ def after_step(of: views.Tuning, arm: Arm, seed: int) -> None:
         return
     survey = store.survey(of.settings.survey, of.settings.survey_version)
     parts = experiments.parts_of(of.settings, survey)
-    parts.pop("held_out_countries", None)
     with st.container(horizontal=True, horizontal_alignment="distribute"):
         method = st.segmented_control(
             "Asked", methods, format_func=lambda m: METHODS[m].name, default=methods[0],
@@ -395,10 +504,13 @@ def after_step(of: views.Tuning, arm: Arm, seed: int) -> None:
             key="tune_after_part", label_visibility="collapsed",
             help="Kept out: questions that had no part in the tuning.",
         )  # fmt: skip
-        measure = ui.pick_measure("tune")
+        with st.container(width=280):
+            measure = ui.pick_measure("tune")
     before, after = found.before[method], found.after[method]
     only = experiments.items_of(part, of.settings, survey)
-    table, mean = scores.change(store, before, after, measure, only=only)
+    held = of.settings.held_out_cultures
+    countries = experiments.countries_of(part, of.settings) if held else None
+    table, mean = scores.change(store, before, after, measure, only=only, countries=countries)
     finding = experiments.change_words(table, mean, arm)
     st.markdown(f"**{ui.plain(finding.headline)}**")
     st.markdown(ui.plain(finding.paragraph), width=ui.READING)
@@ -460,9 +572,11 @@ def ability_table(record: dict) -> pd.DataFrame:
     return pd.DataFrame(rows).round(1)
 
 
-def download(table, file_name: str) -> None:
+def download(table: pd.DataFrame | Callable[[], pd.DataFrame], file_name: str) -> None:
+    """A table as CSV; one that is large is given as a function and made on the click."""
     st.download_button(
-        "Download as CSV", lambda: csv_bytes(table), file_name=file_name, mime="text/csv",
+        "Download as CSV", lambda: csv_bytes(table() if callable(table) else table),
+        file_name=file_name, mime="text/csv",
         on_click="ignore", type="tertiary", icon=":material/download:", key=f"csv_{file_name}",
     )  # fmt: skip
 

@@ -83,6 +83,20 @@ def batteries(survey: Survey) -> dict[str, int]:
     return numbers
 
 
+def hold_out(survey: Survey, share: float, seed: int = 0) -> tuple[str, ...]:
+    """Ids of about `share` of the items, in whole batteries drawn by chance, in survey order.
+
+    No near twin of an item that is held out is left among the others.
+    """
+    numbers = batteries(survey)
+    wanted, held = share * len(numbers), set()
+    for battery in np.random.default_rng(seed).permutation(max(numbers.values(), default=-1) + 1):
+        members = {item for item, number in numbers.items() if number == battery}
+        if len(held) + len(members) / 2 <= wanted:
+            held |= members
+    return tuple(item for item in numbers if item in held)
+
+
 def choose_examples(
     survey: Survey,
     item: Item,

@@ -442,15 +442,18 @@ def finding(table: pd.DataFrame, part: str) -> words.Finding:
     text = []
     if len(up):
         best = up.iloc[0]
+        most = "" if len(up) == 1 else " at most"
         text.append(
-            f"{_arms(len(up), 'raises', 'raise')} the score{where}, at most by "
+            f"{_arms(len(up), 'raises', 'raise')} the score{where},{most} by "
             f"{words.number(best['change'])} points ({words.interval(best['low'], best['high'])})."
         )
     if len(down):
         worst = down.iloc[0]
+        what = "it" if len(up) else f"the score{where}"
+        most = "" if len(down) == 1 else "most, "
         text.append(
-            f"{_arms(len(down), 'lowers', 'lower')} it{where if up.empty else ''}: most, "
-            f"{_small(worst['title'])} (by {words.number(-worst['change'])})."
+            f"{_arms(len(down), 'lowers', 'lower')} {what}: {most}{_small(worst['title'])} (by "
+            f"{words.number(-worst['change'])})."
         )
     if unclear:
         text.append(f"For {words.count(unclear, 'arm')} the change is too small to call.")

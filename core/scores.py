@@ -204,20 +204,22 @@ def change(
     topic: str = "",
     *,
     only: Collection[str] | None = None,
+    countries: Collection[str] | None = None,
 ) -> tuple[pd.DataFrame, metrics.Difference]:
     """From run a to run b on the countries and items both have: per country, and the mean.
 
-    only: of these items, by id.
+    only: of these items, by id. countries: of these, by code.
 
     Columns: iso3, name, region, value (points, + is closer), low, high, p, clear (the 95%
     interval excludes zero), state ("scored", "not_asked").
     """
     known = metrics.metric(metric).name
     part = topic if only is None else f"{topic}/{_digest(only)}"
+    part += "" if countries is None else f"/{_digest(countries)}"
     key = a.no, b.no, known, part, a.answered + b.answered, VERSION
     found = store.kept_changes(*key)
     if found.empty:
-        compared = metrics.compare(*both(store, a, b, topic, only=only), known)
+        compared = metrics.compare(*both(store, a, b, topic, only=only, countries=countries), known)
         rows = [("", *compared.mean)]
         rows += [(iso3, *difference) for iso3, difference in compared.countries.items()]
         found = pd.DataFrame(rows, columns=["iso3", "value", "low", "high", "p", "clear"])
@@ -313,9 +315,17 @@ def _digest(items: Collection[str]) -> str:
 
 
 def both(
-    store: Store, a: Run, b: Run, topic: str = "", *, only: Collection[str] | None = None
+    store: Store,
+    a: Run,
+    b: Run,
+    topic: str = "",
+    *,
+    only: Collection[str] | None = None,
+    countries: Collection[str] | None = None,
 ) -> tuple[Panel, Panel]:
     """Panels of two runs on the countries and items they share, in the same order.
+
+    only: of these items, by id. countries: of these, by code.
 
     Raises PluriscopeError where they share none, or were asked different surveys.
     """
@@ -323,6 +333,8 @@ def both(
     if (one.id, one.version) != (other.id, other.version):
         raise PluriscopeError("These two runs were asked different surveys; choose two of one.")
     theirs = set(countries_of(b, other))
+    if countries is not None:
+        theirs &= set(countries)
     shared = [iso3 for iso3 in countries_of(a, one) if iso3 in theirs]
     if not shared:
         raise PluriscopeError("These two runs have no country in common.")

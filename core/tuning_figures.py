@@ -388,7 +388,7 @@ def arms_diversity(
 def _write_names(sheet: Sheet, points: pd.DataFrame, x: tuple, y: tuple, on: Palette) -> None:
     """A word or a number beside each point, away from the base, so that no arrow crosses it.
 
-    A point too near to one that has its number goes without; whoever points at it reads it.
+    A point too near to one that has its word goes without; whoever points at it reads it.
     """
     base = points[points["kind"].eq("base")]
     told = {"base": "<b>before tuning</b>", "calibrated": "calibrated",
@@ -398,7 +398,7 @@ def _write_names(sheet: Sheet, points: pd.DataFrame, x: tuple, y: tuple, on: Pal
         across = (row.diversity - x[0]) / (x[1] - x[0])
         up = (row.score - y[0]) / (y[1] - y[0])
         near = any(abs(across - a) < 0.035 and abs(up - b) < 0.06 for a, b in taken)
-        if row.kind == "people" or (row.number and near):
+        if row.kind == "people" or (near and row.kind != "base"):
             continue
         taken.append((across, up))
         right, above = 0.0, -1.0

@@ -215,9 +215,29 @@ def question_states(counts: Mapping[str, Mapping[str, int]]) -> pd.DataFrame:
     )
 
 
+def filter_words(settings: TuneSettings, measure: str) -> str:
+    """From which likeness on a question was dropped."""
+    limits = (
+        (settings.near_limit, "another written question"),
+        (settings.leak_limit, "a survey question"),
+    )
+    said = [f"{limit:g} or more to {what}" for limit, what in limits if limit is not None]
+    if not said:
+        return "Questions were dropped by the study’s rules alone, however like others they are."
+    return f"Besides the study’s rules, what has a {measure} of {words.listed(said)} is dropped."
+
+
+def written_survey(store: Store, of: Tuning, seed: int) -> Survey | None:
+    """A seed's written questions as they were asked; None where those runs were deleted."""
+    for run in store.tuning_runs(of.id):
+        if run.group == f"{of.id}-written-{seed}":
+            return store.survey(run.settings["survey"], run.settings["survey_version"])
+    return None
+
+
 def pair_table(
     store: Store, of: Tuning, arm: Arm, seed: int, survey: Survey, written: Survey,
-    iso3: str = "", differs: bool | None = None, limit: int = 2000,
+    iso3: str = "", differs: bool | None = None, limit: int | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Pairs of one arm, the farthest apart first.
 
@@ -228,7 +248,8 @@ def pair_table(
         found = found[found["iso3"] == iso3]
     if differs is not None:
         found = found[found["differs"] == differs]
-    found = found.sort_values("distance", ascending=False, kind="stable").head(limit)
+    found = found.sort_values("distance", ascending=False, kind="stable")
+    found = found if limit is None else found.head(limit)
     items = [written.item(item) for item in found["item"]]
 
     def said(codes: pd.Series) -> list[str]:
@@ -271,7 +292,7 @@ def yield_words(counts: Mapping, table: pd.DataFrame, arm: Arm) -> str:
         f"{words.capital(words.percent(share))} of {counts['pairs']:,} answers as a person of a "
         "country differ from the plain answer."
     )
-    if arm.answers == "written":
+    if arm.answers == "written" and counts["noise"] is not None:
         said += (
             f" Asked plainly a second time, {words.percent(counts['noise'])} differ by chance "
             "alone: so much of what differs is noise."

@@ -6,12 +6,14 @@ measure. Started from here or from the command line; the work belongs to the que
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 import streamlit as st
 
 import ui
 import ui_tuning
-from core import experiments, runs, tuning_figures, words
+from core import experiments, figures, runs, tuning_figures, words
 from core import tuning_views as views
 from core.errors import PluriscopeError
 from core.jobs import UNFINISHED
@@ -20,13 +22,9 @@ from core.prompts import METHODS
 from core.settings import ARMS
 
 SETS = {
-    "Does selection matter?": ("culturespa", "random", "same", "shuffled"),
-    "Does the better prompt carry over?": (
-        "soft_all",
-        "cct_soft_all",
-        "cct_balanced",
-        "world_mean",
-    ),
+    "Is it about the country?": ("cct_soft_all", "cct_shuffled", "cct_world_mean"),
+    "Does the study’s selection matter?": ("culturespa", "random", "same", "shuffled"),
+    "Does the better prompt carry over?": ("soft_all", "cct_soft_all", "cct_soft", "cct_balanced"),
     "Is the machinery right?": ("people", "people_shuffled"),
     "How much is enough?": (
         *(f"cct_soft_all:{share:g}" for share in (0.1, 0.3, 0.5)),
@@ -35,16 +33,19 @@ SETS = {
     "My own choice": (),
 }
 SAID = {
-    "Does selection matter?": "The study’s recipe beside pairs taken by chance, pairs that agree, "
-    "and another country’s answers.",
+    "Is it about the country?": "The recommended way beside the same with another country’s "
+    "answers, and with the mean of all countries.",
+    "Does the study’s selection matter?": "The study’s recipe beside pairs taken by "
+    "chance, pairs that agree, and another country’s answers.",
     "Does the better prompt carry over?": "Whole distributions from the country prompt and from "
-    "cross-culture thinking, and every country taught the mean of all.",
+    "cross-culture thinking, of all pairs, of those that differ, and of half that differ.",
     "Is the machinery right?": "People’s own shares, which must help on the questions taught, and "
     "another country’s shares, which must not.",
     "How much is enough?": "One way of tuning on a tenth, a third, half and all of its examples.",
     "My own choice": "Any arms together.",
 }
 queue, store = ui.jobs(), ui.store()
+survey = store.survey()
 
 
 def form() -> None:
@@ -53,6 +54,8 @@ def form() -> None:
         arms_blank = ui.blank("exp_arms", next(iter(SETS)))
         st.subheader("on", anchor=False, width="content")
         model_blank = ui.blank("exp_model", "the built-in model")
+        st.subheader("for", anchor=False, width="content")
+        places_blank = ui.blank("exp_places", "18 countries")
         more_blank = st.popover("Exactly how", key="exp_more", type="tertiary")
     with arms_blank:
         chosen = st.radio("Question", list(SETS), captions=list(SAID.values()), key="exp_set",
@@ -65,6 +68,8 @@ def form() -> None:
             )  # fmt: skip
     with model_blank:
         model = ui.model_picker()
+    with places_blank:
+        countries, places_said = ui_tuning.pick_countries("exp", survey)
     with more_blank:
         left, right = st.columns(2)
         seeds = int(left.number_input("Seeds", 1, 20, 3, key="exp_seeds",
@@ -74,16 +79,21 @@ def form() -> None:
             "The same number of examples for every arm", value=True, key="exp_equal",
             help="As many as the arm with the fewest has.",
         )  # fmt: skip
-        lora = ui_tuning.pick_training(is_builtin=ui.picked_model().source == "builtin")
+        details = ui_tuning.pick_details(
+            "exp", survey, is_builtin=ui.picked_model().source == "builtin"
+        )
     count = words.count(len(arms), "arm")
-    ui.fill(exp_arms=f"{chosen} ({count})", exp_model=ui.model_words(ui.picked_model()))
+    ui.fill(
+        exp_arms=f"{chosen} ({count})", exp_model=ui.model_words(ui.picked_model()),
+        exp_places=places_said,
+    )  # fmt: skip
     plan = estimate = None
     try:
         if model:
             quantity = chosen == "How much is enough?"
             plan = runs.plan_tuning(
-                store, model, arms=arms, seeds=range(1, seeds + 1), per_topic=per_topic, lora=lora,
-                equal_budgets=equal and not quantity, abilities=False,
+                store, model, cultures=countries, arms=arms, seeds=range(1, seeds + 1),
+                per_topic=per_topic, equal_budgets=equal and not quantity, **details,
             )  # fmt: skip
             estimate = runs.estimate_tuning(store, plan, ui.jobs().held_bytes())
         else:
@@ -119,7 +129,8 @@ def results(of: views.Tuning) -> None:
             page="experiment", default="country", widget=st.segmented_control,
             label_visibility="collapsed",
         )  # fmt: skip
-        measure = ui.pick_measure("experiment")
+        with st.container(width=280):
+            measure = ui.pick_measure("experiment")
     done = sum(arm["state"] in ("done", "failed") for arm in of.arms)
     with st.spinner("Comparing the arms …"):
         table = arms_table(of.id, measure, part, method, done)
@@ -154,12 +165,64 @@ def results(of: views.Tuning) -> None:
             )
             points = experiments.alignment_diversity(table)
             ui.figure(tuning_figures.arms_diversity(points, **look), "exp_diversity")
+    where(of, table, measure, part, method, done)
     curves(of, table)
     choices(of, measure, part, method, done)
+    costs(of)
     failed = table[table["state"].eq("failed")]
     for row in failed.itertuples():
         st.markdown(f":material/error: :red[{ui.plain(row.title)}: {ui.plain(row.verdict)}]")
     ui_tuning.download(table, f"pluriscope-{of.id}-arms.csv")
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def country_table(
+    tuning_id: str, arm: str, metric: str, part: str, method: str, done: int
+) -> pd.DataFrame:
+    """Kept for exactly the arms that are done."""
+    return experiments.country_changes(store, tuning_id, arm, metric, part, method)
+
+
+def best(made: Iterable[str], arms: pd.DataFrame) -> str:
+    """Of the arms that are made, the one that came closest to people."""
+    rows = arms[arms["arm"].isin(list(made))].sort_values("change", ascending=False)
+    return rows["arm"].iloc[0] if len(rows) else next(iter(made))
+
+
+def where(
+    of: views.Tuning, arms: pd.DataFrame, measure: str, part: str, method: str, done: int
+) -> None:
+    """One arm's change in every country, over its seeds. arms: as arms_table()."""
+    made = {arm.name: arm.title for arm in of.settings.arms
+            if any(a["arm"] == arm.name and a["state"] == "done" for a in of.arms)}  # fmt: skip
+    if not made:
+        return
+    st.subheader("Where", anchor=False)
+    arm = ui.linked("Arm", made, name="arm", page="experiment", default=best(made, arms))
+    try:
+        table = country_table(of.id, arm, measure, part, method, done)
+    except PluriscopeError as error:
+        st.caption(f":material/info: {ui.plain(str(error))}")
+        return
+    drawn = figures.change_map(
+        table, metric=measure, label=f"Change in {METRICS[measure].label.lower()}",
+        dark=ui.is_dark(), narrow=ui.is_narrow(),
+    )  # fmt: skip
+    ui.figure(drawn, "exp_map", config=figures.MAP_CONFIG)
+
+
+def costs(of: views.Tuning) -> None:
+    """What every arm cost elsewhere, over its seeds; each test on the arm's own page."""
+    found = experiments.costs(store, of.id)
+    if not found:
+        return
+    st.subheader("What it cost elsewhere", anchor=False)
+    for cost in found:
+        st.markdown(
+            f"**{ui.plain(cost.title)}** ({words.count(cost.seeds, 'seed')}). "
+            f"{ui.plain(cost.verdict.sentence)}",
+            width=ui.READING,
+        )
 
 
 def curves(of: views.Tuning, table: pd.DataFrame) -> None:
@@ -210,7 +273,7 @@ if tuning_id:
     try:
         of = views.tuning(store, tuning_id)
         with st.container(border=True, gap="medium"):
-            ui_tuning.head(of)
+            ui_tuning.head(of, here="experiment")
             done = sum(arm["state"] in ("done", "failed") for arm in of.arms)
             live = of.state in UNFINISHED
             st.fragment(under_way, run_every=2.0 if live else None)(of.id, (of.state, done))

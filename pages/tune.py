@@ -13,12 +13,9 @@ import ui_tuning
 from core import runs, words
 from core.errors import PluriscopeError
 from core.jobs import UNFINISHED
-from core.settings import MODES
 
-PLACES = ("The 18 of the CultureSPA study", "Every country", "My own choice")
 RECOMMENDED = "cct_soft_all"
 OFFERED = (RECOMMENDED, "soft", "culturespa", "culturespa_cct", "people")
-MODE_WORDS = {"joint": "One adapter for all countries", "specific": "One adapter for each country"}
 WAYS = {
     "cct_soft_all": "its own better answers",
     "soft": "its own answers, where they differ",
@@ -41,26 +38,9 @@ CAPTIONS = {
 
 queue, store = ui.jobs(), ui.store()
 survey = store.survey()
-names = {culture.iso3: culture.name for culture in survey.cultures}
 
 
 # -- the blanks ------------------------------------------------------------------------------------
-
-
-def which_countries() -> tuple[str | list[str], str]:
-    chosen = st.radio("Countries", PLACES, key="tune_places", bind="query-params")
-    if chosen == PLACES[0]:
-        count = sum(culture.in_culturespa for culture in survey.cultures)
-        return "study", words.count(count, "country", "countries")
-    if chosen == PLACES[1]:
-        return "all", f"all {len(survey.cultures)} countries"
-    picked = st.multiselect(
-        "Countries", names, format_func=names.get, key="tune_who", bind="query-params",
-        placeholder="Search by name",
-    )  # fmt: skip
-    if not picked:
-        return picked, "no country yet"
-    return picked, words.listed([words.country(names[code]) for code in picked], most=3)
 
 
 def which_way() -> tuple[str, str]:
@@ -78,34 +58,14 @@ def which_way() -> tuple[str, str]:
 
 def how_exactly() -> dict:
     """The settings most people leave alone."""
-    mode = st.radio(
-        "Adapters", MODES, format_func=MODE_WORDS.get, key="tune_mode", bind="query-params",
-        help="An adapter (LoRA) is a small set of trained weights that is put on top of a model.",
-    )  # fmt: skip
     left, right = st.columns(2)
-    settings = {
-        "mode": mode,
+    return {
         "per_topic": int(
             left.number_input("Questions on each topic", 1, 5000, 40, key="tune_per_topic")
         ),
         "seeds": (int(right.number_input("Seed", 0, 2**31 - 1, 42, key="tune_seed")),),
+        **ui_tuning.pick_details("tune", survey, is_builtin=ui.picked_model().source == "builtin"),
     }
-    held = st.multiselect(
-        "Topics kept out of the tuning", survey.topics, key="tune_held_topics",
-        help="Nothing is written on these topics. Afterwards they show whether what was learned "
-        "carries over.",
-    )  # fmt: skip
-    held_countries = st.multiselect(
-        "Countries kept out of the tuning", names, format_func=names.get,
-        key="tune_held_countries", help="They are asked before and after, but not tuned for.",
-    )  # fmt: skip
-    settings |= {"held_out_topics": held, "held_out_cultures": held_countries}
-    settings["lora"] = ui_tuning.pick_training(is_builtin=ui.picked_model().source == "builtin")
-    settings["prompt_set"] = ui.pick_wording("tune")
-    settings["name"] = st.text_input(
-        "Name", key="tune_name", placeholder="Made from the choices above", max_chars=200
-    ).strip()
-    return settings
 
 
 # -- one tuning ------------------------------------------------------------------------------------
@@ -132,7 +92,7 @@ def form() -> None:
     with model_blank:
         model = ui.model_picker()
     with places_blank:
-        countries, places_said = which_countries()
+        countries, places_said = ui_tuning.pick_countries("tune", survey)
     with way_blank:
         way, way_said = which_way()
     with more_blank:
