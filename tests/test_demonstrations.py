@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.demonstrations import batteries, choose_examples, similarity
+from core.demonstrations import batteries, choose_examples, hold_out, similarity
 from core.errors import PluriscopeError
 from core.prompts import load_prompt_set, render
 from core.survey import Shares, load_bundled
@@ -97,6 +97,17 @@ def test_batteries_hold_neighbours_that_share_their_options():
     assert battery["Q57"] != battery["Q58"]
     sizes = Counter(battery.values())
     assert sum(sizes.values()) == 259
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_held_out_is_whole_batteries(seed):
+    held = set(hold_out(SURVEY, 0.2, seed))
+    assert 0.17 < len(held) / len(SURVEY.items) < 0.23
+    numbers = batteries(SURVEY)
+    assert not {numbers[item] for item in held} & {numbers[i] for i in numbers if i not in held}
+    assert hold_out(SURVEY, 0, seed) == ()
+    assert hold_out(SURVEY, 0.2, seed) == hold_out(SURVEY, 0.2, seed)
+    assert held != set(hold_out(SURVEY, 0.2, seed + 1))
 
 
 def test_no_example_of_the_own_battery_when_asked_so():

@@ -196,7 +196,7 @@ def test_an_arm_that_takes_answers_away_is_said_to_lower_the_score(store):
     assert row["verdict"].startswith("Lowers the score by")
     said = experiments.finding(made.table(), "all")
     assert said.headline == "No arm clearly brings the model closer"
-    assert "1 arm clearly lowers it: most, worse (by" in said.paragraph
+    assert "1 arm clearly lowers the score: worse (by" in said.paragraph
 
 
 def test_one_seed_is_the_comparison_that_the_map_makes(store):

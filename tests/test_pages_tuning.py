@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from core import experiments, runs
+from core import adapters, catalogue, experiments, runs, scores
+from core import tuning_views as views
 from core.catalogue import ModelSpec
-from core.jobs import Jobs
+from core.jobs import Jobs, open_jobs
 from core.runs import PRESETS
 from core.store import Store
 from tests.conftest import pages_on
@@ -48,7 +50,6 @@ def page(tuned, tmp_path, monkeypatch):
 
 
 def ids(home: Path) -> dict[str, str]:
-    from core.jobs import open_jobs
 
     return {one["name"]: one["id"] for one in open_jobs(home).store.tunings()}
 
@@ -91,7 +92,22 @@ def test_an_experiment_shows_its_arms_and_what_cannot_be_called(page):
     at = opened("experiment", tuning=ids(home)["Several"])
     assert not at.exception
     assert "before tuning" in words_on(at)
-    assert len(at.get("plotly_chart")) == 2
+    # Change of each arm, closeness and diversity, where the best arm moved.
+    assert len(at.get("plotly_chart")) == 3
+    assert "What it cost elsewhere" not in words_on(at)  # it was not asked to check
+
+
+def test_an_experiment_says_what_each_arm_cost(page):
+    opened, home = page
+    store = open_jobs(home).store
+    (one, several) = (ids(home)[name] for name in ("One", "Several"))
+    record = store.abilities(one)[0]["record"]
+    for seed in (1, 2):
+        store.keep_abilities(several, "people", seed, record)
+    at = opened("experiment", tuning=several)
+    assert not at.exception
+    assert "What it cost elsewhere" in words_on(at)
+    assert "People's own shares** (2 seeds)" in words_on(at).replace("\\", "")
 
 
 @pytest.mark.parametrize(
@@ -106,8 +122,6 @@ def test_mangled_links_degrade(page, query):
 
 def test_the_arms_of_an_experiment_are_compared_with_one_base(page):
     _, home = page
-    from core.jobs import open_jobs
-
     store = open_jobs(home).store
     table = experiments.arms_table(store, ids(home)["Several"], "emd", "all", "country")
     assert list(table["arm"]) == ["base", "calibrated", "soft_all", "people"]
@@ -122,7 +136,6 @@ def test_an_adapter_is_listed_shown_downloaded_and_merged(page):
     opened, home = page
     at = opened("library", shelf="Adapters")
     assert not at.exception
-    from core import adapters, catalogue
 
     (first, *_) = catalogue.adapters(home)
     assert first.name in " ".join(str(m.value) for m in at.markdown).replace("\\", "")
@@ -130,3 +143,49 @@ def test_an_adapter_is_listed_shown_downloaded_and_merged(page):
     assert (again.path / "adapter_model.safetensors").read_bytes() == (
         first.path / "adapter_model.safetensors"
     ).read_bytes()
+
+
+def test_pairs_whose_answers_were_deleted_leave_their_counts(page):
+    opened, home = page
+    store, tuning_id = open_jobs(home).store, ids(home)["One"]
+    of = views.tuning(store, tuning_id)
+    arm, seed = of.settings.arms[0], of.settings.seeds[0]
+    written = views.written_survey(store, of, seed)
+    survey = store.survey()
+    whole = views.pair_table(store, of, arm, seed, survey, written)
+    assert len(whole) == 6 * 3 and whole["Apart"].is_monotonic_decreasing
+    assert len(views.pair_table(store, of, arm, seed, survey, written, limit=5)) == 5
+    assert set(views.pair_table(store, of, arm, seed, survey, written, "KEN")["Country"]) == {
+        "Kenya"
+    }
+    gone = [run.id for run in store.tuning_runs(tuning_id) if "written" in run.group]
+    store.delete_runs(gone)
+    store.empty_bin()
+    at = opened("tune", tuning=tuning_id, step="pairs")
+    assert not at.exception
+    assert "were deleted; their counts are left" in words_on(at)
+
+
+def test_the_likeness_from_which_a_question_is_dropped_is_said(page):
+    _, home = page
+    settings = views.tuning(open_jobs(home).store, ids(home)["One"]).settings
+    assert views.filter_words(settings, "chrF++").endswith(
+        "chrF++ of 80 or more to another written question and 80 or more to a survey question is "
+        "dropped."
+    )
+    none = replace(settings, near_limit=None, leak_limit=None)
+    assert "by the study’s rules alone" in views.filter_words(none, "chrF++")
+
+
+def test_a_country_kept_out_does_not_count_in_the_change_of_those_tuned_for(page):
+    _, home = page
+    store = open_jobs(home).store
+    of = views.tuning(store, ids(home)["One"])
+    found = views.before_after(store, of, of.settings.arms[0], of.settings.seeds[0])
+    sides = found.before["country"], found.after["country"]
+    table, mean = scores.change(store, *sides, countries=["KEN", "DEU"])
+    scored = table[table["state"] == "scored"]
+    assert set(scored["iso3"]) == {"KEN", "DEU"}
+    assert mean.value == pytest.approx(scored["value"].mean())
+    every, _ = scores.change(store, *sides)
+    assert set(every[every["state"] == "scored"]["iso3"]) == {"KEN", "DEU", "USA"}
