@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from core import cards, culturespa
-from core.catalogue import ModelSpec, describe
+from core.catalogue import ModelSpec, describe, is_adapter
 from core.culturespa import Question
 from core.culturespa.questions import USABLE
 from core.errors import Failed, PluriscopeError
@@ -503,8 +503,11 @@ class _Tuning:
             self.hands.stopping()
             before = self.behind
             done = known.get((arm.name, seed, iso3))
-            if not (done and done["facts"].get("complete")):
-                self._train_one(arm, seed, iso3, path, folder / iso3 if iso3 else folder, each)
+            mine = folder / iso3 if iso3 else folder
+            # What the store knows of may have been deleted from the shelf since.
+            whole = done and done["facts"].get("complete") and is_adapter(mine)
+            if not whole or self._is_of_another_version(done):
+                self._train_one(arm, seed, iso3, path, mine, each)
             self.behind = before
             self._advance(each)
         return folder
@@ -587,11 +590,35 @@ class _Tuning:
     def _after(self, arm: Arm, seed: int, folder: Path) -> list[Run]:
         if not self.settings.evaluate:
             return []
+        self._refuse_another_version(arm, seed)
         model = replace(self.settings.model, adapter=str(folder))
         when = "after tuning"
         if len(self.settings.arms) * len(self.settings.seeds) > 1:
             when = f"after tuning: {arm.title}, seed {seed}"
         return self._ask_survey(when, model, f"{arm.name}-{seed}", ["plain", "country"])
+
+    def _asked_version(self) -> str:
+        """The version of the model that was asked the survey before tuning; "" if unknown."""
+        found = [
+            run.facts.get("revision", "")
+            for run in self.store.tuning_runs(self.id)
+            if run.group == f"{self.id}-{BASE}"
+        ]
+        return next(filter(None, found), "")
+
+    def _is_of_another_version(self, adapter: dict) -> bool:
+        versions = {adapter["base_revision"], self._asked_version()} - {""}
+        return len(versions) > 1
+
+    def _refuse_another_version(self, arm: Arm, seed: int) -> None:
+        for adapter in self.store.adapters(self.id):
+            mine = (adapter["arm"], adapter["seed"]) == (arm.name, seed)
+            if mine and self._is_of_another_version(adapter):
+                raise PluriscopeError(
+                    f"{describe(self.settings.model)} was replaced by another version after it "
+                    "was asked the survey, so before and after tuning cannot be compared. Bring "
+                    "the version back and resume, or start a tuning anew."
+                )
 
     def _what_it_cost(self, arm: Arm, seed: int, folder: Path) -> None:
         if not self.settings.abilities:

@@ -1,0 +1,99 @@
+"""What a tuning stands on may be gone or changed when it goes on: it says so, or makes it anew."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from core import catalogue, runs
+from core.catalogue import ModelSpec
+from core.jobs import Jobs
+from core.settings import Lora
+from core.store import Store
+from tests import tiny
+
+
+class Made(NamedTuple):
+    """A finished tuning of a tiny model on people's shares."""
+
+    store: Store
+    jobs: Jobs
+    job: str
+    tuning: str
+    model: Path
+
+    def again(self, arm: str = "people") -> dict:
+        """Have an arm made again, as after a failure; gives its record."""
+        self.store.set_arm(self.tuning, arm, 42, state="failed")
+        self.jobs.resume(self.job)
+        self.jobs.wait(self.job)
+        return next(a for a in self.store.arms(self.tuning) if a["arm"] == arm)
+
+    def adapter(self) -> dict:
+        (one,) = self.store.adapters(self.tuning)
+        return one
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, tiny_model) -> Made:
+    home = tmp_path_factory.mktemp("lineage")
+    model = shutil.copytree(tiny_model, home / "model")
+    store = Store(home)
+    jobs = Jobs(store)
+    plan = runs.plan_tuning(
+        store, ModelSpec(str(model), precision="fp32"), cultures="KEN,DEU", arms=("people",),
+        held_out_items=[item.id for item in store.survey().items if item.topic != "Corruption"],
+        lora=Lora(rank=4, batch=8, precision="fp32"), evaluate="Q57,Q112", abilities=False,
+    )  # fmt: skip
+    job = jobs.wait(runs.start_tuning(jobs, plan))
+    assert job["state"] == "done", job["error"] + job["details"]
+    yield Made(store, jobs, job["id"], job["settings"]["tuning"], model)
+    jobs.close()
+    store.close()
+
+
+def test_an_adapter_deleted_from_the_shelf_is_trained_again_to_the_same_bits(made):
+    before = made.adapter()
+    (entry,) = catalogue.adapters(made.store.home)
+    catalogue.delete_adapter(entry, made.store.home)
+    assert made.again()["state"] == "done"
+    assert made.adapter()["sha256"] == before["sha256"]
+    assert len(catalogue.adapters(made.store.home)) == 1
+
+
+def test_runs_deleted_in_between_are_asked_again(made):
+    state = next(a for a in made.store.arms(made.tuning) if a["arm"] == "people")
+    made.store.delete_runs(state["runs"])
+    made.store.empty_bin()
+    again = made.again()
+    asked = [made.store.run(run_id) for run_id in again["runs"]]
+    assert again["state"] == "done" and set(again["runs"]).isdisjoint(state["runs"])
+    assert all(run.answered == run.planned and not run.deleted for run in asked)
+
+
+def test_a_model_replaced_between_being_asked_and_tuned_is_refused_until_it_is_back(made):
+    good = shutil.copytree(made.model, made.store.home / "good")
+    shutil.rmtree(made.model)
+    tiny.save(made.model, "llama", seed=9)
+    (entry,) = catalogue.adapters(made.store.home)
+    catalogue.delete_adapter(entry, made.store.home)
+    failed = made.again()
+    assert failed["state"] == "failed"
+    assert "was replaced by another version" in failed["facts"]["error"]
+    shutil.rmtree(made.model)
+    shutil.copytree(good, made.model)
+    assert made.again()["state"] == "done"
+
+
+def test_without_its_wording_a_tuning_does_not_go_on_with_another(made):
+    texts = made.store.prompt_texts(made.store.tuning(made.tuning)["settings"]["prompt_sha256"])
+    assert texts
+    with made.store._writing() as cursor:  # as if the store had lost it
+        cursor.execute("delete from prompt_sets")
+    made.again()
+    job = made.store.job(made.job)
+    assert job["state"] == "failed"
+    assert "wording this tuning began with is no longer in the store" in job["error"]
