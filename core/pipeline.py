@@ -476,14 +476,18 @@ class _Tuning:
         )
 
     def _budget(self, seed: int, written: Survey | None) -> int | None:
-        """As many examples as the arm with fewest has, where all are to have the same."""
+        """As many examples as the arm with fewest has, where all are to have the same.
+
+        Arms on a share of the examples take their share of as many.
+        """
         if not self.settings.equal_budgets or len(self.settings.arms) == 1:
             return None
         if seed not in self._budgets:
             counts = []
             for arm in self.settings.arms:
                 with suppress(PluriscopeError):  # that arm will say so itself
-                    counts.append(self._made(arm, seed, written, None).total)
+                    whole = replace(arm, fraction=1.0)
+                    counts.append(self._made(whole, seed, written, None).total)
             self._budgets[seed] = min(counts, default=None)
         return self._budgets[seed]
 

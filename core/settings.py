@@ -371,7 +371,8 @@ class TuneSettings:
     temperature, top_p: of sampled answers. held_out_items, held_out_topics, held_out_cultures:
     nothing is written, answered or taught from them; scores are given on them apart. evaluate:
     survey items asked before and after ("all", "core", or ids); none where "". equal_budgets:
-    give every arm as many examples as the one with the fewest has.
+    give every arm as many examples as the one with the fewest has; arms on a fraction take it of
+    as many.
     """
 
     model: ModelSpec

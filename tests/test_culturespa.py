@@ -677,6 +677,11 @@ def test_the_same_seed_makes_the_same_examples_and_parts_nest():
     assert parts[0] < parts[1] < parts[2]
     assert [len(part) for part in parts] == [12, 60, 120]
     assert len(taught(arm, budget=50)) == 50
+    both = replace(arm, answers="probabilities", labels="soft")  # two lines a cell
+    every = [{(x["iso3"], x["item"], x["order"]) for x in taught(one, budget=100)}
+             for one in (replace(both, fraction=share) for share in (0.1, 0.5, 1.0))]  # fmt: skip
+    assert every[0] < every[1] < every[2]  # shares of a common budget nest as well
+    assert [len(part) for part in every] == [pytest.approx(n, abs=2) for n in (10, 50, 100)]
     mine = taught(replace(arm, mode="specific"), only="KEN")
     assert mine == [line for line in taught(arm) if line["iso3"] == "KEN"]
 

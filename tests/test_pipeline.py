@@ -251,7 +251,8 @@ def test_an_arm_that_cannot_be_made_leaves_the_others(tmp_path):
     store = Store(tmp_path)
     jobs = Jobs(store)
     few = plan(
-        store, arms=("people", "people:0.01"), topics=("Corruption",), cultures="KEN,DEU",
+        store, arms=("people", "people:0.5", "people:0.01"), equal_budgets=True,
+        topics=("Corruption",), cultures="KEN,DEU",
         held_out_items=[i.id for i in store.survey().items if i.topic != "Corruption"][:-3],
         lora=SMALL["lora"].__class__(learning_rate=1e-3, batch=32, precision="fp32"),
         evaluate="",
@@ -259,7 +260,9 @@ def test_an_arm_that_cannot_be_made_leaves_the_others(tmp_path):
     job = jobs.wait(runs.start_tuning(jobs, few))
     states = {arm["arm"]: arm for arm in store.arms(job["settings"]["tuning"])}
     assert job["state"] == "done"
-    assert states["people"]["state"] == "done"
+    assert states["people"]["state"] == states["people:0.5"]["state"] == "done"
+    # With equal budgets a share of the examples is that share of the common budget.
+    assert states["people:0.5"]["examples"] == states["people"]["examples"] / 2
     assert states["people:0.01"]["state"] == "failed"
     assert "too few" in states["people:0.01"]["facts"]["error"]
     jobs.close()

@@ -60,9 +60,9 @@ def examples(
 
     pairs (Store.pairs of the arm's teacher and answers) and written (survey_of): what the model
     said, for its own teachers. people: the real survey, for the teacher "people". budget: at most
-    so many lines of all countries; give every arm of an experiment that of the smallest for equal
-    budgets. only: the lines of one country, for an adapter of its own. Raises PluriscopeError
-    where there are too few to learn from.
+    so many lines of all countries, before the arm's fraction is taken of them; give every arm of an
+    experiment the same for equal budgets. only: the lines of one country, for an adapter of its
+    own. Raises PluriscopeError where there are too few to learn from.
 
     A line: messages (the country prompt), labels as shown, target (a probability for each label),
     weight (mean 1), iso3, item, order, shift ({"world": …,
@@ -74,15 +74,17 @@ def examples(
         cells = _of_people(arm, settings, people, seed)
     else:
         cells = _of_pairs(arm, settings, written, pairs, seed)
-    cells = _part(cells, arm.fraction, seed)
+    if budget is None:
+        cells = _part(cells, arm.fraction, seed)
     orders = "given" if arm.answers == "written" else settings.orders
     drawn = [
-        (cell, number, order)
+        _Drawn(cell, number, order)
         for cell in cells
         for number, order in enumerate(option_orders(cell.item, orders))
     ]
-    random.Random(f"{seed}/order").shuffle(drawn)
-    drawn = drawn[:budget]
+    drawn = _shuffled(drawn, seed)[:budget]
+    if budget is not None and arm.fraction < 1:
+        drawn = _shuffled(_part(drawn, arm.fraction, seed), seed)
     counts = dict.fromkeys(cultures_of(settings), 0)
     for cell, _, _ in drawn:
         counts[cell.iso3] += 1
@@ -148,8 +150,25 @@ def _one_hot(target: np.ndarray) -> np.ndarray:
     return hard
 
 
-def _part(cells: Sequence[Cell], fraction: float, seed: int) -> list[Cell]:
-    """A share of each country's cells by chance; a smaller share is part of a larger one."""
+class _Drawn(NamedTuple):
+    """A line to be: a cell in one order of its options."""
+
+    cell: Cell
+    number: int
+    order: tuple[int, ...]
+
+    @property
+    def iso3(self) -> str:
+        return self.cell.iso3
+
+
+def _shuffled(lines: list[_Drawn], seed: int) -> list[_Drawn]:
+    random.Random(f"{seed}/order").shuffle(lines)
+    return lines
+
+
+def _part(cells: Sequence, fraction: float, seed: int) -> list:
+    """A share of each country's cells, or lines, by chance; a smaller one is part of a larger."""
     found = []
     for iso3, mine in _by_country(cells).items():
         random.Random(f"{seed}/part/{iso3}").shuffle(mine)
