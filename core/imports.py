@@ -32,8 +32,8 @@ from core.importers import (
     table,
     wvs,
 )
-from core.importers.files import clean_text
 from core.store import Store
+from core.texts import clean_text
 
 log = logging.getLogger("pluriscope.imports")
 

@@ -17,6 +17,7 @@ from core.errors import PluriscopeError
 from core.survey import DATA, Culture, Item
 
 PROMPTS = DATA / "prompts"
+MOST_BYTES = 1_000_000  # of a prompt set's file
 
 
 class Method(NamedTuple):
@@ -153,25 +154,46 @@ def load_prompt_set(name_or_path: str | Path = "pluriscope") -> PromptSet:
     path = Path(name_or_path)
     if path.suffix != ".json":
         path = PROMPTS / f"{path.name}.json"
+    record = _record(path)
+    if "texts" not in record and "system" in record:
+        try:
+            study = _culturespa_set(record)
+        except (AttributeError, KeyError, TypeError):
+            study = None
+        if study is None or not all(isinstance(text, str) for text in study.texts.values()):
+            raise PluriscopeError(f"{path.name} lacks texts of the CultureSPA study's prompts.")
+        return study
+    texts = record.get("texts")
+    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+        raise PluriscopeError(f"{path.name} has to hold texts by name, under “texts”.")
+    missing = {"plain_system", "question_user", "option"} - set(texts)
+    if missing:
+        raise PluriscopeError(f"{path.name} lacks the texts {', '.join(sorted(missing))}.")
+    about = {key: record.get(key, "") for key in ("id", "name", "language", "source")}
+    if not all(isinstance(text, str) for text in about.values()):
+        raise PluriscopeError(f"{path.name}: {', '.join(about)} have to be texts.")
+    name = about["name"] or path.stem
+    return PromptSet(
+        about["id"] or path.stem, name, about["language"] or "en", texts, about["source"]
+    )
+
+
+def _record(path: Path) -> dict:
+    """What a prompt set's file holds."""
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise PluriscopeError(f"{path.name} is larger than 1 MB; that is no prompt set.")
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         known = ", ".join(sorted(p.stem for p in PROMPTS.glob("*.json")))
         raise PluriscopeError(f"There is no prompt set {path.stem!r}. Known: {known}.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise PluriscopeError(f"{path.name} is not a prompt set: {error}") from None
-    if "texts" not in record and "system" in record:
-        return _culturespa_set(record)
-    missing = {"plain_system", "question_user", "option"} - set(record.get("texts", ()))
-    if missing:
-        raise PluriscopeError(f"{path.name} lacks the texts {', '.join(sorted(missing))}.")
-    return PromptSet(
-        record["id"],
-        record["name"],
-        record.get("language", "en"),
-        record["texts"],
-        record.get("source", ""),
-    )
+    except OSError as error:
+        raise PluriscopeError(f"{path.name} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:
+        raise PluriscopeError(f"{path.name} is not a prompt set: {str(error)[:200]}.") from None
+    if not isinstance(record, dict):
+        raise PluriscopeError(f"{path.name} is not a prompt set: it has to be {{…}}.")
+    return record
 
 
 def option_orders(item: Item, orders: str) -> list[tuple[int, ...]]:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from core.errors import PluriscopeError
 from core.prompts import Example, Neighbours, PromptSet
 from core.survey import BUNDLED, Culture, Item, Option, Survey, bundled_items
+from core.texts import clean_text, visible
 
 FOLDER = BUNDLED / "translations"
 ENGLISH = "en"
@@ -213,12 +214,17 @@ def _by_language(path: Path, language: str) -> dict[str, str]:
 
 @lru_cache(maxsize=16)
 def _json_file(path: str, changed: int) -> dict:
+    file = Path(path)
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PluriscopeError(f"{Path(path).name} cannot be read: {error}.") from None
+        if file.stat().st_size > MOST_BYTES:
+            raise PluriscopeError(f"{file.name} is larger than 20 MB; it has to hold a few texts.")
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PluriscopeError(f"{file.name} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:
+        raise PluriscopeError(f"{file.name} is no JSON: {str(error)[:200]}.") from None
     if not isinstance(record, dict):
-        raise PluriscopeError(f"{Path(path).name} has to hold texts by language.")
+        raise PluriscopeError(f"{file.name} has to hold texts by language.")
     return record
 
 
@@ -281,6 +287,7 @@ def _of_file(path: str, changed: int, language: str) -> dict[str, tuple[ItemText
 
 MOST_BYTES = 20_000_000
 LONGEST = 2_000
+LONGEST_PROMPT = 10_000
 _FIELDS = ("id", "language", "label", "question", "options")
 
 
@@ -306,7 +313,7 @@ def add(path: Path, survey: Survey, folder: Path, bundled: bool) -> Imported:
     problems, records = [], []
     for number, line in lines:
         try:
-            record = _record(line, number)
+            record = _cleaned(_record(line, number), number)
             _check_item(record, survey, number)
         except PluriscopeError as error:
             problems.append(str(error))
@@ -332,6 +339,12 @@ def add(path: Path, survey: Survey, folder: Path, bundled: bool) -> Imported:
         for file in ("prompts.json", "countries.json")
         if (found := _by_language(path.parent / file, language)) and path.parent != FOLDER
     }
+    if "countries.json" in beside:
+        names = {iso3: clean_text(text, 100) for iso3, text in beside["countries.json"].items()}
+        beside["countries.json"] = {iso3: text for iso3, text in names.items() if text}
+    if "prompts.json" in beside:
+        prompts = {key: visible(text) for key, text in beside["prompts.json"].items()}
+        beside["prompts.json"] = prompts
     if "prompts.json" in beside:
         check_prompts(beside["prompts.json"], language)
     elif not _by_language(FOLDER / "prompts.json", language) and not _by_language(
@@ -353,6 +366,8 @@ def add(path: Path, survey: Survey, folder: Path, bundled: bool) -> Imported:
 def check_prompts(texts: Mapping[str, str], language: str) -> None:
     """Raise PluriscopeError where a text is missing or lacks one of its blanks."""
     problems = []
+    if any(len(text) > LONGEST_PROMPT for text in texts.values()):
+        problems.append(f"a text is longer than {LONGEST_PROMPT:,} characters")
     for key, blanks in PROMPT_BLANKS.items():
         if not texts.get(key, "").strip():
             problems.append(f"{key} is missing")
@@ -406,6 +421,19 @@ def _record(line: str, number: int, language: str = "") -> dict:
     return record
 
 
+def _cleaned(record: Mapping, number: int) -> dict:
+    """A record whose texts are safe to show and to ask."""
+    clean = {
+        **record,
+        "label": clean_text(record["label"]),
+        "question": clean_text(record["question"]),
+        "options": [{**o, "label": clean_text(o["label"])} for o in record["options"]],
+    }
+    if not all((clean["label"], clean["question"], *(o["label"] for o in clean["options"]))):
+        raise PluriscopeError(f"Line {number}: a text holds nothing but markup.")
+    return clean
+
+
 def _check_item(record: Mapping, survey: Survey, number: int) -> None:
     """Raise PluriscopeError where an item is not one of the survey's, or its codes are not."""
     item = next((item for item in survey.items if item.id == record["id"]), None)
@@ -417,7 +445,7 @@ def _check_item(record: Mapping, survey: Survey, number: int) -> None:
             f"Line {number}: the options of {item.id} have to be coded "
             f"{', '.join(map(str, item.codes))}, in this order, not {', '.join(map(str, codes))}."
         )
-    labels = [" ".join(option["label"].split()) for option in record["options"]]
+    labels = [option["label"] for option in record["options"]]
     if len(set(labels)) < len(labels):
         raise PluriscopeError(f"Line {number}: two options of {item.id} say the same.")
 
@@ -432,11 +460,10 @@ def _twice(records: Iterable[Mapping]) -> list[str]:
 
 
 def _line(record: Mapping) -> str:
-    """A record as it is kept: known fields only, white space made single."""
-    kept = {field: " ".join(record[field].split()) for field in _FIELDS[:4]}
+    """A record as it is kept: known fields only."""
+    kept = {field: record[field] for field in _FIELDS[:4]}
     kept["options"] = [
-        {"code": option["code"], "label": " ".join(option["label"].split())}
-        for option in record["options"]
+        {"code": option["code"], "label": option["label"]} for option in record["options"]
     ]
     kept["draft"] = bool(record.get("draft"))
     return json.dumps(kept, ensure_ascii=False) + "\n"

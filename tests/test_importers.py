@@ -30,10 +30,11 @@ from core.importers import (
     table_of,
     wvs,
 )
-from core.importers.files import MAX_CELL, clean_text
+from core.importers.files import MAX_CELL
 from core.settings import AskSettings
 from core.store import Store
 from core.survey import load_bundled
+from core.texts import clean_text
 
 BUNDLED = load_bundled()
 STUDY = Path(__file__).resolve().parent.parent.parent / "shared" / "culturespa"
@@ -528,6 +529,20 @@ def test_a_link_in_a_zip_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "f.zip", "w") as archive:
         archive.writestr(entry, "/etc/passwd")
     assert "link" in wvs.check(tmp_path / "f.zip").problems[0]
+
+
+@pytest.mark.parametrize(
+    "names", [("a.json", "a.json/b.json"), ("x" * 300 + ".json",), ("y" * 300 + "/a.json",)]
+)
+def test_a_zip_whose_names_cannot_be_on_a_disk_is_refused(tmp_path, names):
+    path = zipped(tmp_path / "study.zip", dict.fromkeys(names, "[]"))
+    assert "could not be unpacked" in culturespa.check(path).problems[0]
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file nobody can read to an end")
+def test_a_file_that_cannot_be_read_is_refused():
+    with pytest.raises(ImportRefused, match="mem cannot be read: Input/output error"):
+        culturespa._json(Path("/proc/self/mem"), list)
 
 
 def test_a_zip_may_not_hold_more_than_it_says(tmp_path):

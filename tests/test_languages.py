@@ -317,6 +317,48 @@ def test_every_wrong_line_is_named_and_nothing_is_kept(tmp_path, wrong, sentence
     assert not folder.exists()
 
 
+def test_a_translation_is_kept_without_markup_and_unseen_characters(tmp_path):
+    file, folder = tmp_path / "ja.jsonl", tmp_path / "home"
+    options = [{"code": 1, "label": "はい\u202e"}, {"code": 2, "label": "<b>いいえ</b>"}]
+    text = "<script>alert(1)</script>質\u0007問\n\n?"
+    file.write_text(line("Q57", question=text, options=options), encoding="utf-8")
+    wording = "質問：{question}\n<i>選択肢</i>：\u0000\n{options}"
+    (tmp_path / "prompts.json").write_text(prompts(question_user=wording), encoding="utf-8")
+    (tmp_path / "countries.json").write_text(
+        json.dumps({"ja": {"JPN": "日本\n<b>!</b>", "DEU": "<b></b>"}}), encoding="utf-8"
+    )
+    translations.add(file, SURVEY, folder, bundled=True)
+    there = translations.load(SURVEY, "ja", folder)
+    assert there.items["Q57"].question == "質問 ?"
+    assert there.items["Q57"].options == ("はい", "いいえ")
+    assert there.prompts.texts["question_user"] == "質問：{question}\n選択肢：\n{options}"
+    assert there.countries == {"JPN": "日本 !"}
+    file.write_text(line("Q57", question="<b></b>"), encoding="utf-8")
+    with pytest.raises(PluriscopeError, match="Line 1: a text holds nothing but markup"):
+        translations.add(file, SURVEY, tmp_path / "other", bundled=True)
+
+
+DEEP = "[" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (DEEP, "prompts.json is no JSON"),
+        ("{", "prompts.json is no JSON"),
+        ("[]", "has to hold texts by language"),
+        ('{"ja": "' + " " * 20_000_000 + '"}', "larger than 20 MB"),
+        (prompts(plain_system="x" * 20_000), "longer than 10,000 characters"),
+    ],
+)
+def test_a_wording_beside_a_translation_is_read_or_refused(tmp_path, content, sentence):
+    (tmp_path / "ja.jsonl").write_text(line("Q57"), encoding="utf-8")
+    (tmp_path / "prompts.json").write_text(content, encoding="utf-8")
+    with pytest.raises(PluriscopeError, match=sentence):
+        translations.add(tmp_path / "ja.jsonl", SURVEY, tmp_path / "home", bundled=True)
+    assert not (tmp_path / "home").exists()
+
+
 def test_wordings_without_their_blanks_and_other_files_are_refused(tmp_path):
     file = tmp_path / "ja.jsonl"
     with pytest.raises(PluriscopeError, match="There is no file"):

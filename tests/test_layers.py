@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOW = [
     "__init__",
     "errors",
+    "texts",
     "survey",
     "prompts",
     "translations",

@@ -112,6 +112,30 @@ def test_methods_that_need_a_country_say_so():
                 render(SURVEY.item("Q57"), PROMPTS, name)
 
 
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("[" * 200_000, "is not a prompt set"),
+        ("{", "is not a prompt set"),
+        ("[]", "is not a prompt set"),
+        (" " * 1_000_001, "larger than 1 MB"),
+        ('{"texts": ["a"]}', "has to hold texts by name"),
+        ('{"texts": {"plain_system": 1}}', "has to hold texts by name"),
+        ('{"texts": {}}', "lacks the texts"),
+        ('{"system": {"en": "a"}}', "lacks texts of the CultureSPA"),
+        ('{"system": [], "user": 3}', "lacks texts of the CultureSPA"),
+    ],
+)
+def test_a_file_that_is_no_prompt_set_is_refused(tmp_path, content, sentence):
+    path = tmp_path / "mine.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(PluriscopeError, match=sentence):
+        load_prompt_set(path)
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(PluriscopeError, match="cannot be read"):
+        load_prompt_set(tmp_path / "folder.json")
+
+
 def test_a_changed_word_is_another_prompt_set():
     from dataclasses import replace
 

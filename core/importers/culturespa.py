@@ -23,7 +23,6 @@ import pandas as pd
 from core.catalogue import ModelSpec
 from core.errors import ImportRefused, PluriscopeError
 from core.importers import files, places
-from core.importers.files import clean_text
 from core.importers.imported import (
     Check,
     Imported,
@@ -41,6 +40,7 @@ from core.responses import parse
 from core.settings import AskSettings
 from core.store import Answer
 from core.survey import Culture, Item, Option, Shares
+from core.texts import clean_text
 
 KIND = "culturespa"
 SURVEY_ID = "culturespa"
@@ -221,19 +221,24 @@ def _who(name: str) -> str:
 
 
 def _same_as_another(path: Path, paths: Sequence[Path]) -> str:
-    size = path.stat().st_size
-    for other in paths:
-        candidate = other != path and other.stat().st_size == size and _FILE.match(other.name)
-        if candidate and other.read_bytes() == path.read_bytes():
-            return other.name
+    try:
+        size = path.stat().st_size
+        for other in paths:
+            candidate = other != path and other.stat().st_size == size and _FILE.match(other.name)
+            if candidate and other.read_bytes() == path.read_bytes():
+                return other.name
+    except OSError as error:
+        raise ImportRefused(f"{path.name} cannot be read: {error.strerror}.") from None
     return ""
 
 
 def _json(path: Path, kind: type) -> list | dict:
-    if path.stat().st_size > MAX_JSON:
-        raise ImportRefused(f"{path.name} has more than {MAX_JSON >> 20} MB.")
     try:
+        if path.stat().st_size > MAX_JSON:
+            raise ImportRefused(f"{path.name} has more than {MAX_JSON >> 20} MB.")
         found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ImportRefused(f"{path.name} cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:  # also text that is no UTF-8, endless numbers
         raise ImportRefused(f"{path.name} is no JSON: {str(error)[:200]}.") from None
     if not isinstance(found, kind):
@@ -246,10 +251,8 @@ def _prompts(path: Path | None, notes: list[str]) -> PromptSet | None:
         notes.append("There is no prompts.json; the exact prompts are not known.")
         return None
     try:
-        if path.stat().st_size > MAX_JSON:
-            raise PluriscopeError("it is too large")
         return load_prompt_set(path)
-    except (PluriscopeError, KeyError, TypeError) as error:
+    except PluriscopeError as error:
         notes.append(f"prompts.json could not be read ({error}); the exact prompts are not known.")
         return None
 

@@ -16,7 +16,6 @@ import stat
 import statistics
 import struct
 import tempfile
-import unicodedata
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from core.errors import ImportRefused
+from core.texts import clean_text
 
 MAX_BYTES = 4 << 30  # unpacked; the official wave 7 file has about 250 MB
 MAX_COLUMNS = 5_000  # the official wave 7 file has 606
@@ -131,7 +131,7 @@ def opened(path: Given) -> Iterator[Source]:
         return
     found = regular(path)
     with tempfile.TemporaryDirectory(prefix="pluriscope-import-") as folder:
-        name, notes = clean_text(found.name, 80), []
+        name, notes = clean_text(Path(path).name, 80), []
         if _start(found).startswith(b"PK\x03\x04"):
             found, inner = _only_table(found, Path(folder))
             notes.append(f"Read {inner} from {name}.")
@@ -283,6 +283,7 @@ def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, to: Path, name: st
     """Copy one entry out, no further than it said it would go."""
     written = 0
     try:
+        to.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(entry) as inside, open(to, "wb") as out:
             while chunk := inside.read(1 << 20):
                 written += len(chunk)
@@ -343,7 +344,6 @@ def folder_of(path: str | Path, suffix: str) -> Iterator[Path]:
             for entry in _entries(archive, found.name):
                 if entry.filename.lower().endswith(suffix):
                     to = Path(folder).joinpath(*PurePosixPath(entry.filename).parts)
-                    to.parent.mkdir(parents=True, exist_ok=True)
                     _unpack(archive, entry, to, found.name)
         yield Path(folder)
 
@@ -441,36 +441,3 @@ def _transcoded(path: Path, name: str, folder: Path, encoding: str) -> Path:
     if problem:
         raise ImportRefused(f"{name} is not a text table. Save it as CSV (UTF-8).")
     return to
-
-
-# -- texts -----------------------------------------------------------------------------------------
-
-_TAG = re.compile(r"<(script|style)\b[^>]*>.*?</\1\s*>|</?[a-zA-Z!][^<>]*>", re.I | re.S)
-# Invisible or direction-changing characters that make a text read otherwise than it is written.
-_UNSEEN = {"Cc", "Cf", "Co", "Cs", "Cn"}
-_KEPT_UNSEEN = {"\u200c", "\u200d"}  # joiners that Persian and Indic spelling needs
-# What a spreadsheet would run: OWASP, "CSV injection". A number may begin with a sign.
-_FORMULA = re.compile(r"^\s*(?:[=@\t\r]|[+-](?!\d|\s|$))")
-
-
-def clean_text(text: str, limit: int = 2_000) -> str:
-    """A text safe to show: no markup, no unseen characters, no formula, one line, cut to `limit`.
-
-    "income < 1,000 and > 500" stays as it is; "<b>Yes</b>" becomes "Yes".
-    """
-    text = unicodedata.normalize("NFC", str(text))
-    text = "".join(
-        " " if char in "\t\r\n\u2028\u2029" else char
-        for char in text
-        if char in "\t\r\n" or char in _KEPT_UNSEEN or unicodedata.category(char) not in _UNSEEN
-    )
-    text = _TAG.sub("", text)
-    text = " ".join(text.split())
-    while _FORMULA.match(text):
-        text = text.lstrip()[1:].lstrip()
-    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
-
-
-def is_formula(text: str) -> bool:
-    """True for a cell that a spreadsheet would run ("=1+1", "@SUM(A1)"); "-1" is a number."""
-    return bool(_FORMULA.match(text)) and not re.fullmatch(r"\s*[+-]?[\d.,]+\s*", text)

@@ -22,7 +22,7 @@ import pandas as pd
 
 from core.errors import ImportRefused
 from core.importers import files, places, reading, scales
-from core.importers.files import DELIMITERS, Source, clean_text
+from core.importers.files import DELIMITERS, Source
 from core.importers.imported import (
     Check,
     Imported,
@@ -35,6 +35,7 @@ from core.importers.imported import (
     size_of,
 )
 from core.survey import Item, Shares
+from core.texts import clean_text
 
 KIND = "globalopinionqa"
 SURVEY_ID = "globalopinionqa"

@@ -21,7 +21,7 @@ import pandas as pd
 
 from core.errors import ImportRefused
 from core.importers import files, places, reading
-from core.importers.files import DELIMITERS, Source, clean_text, is_formula
+from core.importers.files import DELIMITERS, Source
 from core.importers.imported import (
     Check,
     Imported,
@@ -33,6 +33,7 @@ from core.importers.imported import (
     refusal,
 )
 from core.survey import DATA, Culture, Item, Option, Shares
+from core.texts import clean_text, is_formula
 
 KIND = "table"
 TEMPLATE = DATA / "templates" / "survey.csv"

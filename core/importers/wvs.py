@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from core.errors import ImportRefused
 from core.importers import files, places, reading
-from core.importers.files import DELIMITERS, Sheet, clean_text
+from core.importers.files import DELIMITERS, Sheet
 from core.importers.imported import (
     Check,
     Imported,
@@ -38,6 +38,7 @@ from core.importers.imported import (
     refusal,
 )
 from core.survey import DATA, Culture, Item, Shares
+from core.texts import clean_text
 
 KIND = "wvs"
 SURVEY_ID = "wvs7-import"
