@@ -5,11 +5,13 @@ import pytest
 import tiny
 import torch
 
-from core import scoring, tree
+from core import responses, scoring, tree
+from core.catalogue import ModelSpec
 from core.errors import ModelError
 from core.models import Loaded, chat, chat_text, encode
 from core.prompts import load_prompt_set, option_orders, render
 from core.scoring import SINGLE, WHOLE, Request, score
+from core.settings import AskSettings
 from core.survey import load_bundled
 
 SURVEY = load_bundled()
@@ -278,3 +280,43 @@ def test_probabilities_survive_labels_of_tiny_mass():
     for scored in found:
         assert np.isfinite(scored.logprobs).all()
         assert math.isclose(scored.probs.sum(), 1)
+
+
+def always_says_one() -> Loaded:
+    """A model that writes 1 whatever it is asked: it sees the last token alone, and that is the
+    same at the end of every prompt."""
+    loaded = tiny.loaded("llama")
+    last = chat(loaded, [{"role": "user", "content": "?"}])[-1]
+    (one,) = encode(loaded, "1")
+    with torch.no_grad():
+        for layer in loaded.model.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+        seen = loaded.model.model.norm(loaded.model.model.embed_tokens.weight[last])
+        loaded.model.lm_head.weight.zero_()
+        loaded.model.lm_head.weight[one] = 30 * seen / seen.norm() ** 2
+    return loaded
+
+
+@pytest.mark.parametrize("orders", ["given", "reversed", "both", "cyclic"])
+def test_an_answer_is_recorded_under_its_code_whatever_the_order_it_was_shown_in(orders):
+    settings = AskSettings(
+        model=ModelSpec("tiny"), method="plain", cultures=(), items=("Q1", "Q57", "Q164"),
+        item_set="", survey=SURVEY.id, survey_version=SURVEY.version, prompt_set=PROMPTS.id,
+        prompt_sha256=PROMPTS.sha256, orders=orders,
+    )  # fmt: skip
+    found = {
+        (answer.item, answer.number): answer
+        for batch in responses.ask(
+            always_says_one(), settings, responses.plan(settings, SURVEY, PROMPTS)
+        )
+        for answer in batch
+    }
+    assert len(found) == sum(len(option_orders(i, orders)) for i in SURVEY.select(settings.items))
+    for (item_id, number), answer in found.items():
+        item = SURVEY.item(item_id)
+        order = option_orders(item, orders)[number]
+        # On a number scale 1 is 1; elsewhere it stands beside the option that was shown first.
+        meant = 1 if item_id == "Q164" else item.options[order[0]].code
+        assert answer.chosen == meant
+        assert answer.probs[item.codes.index(meant)] > 0.999
