@@ -15,6 +15,7 @@ from core import catalogue, comparing, export, languages, runs, scores, views, w
 from core.catalogue import PRECISIONS, AdapterEntry, Entry, ModelSpec
 from core.errors import PluriscopeError, StoreBusy
 from core.figures import CONFIG, Figure, palette
+from core.hub import NotReached
 from core.jobs import RESUMABLE, UNFINISHED, Jobs, Live, open_jobs
 from core.metrics import HEADLINE, METRICS
 from core.prompts import METHODS, PROMPTS, templates
@@ -237,7 +238,7 @@ def model_picker(key: str = "model") -> ModelSpec | None:
         if entry:
             _describe_entry(entry)
         try:
-            problem = entry.problem if entry else ""
+            problem = entry.problem or catalogue.no_room(entry) if entry else ""
             spec = None if problem else _pick_details(source, revision, key)
         except PluriscopeError as error:
             problem = str(error)
@@ -330,9 +331,30 @@ def _pick_entry(kind: str, key: str) -> tuple[Entry | None, str | None, str | No
         )
     if typed:
         source, _, revision = typed.partition("@") if kind == KINDS[2] else (typed, "", "")
-        return None, source.strip(), revision.strip() or None
+        source, revision = source.strip(), revision.strip() or None
+        return _typed_entry(source, revision), source, revision
     entry = known.get(chosen)
     return (entry, entry.source, entry.revision) if entry else (None, None, None)
+
+
+def _typed_entry(source: str, revision: str | None) -> Entry:
+    """What there is to know of a model that was typed: from its folder, or from Hugging Face."""
+    try:
+        folder = catalogue.find(ModelSpec(source, revision))
+    except PluriscopeError as error:
+        return Entry("here", source, source, problem=str(error))
+    return catalogue.at(folder) if folder else _offered(source, revision)
+
+
+@st.cache_data(ttl=120, max_entries=64, show_spinner="Asking Hugging Face …")
+def _offered(source: str, revision: str | None) -> Entry:
+    try:
+        return catalogue.offered(source, revision)
+    except NotReached:
+        said = "Hugging Face cannot be reached, so size and licence of this model are not known."
+        return Entry("download", source, source, note=said)
+    except PluriscopeError as error:
+        return Entry("download", source, source, problem=str(error))
 
 
 def _name(entry: Entry) -> str:

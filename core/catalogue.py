@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from core import hub
 from core.errors import ModelError
 
 MODELS = Path(__file__).resolve().parent.parent / "data" / "models"
@@ -184,6 +185,33 @@ def on_this_machine(home: Path) -> list[Entry]:
         entries += _cached(cache)
     unique = {(entry.source, entry.revision): entry for entry in reversed(entries)}
     return sorted(unique.values(), key=lambda entry: entry.name.casefold())
+
+
+def offered(source: str, revision: str | None = None) -> Entry:
+    """A model on the hub that nobody listed, asked for over the network. Errors: see hub.look."""
+    told = hub.look(source, revision)
+    return Entry(
+        "download",
+        source,
+        source.split("/")[-1],
+        parameters=told.parameters,
+        size_bytes=told.size_bytes,
+        licence=told.licence,
+        gated=told.gated,
+        revision=revision,
+    )
+
+
+def no_room(entry: Entry) -> str:
+    """Why a model cannot be downloaded onto this disk; "" where it can, or is here."""
+    if entry.kind != "download" or not entry.size_bytes:
+        return ""
+    return hub.no_room(entry.source, entry.size_bytes, hub_caches(data_home())[0])
+
+
+def at(folder: Path) -> Entry:
+    """The model in a folder anywhere on this machine."""
+    return _entry_of_folder(folder, "here", str(folder), folder.name)
 
 
 def to_download() -> list[Entry]:
@@ -377,15 +405,23 @@ def find(spec: ModelSpec) -> Path | None:
             "Hugging Face id such as Qwen/Qwen2.5-0.5B-Instruct."
         )
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     for cache in hub_caches(data_home()):
         try:
+            # With the patterns of our own downloads: of a whole repository, files would be missing.
             folder = snapshot_download(
-                spec.source, revision=spec.revision, cache_dir=cache, local_files_only=True
+                spec.source,
+                revision=spec.revision,
+                cache_dir=cache,
+                local_files_only=True,
+                allow_patterns=hub.wanted(spec.trust_remote_code),
+                ignore_patterns=list(hub.UNWANTED),
             )
         except (LocalEntryNotFoundError, FileNotFoundError):
             continue
+        except HFValidationError as error:
+            raise ModelError(f"{spec.source} is no Hugging Face id: {error}") from error
         if not problem(Path(folder)):
             return Path(folder)
     return None
@@ -519,8 +555,22 @@ def _entry_of_folder(path: Path, kind: str, source: str, name: str) -> Entry:
         parameters=facts.parameters,
         size_bytes=facts.stored_bytes,
         path=path,
+        licence=_licence(path),
         note=_note(path, facts),
     )
+
+
+def _licence(folder: Path) -> str:
+    """The licence that a model's card names in its front matter; "" where there is none."""
+    try:
+        card = (folder / "README.md").read_text(encoding="utf-8", errors="replace")[:20_000]
+    except OSError:
+        return ""
+    front = re.match(r"---\s*\n(.*?)\n---", card, re.DOTALL)
+    named = dict(
+        re.findall(r"^(license(?:_name)?): *[\"']?([^\"'\n]+)", front[1] if front else "", re.M)
+    )
+    return (named.get("license_name") or named.get("license") or "").strip()
 
 
 def _family(config: Mapping) -> str:
@@ -574,7 +624,7 @@ def _cached(cache: Path) -> list[Entry]:
                 replace(
                     entry,
                     family=listed.family if listed else entry.family,
-                    licence=listed.licence if listed else "",
+                    licence=listed.licence if listed else entry.licence,
                     languages=listed.languages if listed else "",
                     size_bytes=facts.stored_bytes,
                     revision=None if "main" in revision.refs else revision.commit_hash,
@@ -801,7 +851,8 @@ def _usual_config(linear: int) -> dict[str, int]:
 
 
 def _sizes(spec: ModelSpec) -> tuple[int, int, Mapping] | None:
-    """(parameters in matrices, other parameters, config) from files here or the curated list."""
+    """(parameters in matrices, other parameters, config) from files here, the curated list, or what
+    the hub told before."""
     try:
         folder = find(spec)
     except ModelError:
@@ -817,7 +868,14 @@ def _sizes(spec: ModelSpec) -> tuple[int, int, Mapping] | None:
             other = record["embedding_parameters"]
             linear = record["parameters"] - other
             return linear, other, _usual_config(linear)
-    return None
+    offered = hub.told(spec.source, spec.revision)
+    if offered is None:
+        return None
+    if offered.config.get("quantization_config"):
+        return 0, offered.size_bytes // 2, _usual_config(offered.size_bytes)
+    parameters = offered.parameters or offered.size_bytes // 2
+    linear = parameters - min(parameters // 4, 10**9)  # embeddings: a quarter of a small model
+    return linear, parameters - linear, _usual_config(linear)
 
 
 def _working_bytes(config: Mapping, tokens: int, batch: int) -> int:

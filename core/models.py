@@ -7,6 +7,8 @@ import hashlib
 import json
 import logging
 import re
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,7 +26,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from core import catalogue
+from core import catalogue, hub
 from core.catalogue import ModelSpec, describe
 from core.errors import ModelError
 
@@ -212,7 +214,7 @@ def _load_base(spec: ModelSpec, say: Phase) -> Loaded:
     folder = catalogue.find(spec)
     if folder is None:
         folder = _download(spec, name, say)
-        _check_room(spec)  # only now is the size of an unlisted model known
+        _check_room(spec)  # now that its files can be counted
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     stored = (config.get("quantization_config") or {}).get("quant_method", "")
     precision = stored or catalogue.resolve_precision(spec)
@@ -250,8 +252,11 @@ def _load_base(spec: ModelSpec, say: Phase) -> Loaded:
 
 
 def _check_room(spec: ModelSpec, held_bytes: int = 0) -> None:
-    """Refuse, before anything is read, a model that is not there or would not fit."""
-    catalogue.find(spec)
+    """Refuse, before anything is read or downloaded, a model that is not there or would not fit."""
+    if catalogue.find(spec) is None:
+        offered = hub.look(spec.source, spec.revision, seconds=20)
+        if full := hub.no_room(spec.source, offered.size_bytes, _cache()):
+            raise ModelError(full)
     room = catalogue.fit(spec, held_bytes=held_bytes)
     if not room.fits:
         raise ModelError(room.sentence)
@@ -282,50 +287,62 @@ def _quantisation(precision: str) -> BitsAndBytesConfig:
 
 def _download(spec: ModelSpec, name: str, say: Phase) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
 
     say(f"Downloading {name}")
-    wanted = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
-    if spec.trust_remote_code:
-        wanted.append("*.py")
+    cache = _cache()
     try:
-        folder = snapshot_download(
-            spec.source,
-            revision=spec.revision,
-            cache_dir=catalogue.hub_caches(catalogue.data_home())[0],
-            allow_patterns=wanted,
-            ignore_patterns=["original/*", "onnx/*", "*/*.safetensors"],
-        )
-    except GatedRepoError as error:
-        raise ModelError(
-            f"{spec.source} asks you to accept its licence first: open "
-            f"https://huggingface.co/{spec.source}, accept, then run “hf auth login” on this "
-            "machine and try again."
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            f"There is no model {spec.source} on Hugging Face, or it is private. Check the "
-            "spelling, or run “hf auth login” if it is yours."
-        ) from error
-    except RevisionNotFoundError as error:
-        raise ModelError(f"{spec.source} has no revision {spec.revision!r}.") from error
-    except LocalEntryNotFoundError as error:
-        raise ModelError(
-            f"{name} is not on this machine and could not be downloaded: there is no connection "
-            "to huggingface.co. Connect to the internet, or choose a model on this machine."
-        ) from error
-    except HfHubHTTPError as error:
-        raise ModelError(f"Hugging Face did not hand over {spec.source}: {error}") from error
+        with hub.in_words(spec.source, spec.revision), _bytes_told(spec, name, say):
+            folder = snapshot_download(
+                spec.source,
+                revision=spec.revision,
+                cache_dir=cache,
+                allow_patterns=hub.wanted(spec.trust_remote_code),
+                ignore_patterns=list(hub.UNWANTED),
+            )
     except OSError as error:
         raise ModelError(f"The download of {spec.source} could not be written: {error}") from error
     catalogue.check(Path(folder))
     return Path(folder)
+
+
+def _cache() -> Path:
+    """Where downloads go."""
+    return catalogue.hub_caches(catalogue.data_home())[0]
+
+
+@contextmanager
+def _bytes_told(spec: ModelSpec, name: str, say: Phase, every: float = 1.0) -> Iterator[None]:
+    """Within, say how much of a download there is, how fast it comes and how long it will take."""
+    offered = hub.told(spec.source, spec.revision)
+    over = threading.Event()
+    before, began = hub.bytes_here(spec.source, _cache()), time.monotonic()
+
+    def watch() -> None:
+        while not over.wait(every):
+            here = hub.bytes_here(spec.source, _cache())
+            rate = (here - before) / (time.monotonic() - began)
+            say(_download_words(name, here, offered.size_bytes if offered else 0, rate))
+
+    watcher = threading.Thread(target=watch, daemon=True, name="download")
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _download_words(name: str, here: int, total: int, rate: float) -> str:
+    """here, total: bytes; total is 0 where it is not known. rate: bytes a second."""
+    of = f" of {catalogue.words(total)}" if total else ""
+    line = f"Downloading {name}: {catalogue.words(min(here, total or here))}{of}"
+    if rate < 1:
+        return line
+    line += f", {catalogue.words(rate)} a second"
+    minutes = (total - here) / rate / 60
+    if minutes <= 0:
+        return line
+    return f"{line}, about {minutes:.0f} min left" if minutes >= 1.5 else f"{line}, a minute left"
 
 
 def revision_of(folder: Path) -> str:

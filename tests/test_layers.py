@@ -17,6 +17,7 @@ FLOW = [
     "translations",
     "demonstrations",
     "likeness",
+    "hub",
     "catalogue",
     "meaning",
     "settings",

@@ -14,7 +14,7 @@ from core import catalogue, export, question, runs
 from core.catalogue import ModelSpec
 from core.jobs import UNFINISHED
 from core.survey import load_bundled
-from tests import filled
+from tests import filled, hub
 from tests.conftest import pages_on
 
 PAGES = ("ask", "run", "library")
@@ -132,6 +132,28 @@ def test_a_model_that_cannot_be_used_is_a_sentence(app):
     choose(at, "/nowhere/at/all")
     assert "There is no folder /nowhere/at/all" in said(at)
     assert button(at, "Ask").disabled
+
+
+def test_any_hub_id_says_size_and_licence_or_what_stands_in_its_way(app, tiny_model):
+    facts = {"cardData": {"license": "mit"}, "safetensors": {"parameters": {}, "total": 10**12}}
+    with hub.serve({"maker/vast": tiny_model}, extra=facts) as served:
+        at = app("ask")
+        at.session_state["model_kind"] = "To download"
+        at.session_state["model_To download_typed"] = "maker/vast"
+        at.run()
+        words = said(at)
+        assert "licence: mit" in words and "1000.0 billion parameters" in words
+        assert button(at, "Ask").disabled and not served.downloads()
+        at.session_state["model_To download_typed"] = "maker/nothing"
+        at.run()
+        assert "no model maker/nothing on Hugging Face" in said(at).replace("\u2060", "")
+        assert button(at, "Ask").disabled
+    at.session_state["model_To download_typed"] = "maker/other"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+        at.run()
+    assert "size and licence of this model are not known" in said(at)
+    assert not button(at, "Ask").disabled
 
 
 @pytest.mark.parametrize(("name", "label"), [("ask", "Ask"), ("run", "Start"), ("tune", "Start")])
