@@ -32,7 +32,7 @@ KINDS = {
     ),
     "globalopinionqa": (
         "One row for each question, with the four columns question, selections, options and "
-        "source: the CSV, the Parquet file, or the folder of the data set.",
+        "source: the CSV, the Parquet or Arrow file, or the folder of the data set.",
         "huggingface.co/datasets/Anthropic/llm_global_opinions. CC BY-NC-SA 4.0.",
     ),
     "culturespa": (

@@ -14,6 +14,7 @@ import pytest
 from core.__main__ import main
 from core.errors import ImportRefused
 from core.importers import (
+    arrow,
     culturespa,
     files,
     glance,
@@ -310,7 +311,90 @@ def test_the_data_set_may_be_a_folder_as_hugging_face_lays_it_out(tmp_path):
     assert glance(folder).kind == "globalopinionqa"
     assert globalopinionqa.read(folder).survey.version == expected
     (folder / "data" / "more.csv").write_text("a,b\n1,2\n")
-    assert "holds 2 CSV or Parquet files" in globalopinionqa.check(folder).problems[0]
+    assert "holds 2 CSV, Parquet or Arrow files" in globalopinionqa.check(folder).problems[0]
+
+
+def arrow_stream(path, columns, **options):
+    """A file as the library `datasets` writes them; options as for pa.ipc.IpcWriteOptions."""
+    made = pa.table(columns)
+    with pa.OSFile(str(path), "wb") as file:
+        options = pa.ipc.IpcWriteOptions(**options)
+        with pa.ipc.new_stream(file, made.schema, options=options) as writer:
+            writer.write_table(made, max_chunksize=2)
+    return path
+
+
+def columns_of(rows):
+    return {key: [row[key] for row in rows] for key in rows[0]}
+
+
+def test_the_data_set_may_be_as_datasets_keeps_it(tmp_path):
+    expected = globalopinionqa.read(goqa(tmp_path / "g.csv")).survey.version
+    # save_to_disk
+    saved = tmp_path / "saved"
+    (saved / "train").mkdir(parents=True)
+    (saved / "dataset_dict.json").write_text('{"splits": ["train"]}')
+    (saved / "train" / "state.json").write_text("{}")
+    (saved / "train" / "dataset_info.json").write_text("{}")
+    arrow_stream(saved / "train" / "data-00000-of-00001.arrow", columns_of(GOQA))
+    arrow_stream(saved / "train" / "cache-0123.arrow", {"x": [1]})
+    assert glance(saved).kind == "globalopinionqa"
+    assert globalopinionqa.check(saved).facts["Format"] == "Arrow"
+    assert globalopinionqa.read(saved).survey.version == expected
+    # the file of the other kind, alone; columns that are not plain are passed over
+    made = pa.table({**columns_of(GOQA), "picture": pa.array([b"x"] * len(GOQA))})
+    with pa.ipc.new_file(str(tmp_path / "f.arrow"), made.schema) as writer:
+        writer.write_table(made)
+    found = glance(tmp_path / "f.arrow")
+    assert (found.kind, "picture" in found.columns) == ("globalopinionqa", False)
+    assert globalopinionqa.read(tmp_path / "f.arrow").survey.version == expected
+    # the study's folder stays the study's
+    assert glance(study(tmp_path / "study")).kind == "culturespa"
+
+
+def test_a_snapshot_of_the_cache_is_read_through_its_links(tmp_path):
+    kept = tmp_path / "hub" / "datasets--Anthropic--llm_global_opinions"
+    data = kept / "snapshots" / "0123abcd" / "data"
+    (kept / "blobs").mkdir(parents=True)
+    data.mkdir(parents=True)
+    goqa(kept / "blobs" / "f00d")
+    (data / "global_opinions.csv").symlink_to("../../../blobs/f00d")
+    expected = globalopinionqa.read(kept / "blobs" / "f00d").survey.version
+    for folder in (kept, data.parent, data):
+        assert glance(folder).kind == "globalopinionqa"
+        assert globalopinionqa.read(folder).survey.version == expected
+    goqa(tmp_path / "secret.csv")
+    (data / "global_opinions.csv").unlink()
+    (data / "global_opinions.csv").symlink_to(tmp_path / "secret.csv")
+    assert "holds 0 CSV" in globalopinionqa.check(kept).problems[0]
+
+
+def test_arrow_that_would_grow_or_is_damaged_is_refused(tmp_path):
+    bomb = {"question": ["x" * 1000] * 100_000}
+    for compression in ("zstd", "lz4"):
+        path = arrow_stream(tmp_path / "bomb.arrow", bomb, compression=compression)
+        assert "compressed Arrow" in globalopinionqa.check(path).problems[0]
+    words = {"question": pa.array(["a", "b"]).dictionary_encode()}
+    path = arrow_stream(tmp_path / "words.arrow", words)
+    assert "dictionary" in globalopinionqa.check(path).problems[0]
+    path = arrow_stream(tmp_path / "nulls.arrow", {"x": pa.nulls(10**6)})
+    assert "no column of texts" in globalopinionqa.check(path).problems[0]
+    whole = arrow_stream(tmp_path / "whole.arrow", columns_of(GOQA)).read_bytes()
+    rng = random.Random(7)
+    outcomes = set()
+    for _ in range(150):
+        wrong = bytearray(whole)
+        for _ in range(rng.randint(1, 8)):
+            wrong[rng.randrange(len(wrong))] = rng.randrange(256)
+        if rng.random() < 0.3:
+            wrong = wrong[: rng.randrange(4, len(wrong))]
+        (tmp_path / "wrong.arrow").write_bytes(wrong)
+        try:
+            arrow.to_parquet(tmp_path / "wrong.arrow", "wrong", tmp_path / "made.parquet")
+            outcomes.add("read")
+        except ImportRefused:
+            outcomes.add("refused")
+    assert outcomes == {"read", "refused"}
 
 
 TRAVEL = [

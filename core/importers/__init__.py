@@ -77,8 +77,10 @@ def glance(path: files.Given) -> Glance:
         return Glance("table")
     try:
         if isinstance(given, Path) and given.is_dir():
-            json_inside = files.inside(given, ".json")
-            return Glance("culturespa" if json_inside else "globalopinionqa")
+            names = {found.name for found in files.inside(given, ".json")}
+            study = names & {culturespa.QUESTIONS, culturespa.PROPORTIONS}
+            tables = globalopinionqa.data_files(given)
+            return Glance("culturespa" if study or (names and not tables) else "globalopinionqa")
         with files.opened(given) as source:
             text = source.format == "text"
             columns = files.sheet(source).columns if text else reading.parquet_columns(source)

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from core.errors import ImportRefused
+from core.importers import arrow
 from core.texts import clean_text
 
 MAX_BYTES = 4 << 30  # unpacked; the official wave 7 file has about 250 MB
@@ -47,8 +48,6 @@ _NOT_TABLES = (
     (b"%PDF", "a PDF document"),
     (b"\xd0\xcf\x11\xe0", "an old Excel or Word file"),
     (b"SQLite format 3", "a database"),
-    (b"ARROW1", "an Arrow file"),
-    (b"\xff\xff\xff\xff", "an Arrow file, as save_to_disk makes it"),
 )
 
 
@@ -140,6 +139,11 @@ def opened(path: Given) -> Iterator[Source]:
         if start.startswith(b"PAR1"):
             _check_footer(found, name)
             yield Source(found, name, "parquet", "Parquet", tuple(notes))
+            return
+        if start.startswith((arrow.STREAM, arrow.FILE)):
+            ready = Path(folder) / "table.parquet"
+            arrow.to_parquet(found, name, ready)
+            yield Source(ready, name, "parquet", "Arrow", tuple(notes))
             return
         for magic, what in _NOT_TABLES:
             if start.startswith(magic):
@@ -349,11 +353,13 @@ def folder_of(path: str | Path, suffix: str) -> Iterator[Path]:
 
 
 def inside(folder: Path, *suffixes: str) -> list[Path]:
-    """Files of some kinds in a folder and those in it, sorted; links are not followed.
+    """Files of some kinds in a folder and those in it, sorted.
 
-    Raises ImportRefused where the folder holds more than anybody would give: a whole disk.
+    Links are not followed, but for those of Hugging Face's cache: its snapshots hold links to the
+    files themselves, which lie in a folder "blobs" beside. Raises ImportRefused where the folder
+    holds more than anybody would give: a whole disk.
     """
-    found, seen = [], 0
+    found, seen, blobs = [], 0, _blobs(folder)
     for here, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         seen += len(folders) + len(names)
@@ -362,8 +368,19 @@ def inside(folder: Path, *suffixes: str) -> list[Path]:
                 f"{folder} holds more than {MAX_SEEN:,} files. Choose the folder of the data."
             )
         paths = (Path(here, name) for name in names if name.lower().endswith(suffixes))
-        found += [path for path in paths if path.is_file() and not path.is_symlink()]
+        found += [
+            path
+            for path in paths
+            if path.is_file() and (not path.is_symlink() or path.resolve().parent == blobs)
+        ]
     return sorted(found)
+
+
+def _blobs(folder: Path) -> Path | None:
+    """Where Hugging Face's cache keeps the files of the data set that a folder is, or lies in."""
+    folder = folder.resolve()
+    kept = next((p for p in (folder, *folder.parents) if p.name.startswith("datasets--")), None)
+    return kept / "blobs" if kept else None
 
 
 # -- encodings -------------------------------------------------------------------------------------

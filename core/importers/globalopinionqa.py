@@ -1,8 +1,8 @@
 """GlobalOpinionQA (Durmus et al. 2023): questions with the answer shares of many countries.
 
-Read as its four-column CSV and as the Hugging Face data set's Parquet. The shares are Python
-written as text, "defaultdict(<class 'list'>, {'Germany': [0.1, …]})"; only literals are read and
-nothing is run.
+Read as its four-column CSV and as the Hugging Face data set's Parquet or Arrow. The shares are
+Python written as text, "defaultdict(<class 'list'>, {'Germany': [0.1, …]})"; only literals are read
+and nothing is run.
 """
 
 from __future__ import annotations
@@ -147,19 +147,25 @@ def orders(path: files.Given, options: Options = Options()) -> pd.DataFrame:
 
 @contextmanager
 def _opened(path: files.Given) -> Iterator[Source]:
-    """The data set's file; of a folder as it is downloaded, the one CSV or Parquet file in it."""
+    """The data set's file; of a folder as it is downloaded or kept, the one in it."""
     given = path if isinstance(path, Source) else files.place(path)
     if isinstance(given, Path) and given.is_dir():
-        inside = files.inside(given, ".csv", ".parquet")
+        inside = data_files(given)
         if len(inside) != 1:
             raise ImportRefused(
-                f"The folder {given.name} holds {len(inside)} CSV or Parquet files. Choose the one "
-                "with the questions. (A data set kept by save_to_disk holds Arrow files; keep it "
-                "with to_parquet instead.)"
+                f"The folder {given.name} holds {len(inside)} CSV, Parquet or Arrow files. Choose "
+                "the one with the questions."
             )
         path = inside[0]
     with files.opened(path) as source:
         yield source
+
+
+def data_files(folder: Path) -> list[Path]:
+    """The files of a folder that may hold a data set."""
+    found = files.inside(folder, ".csv", ".parquet", ".arrow")
+    # What `datasets` has worked out on the way lies beside the data.
+    return [path for path in found if not (path.suffix == ".arrow" and path.stem[:6] == "cache-")]
 
 
 def _table(source: Source) -> tuple[list[str], dict[str, str], list[dict]]:
@@ -169,7 +175,7 @@ def _table(source: Source) -> tuple[list[str], dict[str, str], list[dict]]:
         rows = reading.parquet(source, list(chosen.values()), MAX_ROWS, MAX_LITERAL)
         back = {column: name for name, column in chosen.items()}
         rows = [{back[column]: value for column, value in row.items()} for row in rows]
-        return list(chosen), {"Format": "Parquet"}, rows
+        return list(chosen), {"Format": source.encoding}, rows
     sheet = files.sheet(source)
     chosen = _chosen(sheet.columns, source)
     place = {name: sheet.columns.index(column) for name, column in chosen.items()}
