@@ -370,7 +370,7 @@ def test_a_snapshot_of_the_cache_is_read_through_its_links(tmp_path):
 
 
 def test_arrow_that_would_grow_or_is_damaged_is_refused(tmp_path):
-    bomb = {"question": ["x" * 1000] * 100_000}
+    bomb = {"question": ["x" * 1_000_000] * 4}
     for compression in ("zstd", "lz4"):
         path = arrow_stream(tmp_path / "bomb.arrow", bomb, compression=compression)
         assert "compressed Arrow" in globalopinionqa.check(path).problems[0]
