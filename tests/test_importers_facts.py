@@ -377,7 +377,7 @@ def test_arrow_that_would_grow_or_is_damaged_is_refused(tmp_path):
     words = {"question": pa.array(["a", "b"]).dictionary_encode()}
     path = arrow_stream(tmp_path / "words.arrow", words)
     assert "dictionary" in globalopinionqa.check(path).problems[0]
-    path = arrow_stream(tmp_path / "nulls.arrow", {"x": pa.nulls(10**6)})
+    path = arrow_stream(tmp_path / "nulls.arrow", {"x": pa.nulls(10)})
     assert "no column of texts" in globalopinionqa.check(path).problems[0]
     whole = arrow_stream(tmp_path / "whole.arrow", columns_of(GOQA)).read_bytes()
     rng = random.Random(7)
