@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import pandas as pd
 import streamlit as st
+from pandas.io.formats.style import Styler
 
 from core import catalogue, comparing, export, languages, runs, scores, views, words
 from core.catalogue import PRECISIONS, AdapterEntry, Entry, ModelSpec
@@ -1104,6 +1105,19 @@ def table(drawn: Figure, column_config: Mapping | None = None, height: int | str
         column_config={**numbers, **(column_config or {})},
         alt=drawn.alt,
     )
+
+
+CHANGE_HELP = "Points, from plainly asked. Grey: too small to call."
+
+
+def grey_unclear(rows: pd.DataFrame, clear: pd.Series) -> Styler:
+    """A table whose column change, where there is one, is grey where it is too small to call.
+
+    clear: bool, one for each row.
+    """
+    grey = f"color: {palette(is_dark()).muted}"
+    looks = ["" if one else grey for one in clear]
+    return rows.style.apply(lambda _: looks, subset=[name for name in ("change",) if name in rows])
 
 
 def under_way_note(asking: runs.Asking) -> None:

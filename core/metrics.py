@@ -543,10 +543,14 @@ def by_item(panel: Panel, name: str | Metric = HEADLINE) -> np.ndarray:
     For metrics that are a mean over items, and for skill, the country's score is the mean of
     these; for the paper score it is not (there an item's score is 100 (1 - its gap / its span)).
     """
-    of = metric(name)
-    gap, against = of.terms(panel.layout, panel.human, panel.guess)
+    return _item_scores(metric(name), panel.layout, panel.human, panel.guess)
+
+
+def _item_scores(of: Metric, lay: Layout, human: np.ndarray, guess: Guess) -> np.ndarray:
+    """float64[..., C, I]: each item's own score of any guess, for human[..., C, I, K]."""
+    gap, against = of.terms(lay, human, guess)
     if not of.root:
-        against = _mean(np.where(np.isnan(gap), np.nan, against), 1)[:, None]
+        against = _mean(np.where(np.isnan(gap), np.nan, against), -1)[..., None]
     return of.value(gap, np.broadcast_to(against, gap.shape))
 
 
@@ -1355,6 +1359,76 @@ def by_zone(
             else Interval(mean, math.nan, math.nan)
         )
     return result
+
+
+class ItemLines(NamedTuple):
+    """float64[C, I] each: what even odds on every option, and what another sample of the same
+    people, would score on single items. NaN where people were not asked or their number is not
+    known."""
+
+    floor: np.ndarray
+    ceiling: np.ndarray
+
+
+def item_lines(panel: Panel, name: str | Metric = HEADLINE, *, seed: int = 0) -> ItemLines:
+    """The lines beside by_item, on the cells that the model was asked."""
+    of, panel = metric(name), seen(panel)
+    floor = _item_scores(of, panel.layout, panel.human, _uniform(panel, panel))
+    draws = [
+        _item_scores(of, panel.layout, panel.human, _as_guess(drawn))
+        for drawn in _tables(panel, CEILING_DRAWS, np.random.default_rng(seed))
+    ]
+    ceiling = np.concatenate(draws).mean(0)
+    return ItemLines(floor, np.where(panel.n_valid > 0, ceiling, np.nan))
+
+
+# Samples of respondents by which the chance in one country's answers to an item is told.
+ITEM_DRAWS = 200
+
+
+def compare_items(
+    a: Panel, b: Panel, name: str | Metric = HEADLINE, *, seed: int = 0
+) -> list[Difference]:
+    """How much closer the second run is on each item: b - a on the cells that both were asked,
+    averaged over countries.
+
+    Of several countries with Student's interval over them, which holds the chance of respondents
+    as well, since each country has a sample of its own. Of one country the interval says what
+    other respondents would have changed; it is NaN where their number is not known. clear: q
+    below 0.05 (Benjamini-Hochberg over the items).
+    """
+    of = metric(name)
+    a, b = _paired(a, b)
+    cells = by_item(b, of) - by_item(a, of)
+    n = (~np.isnan(cells)).sum(0)
+    value = _mean(cells, 0)
+    if len(a.countries) > 1:
+        error = np.sqrt(_mean((cells - value) ** 2, 0) / np.maximum(n - 1, 1))
+        error = np.where(n > 1, error, np.nan)
+        freedom = np.maximum(n - 1, 1)
+    else:
+        people = resampled_people(a, ITEM_DRAWS, np.random.default_rng(seed))
+        drawn = [_item_scores(of, one.layout, people, one.guess) for one in (a, b)]
+        error = np.where(a.n_valid > 0, (drawn[1] - drawn[0]).std(0), np.nan)[0]
+        freedom = np.full(n.shape, np.inf)
+    p = _two_sided(value, error, freedom)
+    half = error * np.array([_Z if np.isinf(v) else _t_quantile(v) for v in freedom])
+    clear = benjamini_hochberg(p) < 0.05
+    rows = zip(*(x.tolist() for x in (value, value - half, value + half, p, clear)), strict=True)
+    return [Difference(*row) for row in rows]
+
+
+def _two_sided(value: np.ndarray, error: np.ndarray, freedom: np.ndarray) -> np.ndarray:
+    """p of values with standard errors of so many degrees of freedom (inf: known).
+
+    Student's t by way of the normal distribution (Wallace 1959), a little too large for few
+    degrees: 0.030 for 0.027 at two of them, 0.0106 for 0.0103 at five.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(value == 0, 0 * error, np.abs(value) / error)
+        z = np.sqrt(freedom * np.log1p(t**2 / freedom)) * (8 * freedom + 1) / (8 * freedom + 3)
+    z = np.where(np.isinf(freedom) | np.isinf(t), t, z)
+    return np.array([math.erfc(x / math.sqrt(2)) for x in z])
 
 
 class ItemScore(NamedTuple):

@@ -156,7 +156,7 @@ def with_held(table: pd.DataFrame, held_in: pd.DataFrame, iso3: str = "") -> pd.
     """item_table with a column held: in which share of the formats the likeliest answer was the
     same, in one country or on average. NaN where there is only one format."""
     here = held_in[held_in["iso3"].isin([iso3, ""])] if iso3 else held_in
-    share = (here["held"] / here["of"]).groupby(here["item"]).mean()
+    share = (here["held"] / here["of"]).groupby(here["item"]).mean().round(2)
     return table.assign(held=table["item"].map(share).astype(float))
 
 
@@ -625,17 +625,13 @@ def item_table(
 ) -> pd.DataFrame:
     """Every item of a run with its own score: in one country, or the mean over its countries.
 
-    Columns: item, position, label, question, topic, scale, value, before, change (NaN without
-    `before`, or where only one of the two has a score), refused, unparsed (shares of the answers).
-    before: a run to compare with; the change is that from it, on the countries both have.
+    Columns: item, position, label, question, topic, scale, value, floor, ceiling, refused,
+    unparsed (shares of the answers), before, change, low, high, clear (as metrics.compare_items
+    gives them; NaN and False without `before`, or where only one of the two has a score).
+    before: a run to compare with; the change is that from it, on the cells both were asked.
     """
-    sides = _for_country(store, run, iso3)
-    earlier = None
-    if before is not None:
-        earlier = _for_country(store, before, iso3)
-        shared = set(sides.countries) & set(earlier.countries)
-        earlier = earlier.only(countries=shared) if shared else None
-    value = _mean_by_item(sides, metric)
+    sides = scores.panel(store, run, countries=[iso3] if iso3 else None)
+    lines = metrics.item_lines(sides, metric)
     table = pd.DataFrame(
         {
             "item": [item.id for item in sides.items],
@@ -644,22 +640,39 @@ def item_table(
             "question": [item.question for item in sides.items],
             "topic": [item.topic for item in sides.items],
             "scale": [item.scale for item in sides.items],
-            "value": value,
+            "value": _mean(metrics.by_item(sides, metric)),
+            "floor": _mean(lines.floor),
+            "ceiling": _mean(lines.ceiling),
             "refused": sides.refused.mean(0),
             "unparsed": sides.unparsed.mean(0),
         }
     )
-    table["before"] = np.nan
-    table["change"] = np.nan
-    if earlier is not None:
-        known = {
-            item.id: x
-            for item, x in zip(earlier.items, _mean_by_item(earlier, metric), strict=True)
-        }
-        same = sides.only(countries=earlier.countries)
-        table["before"] = table["item"].map(known)
-        table["change"] = _mean_by_item(same, metric) - table["before"]
-    return table
+    changes = _item_changes(store, before, run, metric, iso3)
+    table = table.merge(changes, on="item", how="left")
+    return table.assign(clear=table["clear"].eq(True))
+
+
+def _item_changes(
+    store: Store, before: Run | None, run: Run, metric: str, iso3: str
+) -> pd.DataFrame:
+    """Columns item, before, change, low, high, clear; no rows where nothing can be compared."""
+    columns = {"item": str, **dict.fromkeys(["before", "change", "low", "high"], float)}
+    columns["clear"] = bool
+    nothing = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
+    if before is None:
+        return nothing
+    theirs, mine = (scores.countries_of(x, scores.survey_of(store, x)) for x in (before, run))
+    shared = [iso3] if iso3 else [one for one in mine if one in theirs]
+    if not shared:
+        return nothing
+    sides = (scores.panel(store, one, countries=shared) for one in (before, run))
+    one, other = metrics.aligned(*sides)
+    found = pd.DataFrame(metrics.compare_items(one, other, metric)).drop(columns="p")
+    found = found.rename(columns={"value": "change"})
+    found.insert(0, "item", [item.id for item in one.items])
+    earlier = np.where(other.asked, metrics.by_item(one, metric), np.nan)
+    found.insert(1, "before", _mean(earlier))
+    return found
 
 
 SORTS = {
@@ -681,7 +694,7 @@ def arranged(
     """The rows of item_table that are wanted, in the wanted order.
 
     search: every word must occur in the item's id, label or question. only: some of ONLY, any of
-    which will do. sort: a key of SORTS.
+    which will do; a change counts where it is clear. sort: a key of SORTS.
     """
     text = (table["item"] + " " + table["label"] + " " + table["question"]).str.casefold()
     keep = pd.Series(True, index=table.index)
@@ -690,7 +703,11 @@ def arranged(
     if topics:
         keep &= table["topic"].isin(topics)
     if only:
-        tests = (table["change"] > 0, table["change"] < 0, table["refused"] + table["unparsed"] > 0)
+        tests = (
+            table["clear"] & (table["change"] > 0),
+            table["clear"] & (table["change"] < 0),
+            table["refused"] + table["unparsed"] > 0,
+        )
         wanted = [test for name, test in zip(ONLY, tests, strict=True) if name in only]
         keep &= pd.concat(wanted, axis=1).any(axis=1)
     rows = table[keep]
@@ -721,7 +738,7 @@ def items_finding(table: pd.DataFrame, where: str = "") -> words.Finding:
         f"Of {words.count(len(scored), 'question')}, its answers are furthest from those of "
         f"{people} on {words.listed(far)}, and nearest on {words.listed(near)}."
     ]
-    changed = table.dropna(subset="change").sort_values("change")
+    changed = table[table["clear"]].sort_values("change")
     moved = []
     if len(changed) and (closer := round(changed["change"].iloc[-1])) > 0:
         moved.append(
@@ -733,16 +750,36 @@ def items_finding(table: pd.DataFrame, where: str = "") -> words.Finding:
         )
     if moved:
         text.append(f"Naming a country {', and '.join(moved)}.")
+    elif table["change"].notna().any() and changed.empty:
+        text.append("What naming a country changed is too small to call on every single question.")
     return words.Finding(headline, " ".join(text))
 
 
-def _for_country(store: Store, run: Run, iso3: str) -> Panel:
-    return scores.panel(store, run, countries=[iso3] if iso3 else None)
+def item_words(row: pd.Series) -> str:
+    """One row of item_table as a sentence: its score between its lines, and what naming a country
+    changed; "" where it has no score."""
+    if not np.isfinite(row["value"]):
+        return ""
+    lines = [f"{words.FLOOR} would score {words.number(row['floor'], 0)}"]
+    if np.isfinite(row["ceiling"]):
+        lines.append(f"{words.CEILING} {words.number(row['ceiling'], 0)}")
+    text = f"Score {words.number(row['value'], 0)} of 100; {words.listed(lines)}."
+    if not np.isfinite(row["change"]):
+        return text
+    plain = f"Asked plainly {words.number(row['before'], 0)}"
+    if not row["clear"]:
+        return f"{text} {plain}; the difference is too small to call."
+    verb, way = ("brings", "closer") if row["change"] > 0 else ("takes", "further away")
+    low, high = sorted(abs(row[end]) for end in ("low", "high"))
+    # Other respondents may change nothing: where both runs lie on one side of people.
+    narrow = words.number(low) == words.number(high)
+    between = "" if narrow else f" ({words.interval(low, high)})"
+    points = f"{words.number(abs(row['change']))} points {way}{between}"
+    return f"{text} {plain}: naming a country {verb} it {points}."
 
 
-def _mean_by_item(sides: Panel, metric: str) -> np.ndarray:
-    """float64[I]: each item's score, averaged over the countries it counts in."""
-    cells = metrics.by_item(sides, metric)
+def _mean(cells: np.ndarray) -> np.ndarray:
+    """float64[I]: of cells [C, I], averaged over the countries that have one."""
     counts = (~np.isnan(cells)).sum(0)
     return np.where(counts > 0, np.nansum(cells, 0) / np.maximum(counts, 1), np.nan)
 

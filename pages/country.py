@@ -31,7 +31,10 @@ def question_list(title: str, rows, key: str) -> None:
     """A short table of questions; a row leads to the question's page."""
     st.markdown(f"##### {title}")
     st.dataframe(
-        rows[["label", "value", *(["change"] if rows["change"].notna().any() else [])]],
+        ui.grey_unclear(
+            rows[["label", "value", *(["change"] if rows["change"].notna().any() else [])]],
+            rows["clear"],
+        ),
         hide_index=True,
         height="content",
         placeholder="",
@@ -47,7 +50,7 @@ def question_list(title: str, rows, key: str) -> None:
             ),
             "value": st.column_config.NumberColumn("Score", format="%.0f", width=70),
             "change": st.column_config.NumberColumn(
-                "Change", format="%+.0f", width=75, help="Points, from plainly asked"
+                "Change", format="%+.0f", width=75, help=ui.CHANGE_HELP
             ),
         },
         alt=f"{title}: {words.listed(rows['label'].tolist())}",

@@ -154,14 +154,17 @@ with listing:
         at = [row for row, one in enumerate(rows_shown["item"]) if one == item_id]
         st.session_state["items_table"] = {"selection": {"rows": at, "columns": [], "cells": []}}
         st.dataframe(
-            rows_shown[
-                [
-                    "label",
-                    "value",
-                    *(["change"] if before else []),
-                    *(["held"] if len(held) else []),
-                ]
-            ],
+            ui.grey_unclear(
+                rows_shown[
+                    [
+                        "label",
+                        "value",
+                        *(["change"] if before else []),
+                        *(["held"] if len(held) else []),
+                    ]
+                ],
+                rows_shown["clear"],
+            ),
             key="items_table",
             placeholder="",
             hide_index=True,
@@ -172,7 +175,7 @@ with listing:
                 "label": st.column_config.TextColumn("Question", width="medium"),
                 "value": st.column_config.NumberColumn("Score", format="%.0f", width=70),
                 "change": st.column_config.NumberColumn(
-                    "Change", format="%+.0f", width=75, help="Points, from plainly asked"
+                    "Change", format="%+.0f", width=75, help=ui.CHANGE_HELP
                 ),
                 "held": st.column_config.NumberColumn(
                     "Held",
@@ -288,6 +291,8 @@ with detail:
     st.subheader(ui.plain(item.question))
     if item.note:
         st.caption(ui.plain(item.note))
+    if said := views.item_words(table.set_index("item").loc[item.id]):
+        st.caption(ui.plain(said))
     face = ui.linked(
         "What to see",
         DETAILS,

@@ -552,6 +552,51 @@ def test_95_percent_intervals_cover_the_truth_in_93_to_97_percent_of_surveys():
     assert (covered / 1000 <= 0.97).all(), covered / 1000
 
 
+def test_changes_of_items_by_hand():
+    """Three countries, a change of 10, 20 and 30 points: 20 ± 4.303 · 10 / √3."""
+    human = [[[x, 1 - x], [0.5, 0.5]] for x in (0.6, 0.7, 0.8)]
+    two = [item("A", 2), item("B", 2)]
+    before = panel(two, human, [[[0.5, 0.5], [0.5, 0.5]]] * 3)
+    after = panel(two, human, human)
+    changed, same = metrics.compare_items(before, after)
+    half = 4.303 * 10 / math.sqrt(3)
+    assert changed[:3] == pytest.approx((20, 20 - half, 20 + half), abs=0.01)
+    assert same.value == 0 and not same.clear
+
+
+def test_one_country_s_change_is_told_from_its_respondents():
+    """Closeness 100 (1 - |p - .5|) of two options moves by a share's own standard error."""
+    p, n = 0.6, 1000
+    before = panel([item(size=2)], [[p, 1 - p]], [[0.5, 0.5]], n=n)
+    after = panel([item(size=2)], [[p, 1 - p]], [[0.4, 0.6]], n=n)
+    (moved,) = metrics.compare_items(before, after)
+    assert moved.value == pytest.approx(-10)
+    # Both distances grow alike with p, so only p below .5 would tell them apart.
+    assert moved.low <= -10 <= moved.high and moved.clear
+    across = panel([item(size=2)], [[p, 1 - p]], [[0.7, 0.3]], n=n)
+    (swing,) = metrics.compare_items(before, across)
+    # |p - .7| - |p - .5|: people one point up bring one nearer and the other further by one.
+    error = 200 * math.sqrt(p * (1 - p) * metrics.CLUSTERING / n)
+    assert swing.high - swing.low == pytest.approx(2 * 1.96 * error, rel=0.15)
+    assert swing.value == pytest.approx(0) and not swing.clear
+    unknown = [replace(x, n_valid=0 * x.n_valid) for x in (before, after)]
+    (told,) = metrics.compare_items(*unknown)
+    assert math.isnan(told.low) and not told.clear
+
+
+def test_what_seems_to_change_by_chance_is_not_called_clear():
+    """Two models that answer like people but for noise: of 100 tables next to none has a change."""
+    rng = np.random.default_rng(5)
+    items = [item(f"I{k}", 4) for k in range(40)]
+    found = 0
+    for _ in range(100):
+        human = rng.dirichlet(np.full(4, 5.0), (12, 40)).tolist()
+        sides = [panel(items, human, rng.dirichlet(np.full(4, 5.0), (12, 40)).tolist())
+                 for _ in range(2)]  # fmt: skip
+        found += any(one.clear for one in metrics.compare_items(*sides))
+    assert found <= 12  # q below 0.05 in a table where nothing changed: about 5 of 100
+
+
 # -- format and relations ------------------------------------------------------------------------
 
 

@@ -288,6 +288,7 @@ def test_questions_are_searched_filtered_and_sorted(kept):
 def test_a_change_of_less_than_a_point_is_not_called_one(kept):
     store, made = kept
     table = views.item_table(store, made.country, made.plain)
+    table["clear"] = True
     table["change"] = np.linspace(-0.4, 2.6, len(table))
     said = views.items_finding(table).paragraph
     assert "3 points closer" in said and "further away" not in said
@@ -296,6 +297,47 @@ def test_a_change_of_less_than_a_point_is_not_called_one(kept):
     assert "3 points further away" in said and "closer" not in said
     table["change"] = 0.2
     assert "Naming a country" not in views.items_finding(table).paragraph
+    table["change"], table["clear"] = 9.0, False
+    said = views.items_finding(table).paragraph
+    assert "Naming a country" not in said and "too small to call on every single" in said
+
+
+def test_only_a_change_that_is_clear_is_listed_as_one(kept):
+    store, made = kept
+    table = views.item_table(store, made.other_plain, made.plain)  # they differ by noise alone
+    assert 0 < table["clear"].sum() < len(table)
+    assert (table["low"] <= table["change"]).all() and (table["change"] <= table["high"]).all()
+    outside = (table["low"] > 0) | (table["high"] < 0)
+    assert (outside | ~table["clear"]).all()  # clear is never inside the interval
+    for name, sign in (("Came closer", 1), ("Moved away", -1)):
+        listed = views.arranged(table, only=[name])
+        assert set(listed["item"]) == set(table[table["clear"] & (sign * table["change"] > 0)].item)
+    same = views.item_table(store, made.plain, made.plain)
+    assert (same["change"] == 0).all() and not same["clear"].any()
+
+
+def test_a_question_s_score_stands_between_its_lines(kept):
+    store, made = kept
+    table = views.item_table(store, made.country, made.plain, iso3="KEN").set_index("item")
+    sides = scores.panel(store, made.country, countries=["KEN"]).only(["Q57"])
+    floor, ceiling = (
+        metrics.reference_values(sides, "emd", kind)[0] for kind in ("uniform", "ceiling")
+    )
+    row = table.loc["Q57"]
+    assert row["floor"] == pytest.approx(floor)
+    assert row["ceiling"] == pytest.approx(ceiling, abs=1)  # another draw of samples
+    said = views.item_words(row)
+    assert said.startswith(
+        f"Score {row['value']:.0f} of 100; even odds on every answer would score"
+    )
+    assert f"another sample of the same people {row['ceiling']:.0f}." in said
+    assert f"brings it {row['change']:.1f} points closer" in said
+    every = views.item_table(store, made.country, made.plain).set_index("item").loc["Q57"]
+    assert "points closer (between " in views.item_words(every)
+    other = every.copy()
+    other[["change", "low", "high"]] *= -1
+    assert "takes it" in views.item_words(other) and "further away" in views.item_words(other)
+    assert "too small to call" in views.item_words(row.copy().where(row.index != "clear", False))
 
 
 def test_an_answer_table_averages_orders_and_keeps_people_as_they_are(kept):
