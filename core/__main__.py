@@ -168,6 +168,10 @@ def parser() -> argparse.ArgumentParser:
         "--keep-rows", action="store_true", help="wvs: keep each person's answers as well"
     )
 
+    bring.add_argument(
+        "--model", default="", help="culturespa: which model gave the recorded answers"
+    )
+
     tuning_commands.add_verbs(partial(_verb, verbs))
 
     out = _verb(verbs, "export", _export, "write a run to a file")
@@ -388,6 +392,7 @@ def _import(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
         ("accept_good_rows", "table", {"accept_good_rows": True}),
         ("unweighted", "wvs", {"weighted": False}),
         ("keep_rows", "wvs", {"keep_rows": True}),
+        ("model", "culturespa", {"model": a.model}),
     ):
         if getattr(a, flag):
             if a.kind != kind:

@@ -385,7 +385,15 @@ def match_study(desk: Desk) -> culturespa.Options:
     every = st.checkbox(
         "Also countries that the study leaves out (Mexico)", key=f"import_every_{desk.turn}"
     )
-    return culturespa.Options(all_countries=every, name=name)
+    model = st.text_input(
+        "Which model answered",
+        culturespa.MODEL,
+        key=f"import_model_{desk.turn}",
+        max_chars=200,
+        help="The recorded answers do not say. The study’s own are those of Llama 3; a name or a "
+        "Hugging Face id stands beside every score of them.",
+    )
+    return culturespa.Options(model.strip(), all_countries=every, name=name)
 
 
 def match_table(desk: Desk) -> table.Options:

@@ -486,6 +486,14 @@ def test_a_flag_for_another_kind_is_a_sentence(tmp_path, command, capsys):
     assert command("import", "table", bad, "--accept-good-rows")["dropped"]
 
 
+def test_the_command_is_told_which_model_answered(tmp_path, command):
+    folder = study(tmp_path / "study")
+    command("import", "culturespa", folder)
+    command("import", "culturespa", folder, "--model", "example/another-8b")
+    models = {run["model"] for run in command("runs")}
+    assert models == {culturespa.MODEL, "example/another-8b"}
+
+
 @pytest.mark.skipif(not STUDY.is_dir(), reason=f"the CultureSPA study's data are not at {STUDY}")
 def test_the_command_gives_the_studys_published_figures(command):
     found = command("import", "culturespa", STUDY)

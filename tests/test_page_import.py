@@ -7,7 +7,7 @@ import time
 import pytest
 
 import ui
-from core.importers import table, table_of, wvs
+from core.importers import culturespa, table, table_of, wvs
 from core.imports import Imports, _file_name, open_imports
 from core.store import Store
 from tests.test_importers import GOQA, KENYA, KENYA_Q1, goqa, in_words, lines_of, sheet, study
@@ -150,7 +150,11 @@ def test_an_order_of_answers_is_given_and_taken(tmp_path, app):
 def test_the_studys_answers_lead_to_the_map(tmp_path, app):
     at = look(app, study(tmp_path / "study"))
     assert "3 questions, 2 countries, 3 recorded runs" in said(at)
+    (model,) = [field for field in at.text_input if field.label == "Which model answered"]
+    assert model.value == culturespa.MODEL
+    model.set_value("example/another-8b")
     at = press(at, "import_do")
+    assert {run.model for run in ui.store().runs()} == {"example/another-8b"}
     at = at.button(key="import_to_map").click().run()
     assert not at.exception
     assert at.selectbox(key="map_run").value == ui.store().runs()[0].group

@@ -78,8 +78,8 @@ FIRST = 1e-9
 
 @dataclass(frozen=True)
 class Options:
-    """model: who gave the recorded answers. all_countries: keep countries of the proportions that
-    the study itself does not use (Mexico)."""
+    """model: who gave the recorded answers, a name or a Hugging Face id. all_countries: keep
+    countries of the proportions that the study itself does not use (Mexico)."""
 
     model: str = MODEL
     all_countries: bool = False
@@ -456,7 +456,7 @@ def _run(
             answers.append(answer)
     # The study's seed is 42 less the number of the run; one seed here stands for the first.
     settings = AskSettings(
-        model=ModelSpec(options.model, precision="bf16"),
+        model=ModelSpec(clean_text(options.model, 200) or MODEL, precision="bf16"),
         method=method,
         cultures=tuple(countries),
         items=tuple(item.id for item in survey.items),
