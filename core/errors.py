@@ -1,5 +1,10 @@
 """Errors whose text may be shown to a user as it stands."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class PluriscopeError(Exception):
     """Something went wrong that the user can mend; the message says how."""
@@ -27,3 +32,13 @@ class Failed(PluriscopeError):
     def __init__(self, error: str, details: str):
         super().__init__(error)
         self.details = details
+
+
+@contextmanager
+def disk_in_words(what: str, advice: str = "Make room on the disk, then Resume.") -> Iterator[None]:
+    """Within, a file that cannot be written is a sentence and no traceback. what: it holds."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise PluriscopeError(f"{what} could not be written ({reason}). {advice}") from error

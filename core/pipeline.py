@@ -276,32 +276,34 @@ class _Tuning:
             self._advance(min(usable, wanted) * COST["write"] * 0.95)
             asked = culturespa.next_round(self.settings, self.survey, self.prompts, so_far, seed)
             if asked is not None:
-                found = culturespa.read_round(
-                    asked, self._texts(asked, usable, wanted), self.survey, so_far
-                )
+                draft = culturespa.Draft(self.folder / f"draft-{seed}.jsonl", asked)
+                texts = self._texts(draft, usable, wanted)
+                found = culturespa.read_round(asked, texts, self.survey, so_far)
                 self.store.add_questions(culturespa.to_rows(self.id, seed, found))
+                draft.path.unlink(missing_ok=True)
             elif culturespa.unjudged(so_far):
                 judged = self._judged(seed, so_far)
                 self.store.judge_questions(self.id, seed, culturespa.to_rows(self.id, seed, judged))
             else:
                 return so_far
 
-    def _texts(self, asked: culturespa.Round, usable: int, wanted: int) -> list[str]:
-        """What the model writes to one round of prompts, in their order."""
-        texts: dict[int, str] = {}
+    def _texts(self, draft: culturespa.Draft, usable: int, wanted: int) -> list[str]:
+        """What the model writes to one round of prompts, in their order; only what is missing."""
+        missing = draft.missing
         command = {
             "do": "write",
             "model": self.settings.model.to_json(),
-            "requests": asked.to_json(),
+            "requests": draft.asked.to_json(missing),
             "temperature": culturespa.TEMPERATURE,
             "top_p": culturespa.TOP_P,
             "max_new_tokens": culturespa.MAX_NEW_TOKENS,
         }
-        for event in self.hands.do(command):
+        for event in self.hands.do(command) if missing else ():
             if event["event"] == "written":
-                texts.update({text["index"]: text["text"] for text in event["texts"]})
-                self.hands.count(min(usable + len(texts), wanted))
-        return [texts[index] for index in range(len(asked.requests))]
+                for text in event["texts"]:
+                    draft.add(missing[text["index"]], text["text"])
+                self.hands.count(min(usable + len(draft.texts), wanted))
+        return draft.done()
 
     def _judged(self, seed: int, questions: Sequence[Question]) -> list[Question]:
         """Filter what was written, in the worker: comparing thousands of texts takes a while."""

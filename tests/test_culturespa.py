@@ -14,6 +14,7 @@ from hypothesis import strategies as some
 
 from core.catalogue import ModelSpec
 from core.culturespa import (
+    Draft,
     examples,
     from_table,
     frozen_neighbours,
@@ -355,6 +356,27 @@ def test_rounds_fill_every_topic_and_resume_to_the_same_questions(tmp_path):
     store.close()
     other = write_all(settings, 43)
     assert {one.question for one in other}.isdisjoint({one.question for one in whole} - {""})
+
+
+def test_what_was_written_of_a_round_is_not_written_again(tmp_path):
+    asked = next_round(tuning(), SURVEY, PROMPTS, [], 1)
+    path = tmp_path / "draft.jsonl"
+    draft = Draft(path, asked)
+    assert draft.missing == list(range(len(asked.requests)))
+    draft.add(2, "två\u2028rader\n\ud800")
+    draft.add(0, "")
+    with open(path, "a") as file:
+        file.write('{"round": 0, "index": 1, "te')  # cut off by a kill
+    again = Draft(path, asked)
+    assert again.texts == {2: "två\u2028rader\n\ud800", 0: ""}
+    again.add(1, "after the kill")
+    last = Draft(path, asked)
+    assert set(range(len(asked.requests))) - set(last.missing) == {0, 1, 2}
+    assert last.asked.to_json([3])[0]["seed"] == asked.requests[3].seed
+    with pytest.raises(KeyError):
+        last.done()
+    later = asked._replace(number=1)
+    assert Draft(path, later).texts == {}
 
 
 def shown(request) -> int:

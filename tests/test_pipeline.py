@@ -149,6 +149,36 @@ def test_a_tuning_killed_again_and_again_ends_as_if_nothing_had_happened(whole, 
     with_kills.close()
 
 
+def test_a_round_that_was_cut_short_goes_on_with_what_is_missing(whole, tmp_path):
+    """What a killed process left behind: a tuning in line, and a draft of half a round."""
+    mine = Store(tmp_path)
+    made = plan(mine)
+    settings = json.loads(json.dumps(made.settings.to_json()))
+    mine.add_prompt_set(
+        made.prompts.sha256, made.prompts.id, made.prompts.name, "en", dict(made.prompts.texts)
+    )
+    tuning_id = mine.add_tuning(settings, name="Cut short")
+    mine.tuning_folder(tuning_id).mkdir(parents=True)
+    asked = culturespa.next_round(made.settings, mine.survey(), made.prompts, [], 42)
+    path = mine.tuning_folder(tuning_id) / "draft-42.jsonl"
+    draft = culturespa.Draft(path, asked)
+    of_whole = whole[0].questions(whole[1])["raw"].tolist()
+    for index in (0, 3, 4, 7):
+        draft.add(index, of_whole[index])
+    draft.add(5, "from before the kill")  # which no model would write: it is not asked again
+    job_id = mine.add_job("tune", "Cut short", {"tuning": tuning_id}, [])
+    jobs = Jobs(mine)
+    jobs.serve()
+    until(lambda: len(mine.questions(tuning_id)))
+    jobs.stop(job_id)
+    jobs.wait(job_id)
+    of_mine = mine.questions(tuning_id)["raw"].tolist()[: len(asked.requests)]
+    assert of_mine == [*of_whole[:5], "from before the kill", *of_whole[6 : len(asked.requests)]]
+    assert not path.exists()
+    jobs.close()
+    mine.close()
+
+
 def test_stop_and_keep_then_resume_gives_the_same_adapter(whole, tmp_path):
     store, tuning_id = whole
     mine = Store(tmp_path)

@@ -8,9 +8,13 @@ questions as one that was not.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
+import os
 import random
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from core.culturespa.questions import (
@@ -23,7 +27,7 @@ from core.culturespa.questions import (
     Question,
 )
 from core.culturespa.reading import read_question
-from core.errors import PluriscopeError
+from core.errors import PluriscopeError, disk_in_words
 from core.prompts import PromptSet, render_writing
 from core.settings import TuneSettings
 from core.survey import Item, Survey
@@ -48,9 +52,51 @@ class Round(NamedTuple):
     first: int
     requests: tuple[WriteRequest, ...]
 
-    def to_json(self) -> list[dict]:
-        """The requests of the worker's command "write"."""
-        return [{"messages": list(r.messages), "seed": r.seed} for r in self.requests]
+    def to_json(self, which: Iterable[int]) -> list[dict]:
+        """Some of the requests, by their place, for the worker's command "write"."""
+        chosen = [self.requests[index] for index in which]
+        return [{"messages": list(r.messages), "seed": r.seed} for r in chosen]
+
+
+class Draft:
+    """What was written to a round so far: lines of a file, each on the disk before the next comes.
+
+    A kill therefore costs only the texts at work, and those that remain follow from their own
+    seeds, whatever they are written beside. Lines of other rounds and one cut off are passed over.
+    """
+
+    def __init__(self, path: Path, asked: Round):
+        self.path, self.asked = path, asked
+        self.texts: dict[int, str] = {}
+        for line in path.read_text(encoding="utf-8").split("\n") if path.exists() else ():
+            with suppress(ValueError, KeyError, TypeError, IndexError):
+                record = json.loads(line)
+                index = record["index"]
+                if (record["round"], record["seed"]) == (asked.number, asked.requests[index].seed):
+                    self.texts[index] = record["text"]
+
+    @property
+    def missing(self) -> list[int]:
+        """Which requests have no text yet."""
+        return [index for index in range(len(self.asked.requests)) if index not in self.texts]
+
+    def add(self, index: int, text: str) -> None:
+        record = {
+            "round": self.asked.number,
+            "index": index,
+            "seed": self.asked.requests[index].seed,
+            "text": text,
+        }
+        with disk_in_words("The questions written"), open(self.path, "a", encoding="utf-8") as file:
+            # A line of its own, even after one that was cut off.
+            file.write(f"\n{json.dumps(record)}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.texts[index] = text
+
+    def done(self) -> list[str]:
+        """All texts in the order they were asked for. Raises KeyError while one is missing."""
+        return [self.texts[index] for index in range(len(self.asked.requests))]
 
 
 def topics_of(settings: TuneSettings) -> tuple[str, ...]:
