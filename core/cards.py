@@ -10,6 +10,7 @@ from core import experiments, words
 from core.adapters import plain
 from core.catalogue import ModelSpec, describe
 from core.culturespa import cultures_of
+from core.errors import disk_in_words
 from core.metrics import HEADLINE, METRICS
 from core.settings import Arm, TuneSettings
 from core.store import Store
@@ -19,8 +20,9 @@ def write_card(store: Store, tuning_id: str, arm: Arm, seed: int, folder: Path) 
     """Write README.md into an adapter's folder, with what the store knows of it by now."""
     text = card(store, tuning_id, arm, seed)
     unfinished = folder / "README.part"
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(folder / "README.md")
+    with disk_in_words("The adapter’s card"):
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(folder / "README.md")
 
 
 def card(store: Store, tuning_id: str, arm: Arm, seed: int) -> str:

@@ -8,6 +8,7 @@ starts it, sends it one job at a time, and writes what it reports to the store.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -122,6 +123,9 @@ class Jobs:
         self._live: Live | None = None
         self._log_begins = 0  # where the job at work begins in the log of the worker's process
         self._process: subprocess.Popen | None = None
+        self._told: str | None = None  # which command the worker is at
+        self._numbers = itertools.count()
+        self._unsaid: list[tuple[dict, str, str]] = []  # failures that could not be noted yet
         self._events: queue.SimpleQueue = queue.SimpleQueue()
         self._warm = self._unload = self._closing = False
         self._thread: threading.Thread | None = None
@@ -228,7 +232,7 @@ class Jobs:
                 self._live.state = "stopping"
                 self._live.stopping_since = self._live.stopping_since or time.monotonic()
                 self.store.update_job(job_id, state="stopping")
-                self._send({"do": "stop", "job": job_id})
+                self._send({"do": "stop", "job": self._told})
 
     def discard(self, job_id: str) -> None:
         """Stop, and put what was answered in the bin, from where it can be taken back at any time.
@@ -383,6 +387,9 @@ class Jobs:
     def _serve(self) -> None:
         while not self._closing:
             with self._lock:
+                if self._unsaid and not self._say_failures():
+                    self._wake.wait(timeout=1)
+                    continue
                 job = self._next()
                 if job is None:
                     if self._unload:
@@ -397,9 +404,11 @@ class Jobs:
                     continue
                 self._live = Live(job["id"])
                 self._log_begins = self._log_path().stat().st_size if self._is_up() else 0
-                self.store.update_job(job["id"], state="loading", started=_now(), phase="starting")
             try:
+                self.store.update_job(job["id"], state="loading", started=_now(), phase="starting")
                 self._execute(job)
+            except PluriscopeError as error:
+                self._fail(job, str(error), traceback.format_exc())
             except Exception:  # whatever went wrong with one job, the queue goes on
                 log.exception("job %s", job["id"])
                 if not self._closing:
@@ -515,9 +524,13 @@ class Jobs:
         """
         live = self._live
         self._ensure_process()
-        self._send({**command, "job": job["id"]})
+        if self._told:  # whoever gave it gave up, because what came could not be saved
+            self._send({"do": "stop", "job": self._told})
+        # Each command is known by a name of its own, so that none hears of what another one did.
+        self._told = told = f"{job['id']}/{next(self._numbers)}"
+        self._send({**command, "job": told})
         if live.state == "stopping":  # asked to before the process was there to hear it
-            self._send({"do": "stop", "job": job["id"]})
+            self._send({"do": "stop", "job": told})
         while True:
             try:
                 event = self._events.get(timeout=0.5)
@@ -526,12 +539,15 @@ class Jobs:
                 continue
             kind = event["event"]
             if kind == "ended":
+                self._told = None
                 raise self._died(event["code"], command["do"])
             if kind == "model":
                 self.model = event["held"]
                 continue
-            if event.get("job") != job["id"]:
+            if event.get("job") != told:
                 continue
+            if kind in ("failed", "stopped", "done"):
+                self._told = None
             if kind == "phase":
                 live.doing = event.get("doing", "")
                 self._set_phase(live, event["phase"])
@@ -630,8 +646,18 @@ class Jobs:
 
     def _fail(self, job: dict, error: str, details: str) -> None:
         self._keep_log(job["id"])
-        self.store.update_job(job["id"], error=error, details=details)
-        self._finish(job, "failed")
+        try:
+            self.store.update_job(job["id"], error=error, details=details)
+            self._finish(job, "failed")
+        except PluriscopeError:  # on a full disk not even this can be noted
+            self._unsaid.append((job, error, details))
+
+    def _say_failures(self) -> bool:
+        """Note what could not be noted before; False while it still cannot."""
+        waiting, self._unsaid = self._unsaid, []
+        for job, error, details in waiting:
+            self._fail(job, error, details)
+        return not self._unsaid
 
     def _end_endless_loading(self, live: Live) -> None:
         """A download or a large model hears of a stop only at its end; do not wait for that."""

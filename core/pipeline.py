@@ -20,7 +20,7 @@ from core import cards, culturespa
 from core.catalogue import ModelSpec, describe, is_adapter
 from core.culturespa import Question
 from core.culturespa.questions import USABLE
-from core.errors import Failed, PluriscopeError
+from core.errors import Failed, PluriscopeError, disk_in_words
 from core.prompts import METHODS, PromptSet
 from core.settings import Arm, AskSettings, TuneSettings
 from core.store import Run, Store
@@ -150,7 +150,8 @@ class _Tuning:
         s = self.settings
         self.prompts = PromptSet(s.prompt_set, s.prompt_set, "en", texts)
         self.folder = self.store.tuning_folder(tuning_id)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with disk_in_words("The tuning’s folder"):
+            self.folder.mkdir(parents=True, exist_ok=True)
         self.whole = work_of(self.settings, self.survey).cost
         self.behind = 0.0
         self._budgets: dict[int, int | None] = {}

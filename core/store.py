@@ -275,7 +275,7 @@ class Store:
         if (open_one := getattr(self._mine, "cursor", None)) is not None:
             yield open_one
             return
-        with self._write, self._connection.cursor() as cursor:
+        with self._write, _disk_in_words(), self._connection.cursor() as cursor:
             cursor.begin()
             self._mine.cursor = cursor
             try:
@@ -1169,6 +1169,24 @@ def _room(path: Path) -> int:
     except FileNotFoundError:
         return 0
     return 0 if stat.S_ISLNK(facts.st_mode) else facts.st_size
+
+
+@contextmanager
+def _disk_in_words() -> Iterator[None]:
+    """A disk that is full is a sentence; what did not land can be written once there is room."""
+    try:
+        yield
+    except duckdb.Error as error:
+        reason = re.search(
+            r"(?:could not|failed to) (?:write|allocate)[^:]*: (.+)", str(error), re.I
+        )
+        if not reason and "no space left" not in str(error).lower():
+            raise
+        why = reason[1].splitlines()[0] if reason else "no space left on the disk"
+        raise PluriscopeError(
+            f"What came could not be written to the store ({why}). Make room on the disk, then "
+            "Resume."
+        ) from error
 
 
 def new_id() -> str:

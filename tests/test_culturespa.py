@@ -807,6 +807,20 @@ def test_unreadable_pairs_are_not_taught_and_examples_are_saved_as_lines(tmp_pat
         assert [json.loads(line) for line in file] == lines
 
 
+def test_a_full_disk_is_said_with_what_to_do(tmp_path):
+    written = [Question(0, 0, ECONOMY, "Is it?", YES_NO, reply("Is it?"), "written")]
+    draft = Draft(tmp_path / "draft.part", next_round(tuning(), SURVEY, PROMPTS, [], 1))
+    for name, save in {
+        "lines": lambda path: save_examples(path, taught(ARMS["soft_all"])),
+        "case": lambda path: save_case(path, written, [], per_topic=1),
+        "draft": lambda path: draft.add(0, "text"),
+    }.items():
+        full = tmp_path / f"{name}.part"
+        full.symlink_to("/dev/full")
+        with pytest.raises(PluriscopeError, match=r"No space left on device.*Make room"):
+            save(full)
+
+
 @needs_study
 def test_the_study_s_training_prompt_word_for_word():
     prompts = load_prompt_set(STUDY / "prompts.json")

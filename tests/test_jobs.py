@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import time
@@ -94,7 +95,7 @@ def test_a_stop_counts_for_the_asking_before_it_and_never_for_the_next(jobs, mod
     job_id = runs.start(jobs, plan(jobs, model, items="all", cultures="study", seed=4))
     jobs.stop(job_id)
     assert jobs.wait(job_id)["state"] == "stopped"
-    jobs._send({"do": "stop", "job": job_id})  # a second click, heard late
+    jobs.stop(job_id)  # a second click
     jobs.resume(job_id)
     until(lambda: (live := jobs.live(job_id)) and live.done > 0)
     jobs.discard(job_id)
@@ -233,6 +234,27 @@ def test_the_worker_may_die_and_the_app_goes_on(jobs, model):
     assert "memory" in job["error"] and "Resume" in job["error"]
     jobs.resume(job_id)
     assert jobs.wait(job_id)["state"] == "done"
+
+
+def test_a_full_disk_fails_the_job_in_words_and_resume_carries_on(jobs, model):
+    jobs.wait(runs.start(jobs, plan(jobs, model, seed=30)))  # the worker is up, and has no limit
+    used = max(path.stat().st_size for path in jobs.store.home.glob("pluriscope.duckdb*"))
+    job_id = runs.start(jobs, plan(jobs, model, items="all", cultures=SEVEN, methods=["country"]))
+    until(lambda: (live := jobs.live(job_id)) and live.done > 0)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (used, limits[1]))  # no file grows beyond that
+    try:
+        until(lambda: jobs.live(job_id) is None)
+        assert jobs.store.job(job_id)["state"] == "running"  # not even that could be noted
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    job = jobs.wait(job_id)
+    assert job["state"] == "failed"
+    assert "Make room on the disk, then Resume." in job["error"]
+    jobs.resume(job_id)
+    assert jobs.wait(job_id)["state"] == "done"
+    for run in map(jobs.store.run, job["runs"]):
+        assert run.answered == run.planned == len(jobs.store.answered(run.no))
 
 
 def test_side_by_side_writes_all_sides_and_their_probabilities(jobs, model):

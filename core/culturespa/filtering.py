@@ -21,6 +21,7 @@ from core.culturespa.questions import (
     Question,
 )
 from core.culturespa.writing import read_one
+from core.errors import disk_in_words
 from core.likeness import Like, alike
 
 REPEATED = "word for word an earlier question"
@@ -188,8 +189,9 @@ def save_case(
         "survey_questions": list(survey_questions),
         "how": how,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
+    with disk_in_words("The questions to judge"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
 
 
 def judge_file(path: Path, verdict: Path) -> None:
@@ -201,10 +203,11 @@ def judge_file(path: Path, verdict: Path) -> None:
         **case["how"],
     )
     unfinished = verdict.with_suffix(".part")
-    unfinished.write_text(
-        json.dumps([one._asdict() for one in judged], ensure_ascii=False), encoding="utf-8"
-    )
-    unfinished.replace(verdict)
+    with disk_in_words("What became of the questions"):
+        unfinished.write_text(
+            json.dumps([one._asdict() for one in judged], ensure_ascii=False), encoding="utf-8"
+        )
+        unfinished.replace(verdict)
 
 
 def load_verdict(path: Path) -> list[Question]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from core.errors import PluriscopeError
+from core.errors import PluriscopeError, disk_in_words
 from core.prompts import PromptSet, option_orders, render
 from core.settings import Arm, TuneSettings
 from core.survey import Item, Survey
@@ -101,14 +101,15 @@ def examples(
 
 def save_examples(path: Path, lines: Iterable[dict]) -> int:
     """Write lines as JSONL, whole or not at all; gives how many."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
     count = 0
-    with open(unfinished, "w", encoding="utf-8") as file:
-        for line in lines:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-            count += 1
-    unfinished.replace(path)
+    with disk_in_words("The training examples"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(unfinished, "w", encoding="utf-8") as file:
+            for line in lines:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                count += 1
+        unfinished.replace(path)
     return count
 
 
