@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from core import derived
-from core.catalogue import Fit, ModelSpec, builtin_held_out, describe, fit, fit_training
+from core.catalogue import (
+    Fit,
+    ModelSpec,
+    builtin_held_out,
+    describe,
+    fit,
+    fit_training,
+    resolve_precision,
+)
 from core.demonstrations import NEAR_AND_FAR
 from core.errors import PluriscopeError
 from core.jobs import Jobs
@@ -27,7 +37,7 @@ from core.languages import (
 from core.meaning import folder_of
 from core.pipeline import Work, tuning_words, work_of
 from core.prompts import METHODS, PromptSet, load_prompt_set, way
-from core.responses import texts_of
+from core.responses import Texts, prompt_for, texts_of
 from core.settings import ARMS, Arm, AskSettings, Lora, TuneSettings
 from core.store import BUNDLED_SURVEY, Run, Store
 from core.survey import Culture, Survey
@@ -486,23 +496,104 @@ def estimate(store: Store, plan: Plan, held_bytes: int = 0) -> Estimate:
     survey = store.survey(plan.settings[0].survey, plan.settings[0].survey_version)
     prompts = sum(len(one.keys(survey)) for one in plan.settings)
     first = plan.settings[0]
-    rate = None
-    for job in store.jobs(["done", "stopped"]):
-        asked = job["settings"].get("ask") or [{}]
-        same = asked[0].get("model") == first.model.to_json()
-        same = same and asked[0].get("answering") == first.answering
-        # A single question spends its time on writing, and says nothing of a survey's pace.
-        if same and job["rate"] and job["settings"].get("kind") == plan.kind:
-            rate = job["rate"]
-            break
+    work = _work(plan.settings, survey, _texts_in(plan))
+    pace = _pace(store, first, plan.kind, work / prompts) if prompts else None
     return Estimate(
         prompts,
-        prompts / rate if rate else None,
-        "from the last time this model was asked"
-        if rate
-        else "known once the first answers are in",
+        work / pace if pace else None,
+        "from when this model was asked before" if pace else "known once the first answers are in",
         fit(first.model, held_bytes=held_bytes),
     )
+
+
+_EARLIER = 3  # jobs that are looked at for a model's pace
+
+
+def _pace(store: Store, like: AskSettings, kind: str, each: float) -> float | None:
+    """Work (see _work) that a model did in a second when it was asked before in this way.
+
+    each: work of a prompt. Of the last few times the one with prompts most like these tells.
+    """
+    known: list[tuple[float, float]] = []  # how unlike its prompts are, its pace
+    for job in store.jobs(["done", "stopped"]):
+        # A single question spends its time on writing, and says nothing of a survey's pace.
+        if job["kind"] != "ask" or not job["rate"] or job["settings"].get("kind") != kind:
+            continue
+        asked = [AskSettings.from_json(record) for record in job["settings"]["ask"]]
+        if asked[0].answering != like.answering or _bare(asked[0].model) != _bare(like.model):
+            continue
+        try:
+            survey = store.survey(asked[0].survey, asked[0].survey_version)
+            work = _work(asked, survey, partial(texts_of, store))
+        except PluriscopeError:  # its survey or its wording is gone; an earlier job may tell
+            continue
+        there = work / sum(len(one.keys(survey)) for one in asked)
+        known.append((abs(math.log(there / each)), job["rate"] * there))
+        if len(known) == _EARLIER:
+            break
+    return min(known)[1] if known else None
+
+
+def _bare(spec: ModelSpec) -> ModelSpec:
+    """A model without its adapter, which takes little time beside it."""
+    return replace(spec, adapter=None, precision=resolve_precision(spec))
+
+
+def _texts_in(plan: Plan) -> Callable[[AskSettings], Texts]:
+    """What texts_of gives once a plan is started."""
+    prompts = {one.sha256: one for one in (plan.prompts, *plan.more_prompts)}
+    translations = {one.sha256: one for one in plan.translations}
+
+    def texts(settings: AskSettings) -> Texts:
+        spoken = (settings.translations or {}).items()
+        return Texts(
+            prompts[settings.prompt_sha256],
+            {language: translations[facts["sha256"]] for language, facts in spoken},
+        )
+
+    return texts
+
+
+_EVERY_PROMPT = 100  # characters that take as long as what has to be done for any prompt
+_LOOKED_AT = 12  # pairs of prompts of a run
+
+
+def _work(
+    asked: Sequence[AskSettings], survey: Survey, texts: Callable[[AskSettings], Texts]
+) -> float:
+    """How much is to be computed for some runs, in characters of prompts."""
+    return sum(
+        len(one.keys(survey)) * (_EVERY_PROMPT + _new_characters(one, survey, texts(one)))
+        for one in asked
+    )
+
+
+def _new_characters(settings: AskSettings, survey: Survey, texts: Texts) -> float:
+    """Characters of a prompt that the one before it does not begin with, on average.
+
+    A beginning that prompts share is computed once. Told from pairs of neighbours all over a run.
+    """
+    keys = settings.keys(survey)
+    items = {item.id: item for item in settings.asked_items(survey)}
+    # Which examples are shown hardly changes how long they are, and can take long to tell.
+    settings = replace(settings, example_choice="random")
+
+    def written(place: int) -> str:
+        iso3, item, number = keys[place]
+        prompt = prompt_for(
+            settings, survey, texts.prompts, items[item], iso3, number, texts.translations
+        )
+        return "\n".join(message["content"] for message in prompt.messages)
+
+    places = sorted({round(i * (len(keys) - 1) / _LOOKED_AT) for i in range(1, _LOOKED_AT + 1)})
+    pairs = [(written(max(place - 1, 0)), written(place)) for place in places if keys]
+    return sum(len(here) - _alike(before, here) for before, here in pairs) / max(len(pairs), 1)
+
+
+def _alike(one: str, other: str) -> int:
+    """Characters that two texts begin with alike."""
+    alike = zip(one, other, strict=False)
+    return next((i for i, (a, b) in enumerate(alike) if a != b), min(len(one), len(other)))
 
 
 # -- tunings ---------------------------------------------------------------------------------------

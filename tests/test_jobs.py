@@ -6,6 +6,7 @@ import resource
 import shutil
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -178,6 +179,39 @@ def test_a_job_that_fails_says_so_in_words_and_the_next_one_runs(jobs, model):
     assert "/no/such/folder" in job["error"] and "Traceback" not in job["error"]
     assert "Traceback" in job["details"]
     assert jobs.wait(good)["state"] == "done"
+
+
+def test_the_time_of_a_run_follows_how_much_there_is_to_read(tmp_path):
+    store = Store(tmp_path)
+    spec = ModelSpec("builtin")
+
+    def planned(**changes) -> runs.Plan:
+        return runs.plan_survey(store, spec, **{"cultures": ["KEN", "USA"], **changes})
+
+    def asked(plan: runs.Plan, rate: float) -> None:
+        texts = plan.prompts
+        store.add_prompt_set(texts.sha256, texts.id, texts.name, "en", dict(texts.texts))
+        record = {"ask": [one.to_json() for one in plan.settings], "kind": "survey"}
+        store.update_job(store.add_job("ask", "x", record, []), state="done", rate=rate)
+
+    short = planned(methods=["country"], orders="given")
+    assert runs.estimate(store, short).seconds is None
+    asked(short, rate=10.0)
+    found = runs.estimate(store, short)
+    assert found.prompts == 2 * 52 and found.seconds == pytest.approx(10.4)
+    tuned = replace(spec, adapter="/adapters/kenya", precision="fp32")
+    assert runs.estimate(store, runs.plan_survey(store, tuned, cultures="KEN")).seconds
+    # Both orders share the question: twice the prompts take less than twice as long.
+    both = runs.estimate(store, planned(methods=["country"], orders="both"))
+    assert 10.4 < both.seconds < 2 * 10.4
+    # Twenty questions and answers before each are many times the text.
+    wide = planned(methods=["country_examples"], orders="given", examples=20)
+    long = runs.estimate(store, wide)
+    assert long.prompts == found.prompts and long.seconds > 5 * found.seconds
+    asked(wide, rate=1.0)  # from now on what is like it tells
+    assert runs.estimate(store, wide).seconds == pytest.approx(104)
+    assert runs.estimate(store, short).seconds == pytest.approx(10.4)
+    store.close()
 
 
 def test_what_is_being_stopped_can_be_started_anew(jobs, model):
