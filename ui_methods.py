@@ -258,7 +258,7 @@ def pick_language(page: str, survey: Survey) -> tuple[dict, str]:
     codes = languages.available(survey)
     if len(codes) == 1:
         st.write("The questions of this survey are not translated into any other language.")
-        st.caption("To add a language: `python -m core import translation FILE --survey ID`")
+        st.page_link("pages/import.py", label="Bring in a translation")
         return {}, "English"
     names = {code: languages.label(code) for code in (languages.ENGLISH, languages.OWN, *codes[1:])}
     language = ui.linked(

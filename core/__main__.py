@@ -20,7 +20,6 @@ from core import (
     languages,
     robustness,
     scores,
-    translations,
     tuning_commands,
     views,
     words,
@@ -33,7 +32,7 @@ from core.importers import IMPORTERS, import_into, importer
 from core.jobs import Jobs
 from core.metrics import METRICS
 from core.settings import home
-from core.store import BUNDLED_SURVEY, Run, Store
+from core.store import Run, Store
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -413,9 +412,7 @@ def _import(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
 
 def _import_translation(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
     survey = jobs.store.survey(a.survey)
-    there = translations.add(
-        a.path, survey, languages.folder(), bundled=survey.id == BUNDLED_SURVEY
-    )
+    there = languages.bring_in(survey, a.path)
     result = {
         "language": there.language,
         "survey": survey.id,
@@ -423,10 +420,7 @@ def _import_translation(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
         "drafts": there.drafts,
         "of": len(survey.items),
     }
-    return result, (
-        f"{languages.language_name(there.language)}: {there.items} of {len(survey.items)} "
-        f"questions of {survey.name}, {there.drafts} marked as drafts."
-    )
+    return result, languages.imported_words(there, survey)
 
 
 def _export(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +13,19 @@ from core import words
 from core.errors import PluriscopeError
 from core.prompts import METHODS, PromptSet
 from core.settings import AskSettings, home
+from core.store import BUNDLED_SURVEY
 from core.survey import Survey
-from core.translations import DRAFTS, ENGLISH, Translation, load, own_language
+from core.texts import clean_text
+from core.translations import (
+    BESIDE,
+    DRAFTS,
+    ENGLISH,
+    Imported,
+    Translation,
+    add,
+    load,
+    own_language,
+)
 from core.translations import languages as known_languages
 from core.translations import name as language_name
 
@@ -40,6 +52,37 @@ def folder() -> Path:
 def available(survey: Survey) -> list[str]:
     """Codes of the languages a survey can be asked in, English first."""
     return known_languages(survey, folder())
+
+
+def bring_in(survey: Survey, path: Path) -> Imported:
+    """Keep a file of translated items, and what lies beside it; see translations.add."""
+    return add(path, survey, folder(), bundled=survey.id == BUNDLED_SURVEY)
+
+
+def bring_in_uploads(survey: Survey, uploads: Mapping[str, bytes]) -> Imported:
+    """The same for files by name: one of items (.jsonl), with prompts.json and countries.json where
+    the language has none yet. Raises PluriscopeError."""
+    items = [name for name in uploads if name.lower().endswith(".jsonl")]
+    others = uploads.keys() - {*items, *BESIDE}
+    if len(items) != 1 or others:
+        raise PluriscopeError(
+            f"Choose one file of items that ends in .jsonl, and {' and '.join(BESIDE)} with it "
+            f"where the language is new{f'; {min(others)} is none of them' if others else ''}."
+        )
+    with tempfile.TemporaryDirectory(prefix="pluriscope-translation-") as there:
+        path = Path(there) / (clean_text(Path(items[0]).name, 60) or "items.jsonl")
+        for name, content in uploads.items():
+            (path if name in items else Path(there) / name).write_bytes(content)
+        return bring_in(survey, path)
+
+
+def imported_words(there: Imported, survey: Survey) -> str:
+    """What a file of translated items held, in a sentence."""
+    drafts = f", {there.drafts} marked as drafts" if there.drafts else ""
+    return (
+        f"{language_name(there.language)}: {there.items} of {len(survey.items)} questions of "
+        f"{survey.name}{drafts}."
+    )
 
 
 def speak(

@@ -287,6 +287,7 @@ def _of_file(path: str, changed: int, language: str) -> dict[str, tuple[ItemText
 
 MOST_BYTES = 20_000_000
 LONGEST = 2_000
+BESIDE = ("prompts.json", "countries.json")  # what may lie beside the items
 LONGEST_PROMPT = 10_000
 _FIELDS = ("id", "language", "label", "question", "options")
 
@@ -336,7 +337,7 @@ def add(path: Path, survey: Survey, folder: Path, bundled: bool) -> Imported:
     language = codes[0]
     beside = {
         file: found
-        for file in ("prompts.json", "countries.json")
+        for file in BESIDE
         if (found := _by_language(path.parent / file, language)) and path.parent != FOLDER
     }
     if "countries.json" in beside:

@@ -14,7 +14,8 @@ import streamlit as st
 
 import ui
 import ui_surveys
-from core import words
+from core import languages, words
+from core.errors import PluriscopeError
 from core.importers import NAMES, culturespa, globalopinionqa, places, table, wvs
 from core.importers.imported import Check
 from core.imports import Desk, open_imports
@@ -102,6 +103,46 @@ def choose(desk: Desk) -> None:
                         on_click="ignore",
                         key="import_template",
                     )
+    translation()
+
+
+def translation() -> None:
+    """Bring in a translation of a survey's questions; it is small and done at once."""
+    shelf = ui_surveys.on_shelf(ui.store())
+    with (
+        st.expander("A translation of the questions", icon=":material/translate:"),
+        st.form("import_translation", border=False),
+    ):
+        st.markdown(
+            "One file that ends in .jsonl, a question on each line, in the layout of "
+            "`data/survey/translations`. For a language that is new, add prompts.json and, if you "
+            "like, countries.json.",
+            width=ui.READING,
+        )
+        key = next(iter(shelf))
+        if len(shelf) > 1:
+            key = st.selectbox("Of which survey", shelf, format_func=shelf.get, key="import_of")
+        uploads = st.file_uploader(
+            "Files of the translation",
+            ["jsonl", "json"],
+            accept_multiple_files=True,
+            key="import_translated",
+            max_upload_size=20,
+        )
+        if st.form_submit_button("Add the translation") and uploads:
+            survey = ui.store().survey(key)
+            try:
+                there = languages.bring_in_uploads(survey, {u.name: u.getvalue() for u in uploads})
+            except PluriscopeError as error:
+                st.error(ui.plain(str(error)))
+            else:
+                said = languages.imported_words(there, survey)
+                st.markdown(f":material/check: {ui.plain(said)}")
+                st.page_link(
+                    "pages/run.py",
+                    label="Ask a model in this language",
+                    query_params={"survey": key, "language": there.language},
+                )
 
 
 # -- while it is worked on -------------------------------------------------------------------------

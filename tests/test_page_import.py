@@ -7,10 +7,12 @@ import time
 import pytest
 
 import ui
+from core import languages
 from core.importers import culturespa, table, table_of, wvs
 from core.imports import Imports, _file_name, open_imports
 from core.store import Store
 from tests.test_importers import GOQA, KENYA, KENYA_Q1, goqa, in_words, lines_of, sheet, study
+from tests.test_languages import line, prompts
 
 LABELS = {name: f"{name} label" for name in KENYA[0]}
 
@@ -69,6 +71,21 @@ def test_an_upload_is_kept_on_disk_until_it_is_imported(home, app):
     assert "2 questions and 2 countries are in the store" in said(at)
     assert ui.store().survey("my-survey").shares["KEN", "tea"].n_valid == 1012
     assert "my survey" in said(app("import"))  # after a refresh it is still there
+
+
+def test_a_translation_is_added_and_leads_to_asking_in_it(app):
+    at = app("import")
+    add = [button.label for button in at.button].index("Add the translation")
+    at.file_uploader(key="import_translated").upload("mine.jsonl", line("Q57").encode())
+    at = at.button[add].click().run()
+    assert "no wording in Japanese yet" in said(at)
+    files = at.file_uploader(key="import_translated")
+    files.upload("mine.jsonl", line("Q57").encode())
+    files.upload("prompts.json", prompts().encode())
+    at = at.button[add].click().run()
+    assert not at.exception
+    assert "Japanese: 1 of 259 questions" in said(at)
+    assert "ja" in languages.available(ui.store().survey())
 
 
 def test_respondents_become_a_survey_that_can_be_asked(tmp_path, app):
