@@ -1,8 +1,10 @@
+import io
 import json
 import resource
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from core.scoring import Request, score
 from core.settings import Lora
 from core.survey import load_bundled
 from core.tuning import Engine, backward, chosen, learning_rate, lessons, lora_config, train
+from core.worker import Channel, Worker
 
 ROOT = Path(__file__).resolve().parent.parent
 SURVEY = load_bundled()
@@ -338,6 +341,22 @@ def uninterrupted(tmp_path_factory, tiny_model):
     path = write(home, examples())
     train(ModelSpec(str(tiny_model), precision="fp32"), path, SHORT, home / "adapter", seed=5)
     return home / "adapter", path
+
+
+def test_the_model_that_is_trained_on_is_named_while_it_is_held(tmp_path, tiny_model):
+    stream = io.StringIO()
+    command = {
+        "do": "tune", "job": "j", "lora": asdict(SHORT), "seed": 5, "folder": str(tmp_path / "a"),
+        "model": ModelSpec(str(tiny_model), precision="fp32").to_json(),
+        "examples": str(write(tmp_path, examples())),
+    }  # fmt: skip
+    Worker(Channel(stream)).run(command)
+    events = [json.loads(line) for line in stream.getvalue().splitlines()]
+    kinds = [event["event"] for event in events]
+    held = [event["held"] for event in events if event["event"] == "model"]
+    assert [one and one["name"] for one in held] == [tiny_model.name, None]
+    assert held[0]["memory_bytes"] > 0
+    assert kinds.index("model") < kinds.index("training") and kinds[-1] == "done"
 
 
 def test_a_stop_keeps_what_was_trained_and_resume_ends_at_the_same_bits(
