@@ -1005,10 +1005,13 @@ def unknown_in_address(name: str, known: Container[str], what: str) -> None:
         )
 
 
-def share(page: str, **ids: str) -> None:
-    """A button with the full link to what is shown. `ids` that are empty are left out."""
+def share(page: str, **ids: str | Sequence[str]) -> None:
+    """A button with the full link to what is shown. `ids` that are empty are left out; of several
+    values each stands there."""
     with st.popover("Link", icon=":material/link:", type="tertiary", key=f"{page}_share"):
-        asked = urlencode({name: value for name, value in ids.items() if value}, safe=":,")
+        asked = urlencode(
+            {name: value for name, value in ids.items() if value}, doseq=True, safe=":,"
+        )
         st.caption("Opens exactly this, on this machine.")
         st.code(f"{st.context.url}?{asked}", language=None, wrap_lines=True)
 

@@ -253,17 +253,6 @@ def zones(store: Store, run: Run, metric: str = HEADLINE, topic: str = "") -> pd
     return table.sort_values("value", ascending=False, ignore_index=True)
 
 
-def zone_means(closeness: pd.DataFrame) -> pd.DataFrame:
-    """Zone by zone from a table that is there already (see closeness), without intervals.
-
-    Columns: zone, value (plain mean over the countries scored), countries; best first.
-    """
-    scored = closeness[closeness["region"].ne("") & closeness["value"].notna()]
-    means = scored.groupby("region")["value"].agg(["mean", "size"]).reset_index()
-    means.columns = ["zone", "value", "countries"]
-    return means.sort_values("value", ascending=False, ignore_index=True)
-
-
 def topics(store: Store, run: Run, metric: str = HEADLINE) -> pd.DataFrame:
     """Each topic's own score in each country, with an interval over its items.
 

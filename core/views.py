@@ -283,16 +283,20 @@ def map_result(
     return MapResult(table, _comparison(run, before, table, mean), kicker)
 
 
-def zone_words(table: pd.DataFrame) -> str:
-    """The mean of each part of the world, in one line; "" where there are fewer than two.
-
-    table: as scores.closeness gives it.
-    """
-    means = scores.zone_means(table)
-    if len(means) < 2:
+def zone_words(zones: pd.DataFrame) -> str:
+    """The mean of each part of the world with its interval, in one line; "" where there are fewer
+    than two. zones: as scores.zones gives it."""
+    if len(zones) < 2:
         return ""
-    said = [f"{row.zone} {words.number(row.value, 0)}" for row in means.itertuples()]
-    return f"On average by part of the world: {', '.join(said)}."
+    said = ", ".join(f"{row.zone} {_with_interval(row, 0)}" for row in zones.itertuples())
+    return f"On average by part of the world, with 95% intervals: {said}."
+
+
+def _with_interval(row: tuple, places: int = 1) -> str:
+    """83 (76 to 88); the value alone where the interval is not known. row: has value, low, high."""
+    value, low, high = (words.number(x, places) for x in (row.value, row.low, row.high))
+    known = np.isfinite(row.low) and np.isfinite(row.high)
+    return f"{value} ({low} to {high})" if known else value
 
 
 def unasked(store: Store) -> pd.DataFrame:
@@ -461,21 +465,19 @@ def country_kicker(store: Store, asking: Asking, iso3: str) -> str:
     return " · ".join(parts)
 
 
-def zone_line(store: Store, asking: Asking, iso3: str, metric: str = HEADLINE) -> str:
-    """How the part of the world around a country scores on average; "" where it is alone."""
-    zone = scores.survey_of(store, asking.runs[0]).culture(iso3).region
+def zone_line(zone: str, zones: Sequence[tuple[Run, pd.DataFrame]]) -> str:
+    """How the part of the world around a country scores on average; "" where it is alone.
+
+    zones: runs with their tables of scores.zones.
+    """
     said = []
-    for run in by_method(asking).values():
-        means = scores.zone_means(scores.closeness(store, run, metric)).set_index("zone")
-        if zone in means.index and means.loc[zone, "countries"] > 1:
-            how = run.way
-            value = words.number(means.loc[zone, "value"])
-            said.append(f"{how[0].lower()}{how[1:]} {value}")
-            many = means.loc[zone, "countries"]
+    for run, table in zones:
+        for row in table[table["zone"].eq(zone) & (table["countries"] > 1)].itertuples():
+            said.append(f"{run.way[0].lower()}{run.way[1:]} {_with_interval(row)}")
+            many = words.count(int(row.countries), "country", "countries")
     if not said:
         return ""
-    where = f"{words.capital(words.zone(zone))}, {words.count(int(many), 'country', 'countries')}"
-    return f"{where} on average: {', '.join(said)}."
+    return f"{words.capital(words.zone(zone))}, {many} on average: {', '.join(said)}."
 
 
 def topic_table(

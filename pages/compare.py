@@ -379,7 +379,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         icon=":material/download:",
         type="tertiary",
     )
-    more = ("order", "cells", "persona", "against", "country", "grid")
+    more = ("wording", "order", "cells", "persona", "against", "country", "grid")
     ui.share(
         "compare", run=asking.group, show=show, **{"with": other_id}, measure=measure, face=face,
         **{name: st.query_params.get(name, "") for name in more},

@@ -1,6 +1,6 @@
 """One country: how close each way of asking comes to its people, where, and whom they resemble.
 
-The address holds run, country and measure.
+The address holds run, wording, country and measure.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import streamlit as st
 
 import ui
 import ui_methods
-from core import figures, views, words
+from core import figures, scores, views, words
 from core.metrics import METRICS
 
 ROWS = 6
@@ -117,7 +117,9 @@ with left:
     st.subheader("By way of asking")
     methods = figures.method_bars(scored, metric=measure, label=label, dark=dark)
     ui.figure(methods, "country_methods")
-    if around := views.zone_line(store, asking, iso3, measure):
+    zone = views.country_zones(store, asking)[iso3]
+    zones = [(run, ui.remembered(scores.zones, run, measure)) for run in by_method.values()]
+    if around := views.zone_line(zone, zones):
         st.caption(ui.plain(around))
     st.subheader("By topic")
     by_topic = figures.topic_bars(
@@ -167,5 +169,6 @@ with st.container(horizontal=True, vertical_alignment="center"):
         query_params={"run": asking.group},
     )
     ui.provenance(*by_method.values(), key="country_from")
-    ui.share("country", run=asking.group, country=iso3, measure=measure)
+    wording = st.query_params.get("wording", "")
+    ui.share("country", run=asking.group, country=iso3, measure=measure, wording=wording)
 st.caption(words.CAUTION)

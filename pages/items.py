@@ -1,6 +1,6 @@
 """Every question: search, filter and sort on one side; on the other, one question in full.
 
-The address holds run, country, item, measure, sort and detail, and the filters.
+The address holds run, wording, country, item, measure, sort and detail, and the filters.
 """
 
 from __future__ import annotations
@@ -309,5 +309,6 @@ with detail:
         ui.provenance(*by_method.values(), key="items_from")
         ui.share(
             "items", run=asking.group, country=iso3, item=item_id, measure=measure, sort=sort,
-            detail=face,
+            detail=face, q=search, topics=topics, only=only,
+            wording=st.query_params.get("wording", ""),
         )  # fmt: skip

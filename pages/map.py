@@ -1,6 +1,6 @@
 """How close the answers are to people's in every country: one selection, shown three ways.
 
-The address holds the whole selection: run, show, with, measure, about, face, by.
+The address holds the whole selection: run, wording, show, with, measure, about, face, by.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import streamlit as st
 
 import ui
 import ui_methods
-from core import export, figures, views, words
+from core import export, figures, scores, views, words
 from core.errors import PluriscopeError
 from core.metrics import METRICS
 
@@ -135,7 +135,7 @@ with head:
 
 file_name = f"pluriscope-{run.id}{f'-and-{before.id}' if before else ''}-{measure}"
 label = METRICS[measure].label
-by_zone = "" if before else views.zone_words(result.table)
+by_zone = "" if before else views.zone_words(ui.remembered(scores.zones, run, measure, topic))
 look = {
     "metric": measure,
     "label": f"Change in {label[0].lower()}{label[1:]}" if before else label,
@@ -224,5 +224,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         icon=":material/download:",
         type="tertiary",
     )
-    ui.share("map", run=asking.group, show=show, **{"with": other_id}, measure=measure,
-             about=topic, face=face)  # fmt: skip
+    ui.share(
+        "map", run=asking.group, show=show, **{"with": other_id}, measure=measure, about=topic,
+        face=face, **{name: st.query_params.get(name, "") for name in ("by", "wording")},
+    )  # fmt: skip

@@ -1,5 +1,7 @@
 """Every way of asking on the pages: chosen, asked of a tiny real model, and labelled."""
 
+from urllib.parse import parse_qs
+
 import pytest
 
 import ui
@@ -196,6 +198,29 @@ def test_several_wordings_are_planned_looked_at_one_by_one_and_their_spread_is_s
     at = app("items", run=made[0].group, country="KEN", item="Q164")
     assert not at.exception
     assert "The likeliest answer held in 3 of 6 formats" in said(at)
+
+
+@pytest.mark.parametrize(
+    ("name", "query"),
+    [
+        ("map", {"show": "plain", "measure": "tv", "about": "Religious Values", "face": "ranked",
+                 "by": "zone"}),
+        ("country", {"country": "KEN", "measure": "tv"}),
+        ("items", {"country": "KEN", "item": "Q164", "measure": "tv", "sort": "best",
+                   "detail": "raw", "q": "god", "topics": "Religious Values",
+                   "only": ["Came closer", "Moved away"]}),
+        ("compare", {"show": "country", "measure": "tv", "face": "topics", "order": "zone"}),
+    ],
+)  # fmt: skip
+def test_the_link_to_what_is_shown_holds_all_of_it(app, name, query):
+    app("home")
+    made = test_robustness.fill(ui.store())
+    query = {"run": made[0].group, "wording": "pluriscope-b", **query}
+    at = app(name, **query)
+    assert not at.exception
+    (link,) = (one.value for one in at.code if "?run=" in one.value)
+    told = parse_qs(link.split("?", 1)[1])
+    assert told == {key: [one] if isinstance(one, str) else one for key, one in query.items()}
 
 
 def test_a_ranking_that_rests_on_the_order_of_the_options_is_grey_on_the_page(app):
