@@ -1123,6 +1123,25 @@ def grey_unclear(rows: pd.DataFrame, clear: pd.Series) -> Styler:
     return rows.style.apply(lambda _: looks, subset=[name for name in ("change",) if name in rows])
 
 
+def downloads(table: pd.DataFrame, file_name: str, run: Run, before: Run | None = None) -> None:
+    """Buttons that hand over a table as shown, its numbers' origin beside every row or inside."""
+    for label, end, mime, to_bytes, words_for in (
+        ("Download as CSV", "csv", "text/csv", export.csv_bytes, None),
+        ("Download as Parquet", "parquet", "application/vnd.apache.parquet",
+         lambda rows: export.parquet_bytes(rows, export.card_json(store(), run, before)),
+         "For statistics programs; the card that says where it all comes from is inside."),
+    ):  # fmt: skip
+        st.download_button(
+            label,
+            lambda to_bytes=to_bytes: to_bytes(table),
+            file_name=f"{file_name}.{end}",
+            mime=mime,
+            icon=":material/download:",
+            type="tertiary",
+            help=words_for,
+        )
+
+
 def under_way_note(asking: runs.Asking) -> None:
     """Where results of an asking are shown that is not complete."""
     if views.is_complete(asking):

@@ -313,8 +313,12 @@ def card(store: Store, run: Run) -> dict:
     }  # fmt: skip
 
 
-def card_json(store: Store, run: Run) -> str:
-    return strict_json(card(store, run), indent=1)
+def card_json(store: Store, run: Run, before: Run | None = None) -> str:
+    """The card as JSON; of a comparison, the other run's card lies in it as "compared_with"."""
+    record = card(store, run)
+    if before is not None:
+        record["compared_with"] = card(store, before)
+    return strict_json(record, indent=1)
 
 
 def for_json(value: object) -> object:

@@ -9,7 +9,7 @@ import streamlit as st
 
 import ui
 import ui_methods
-from core import comparing, export, figures, relation_figures, value_figures, views, words
+from core import comparing, figures, relation_figures, value_figures, views, words
 from core.errors import PluriscopeError
 from core.metrics import METRICS
 
@@ -371,14 +371,8 @@ except PluriscopeError as error:
 
 with st.container(horizontal=True, vertical_alignment="center"):
     ui.provenance(run, *([before] if before else []), key="compare_from")
-    st.download_button(
-        "Download as CSV",
-        lambda: export.csv_bytes(views.download_table(store, table, run, before, measure)),
-        file_name=f"pluriscope-{run.id}-{face}.csv",
-        mime="text/csv",
-        icon=":material/download:",
-        type="tertiary",
-    )
+    shown = views.download_table(store, table, run, before, measure)
+    ui.downloads(shown, f"pluriscope-{run.id}-{face}", run, before)
     more = ("wording", "order", "cells", "persona", "against", "country", "grid")
     ui.share(
         "compare", run=asking.group, show=show, **{"with": other_id}, measure=measure, face=face,

@@ -151,15 +151,14 @@ with right:
     else:
         st.markdown(ui.plain(views.neighbour_words(near, names[iso3], method)))
         st.markdown(f"##### People nearest to people in {ui.plain(words.country(names[iso3]))}")
-        ui.figure(
-            figures.nearest_bars(views.near_people(near), name=names[iso3], dark=dark),
-            "country_near_people",
-        )
+        people = figures.nearest_bars(views.near_people(near), name=names[iso3], dark=dark)
+        ui.figure(people, "country_near_people")
         st.markdown("##### People nearest to the model’s answers")
-        ui.figure(
-            figures.nearest_bars(views.near_model(near), name=names[iso3], dark=dark),
-            "country_near_model",
-        )
+        model = figures.nearest_bars(views.near_model(near), name=names[iso3], dark=dark)
+        ui.figure(model, "country_near_model")
+        with st.expander("As tables", key="country_near_tables"):
+            ui.table(people)
+            ui.table(model)
 
 with st.container(horizontal=True, vertical_alignment="center"):
     st.page_link(

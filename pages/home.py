@@ -50,6 +50,8 @@ def so_far() -> None:
     drawn = figures.closeness_map(result.table, dark=ui.is_dark(), narrow=ui.is_narrow())
     ui.figure(drawn, "home_so_far", config=figures.MAP_CONFIG)
     st.caption(ui.plain(f"So far: {result.kicker}"))
+    with st.expander("As a table", key="home_table"):
+        ui.table(drawn)
 
 
 if asking is None:

@@ -9,7 +9,7 @@ import streamlit as st
 
 import ui
 import ui_methods
-from core import export, figures, scores, views, words
+from core import figures, scores, views, words
 from core.errors import PluriscopeError
 from core.metrics import METRICS
 
@@ -214,16 +214,8 @@ with st.container(horizontal=True, vertical_alignment="center"):
         width=260,
     )
     ui.provenance(run, *([before] if before else []), key="map_from")
-    st.download_button(
-        "Download as CSV",
-        lambda: export.csv_bytes(
-            views.download_table(store, result.table, run, before, measure, topic)
-        ),
-        file_name=f"{file_name}.csv",
-        mime="text/csv",
-        icon=":material/download:",
-        type="tertiary",
-    )
+    shown = views.download_table(store, result.table, run, before, measure, topic)
+    ui.downloads(shown, file_name, run, before)
     ui.share(
         "map", run=asking.group, show=show, **{"with": other_id}, measure=measure, about=topic,
         face=face, **{name: st.query_params.get(name, "") for name in ("by", "wording")},

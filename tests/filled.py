@@ -51,6 +51,11 @@ def asked(store: Store, items, cultures="study") -> list[Run]:
     return _asking(store, ModelSpec("builtin"), cultures, items, towards=0.35, seed=4)
 
 
+def begun(store: Store) -> list[Run]:
+    """One asking of the built-in model that is still under way."""
+    return _asking(store, ModelSpec("builtin"), "study", "core", towards=0.35, seed=4, part=0.4)
+
+
 def blend(survey: Survey, item: Item, iso3: str, towards: float, rng) -> np.ndarray:
     """A made-up model's distribution over an item's options; iso3 = "" is asked plainly."""
     english = [survey.shares[c, item.id].values for c in ENGLISH if (c, item.id) in survey.shares]

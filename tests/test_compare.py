@@ -1,5 +1,6 @@
 """The page Compare: what it computes, draws and says; and that page, command and export agree."""
 
+import io
 import json
 import math
 from dataclasses import replace
@@ -508,9 +509,18 @@ def test_mangled_links_to_compare_degrade(pages):
 
 
 def test_the_numbers_of_compare_can_be_taken_away(pages):
+    import ui
+
     page, made = pages
-    at = page("compare", run=made.country.id, face="rates")
-    assert [b.label for b in at.get("download_button")] == ["Download as CSV"]
+    for name, query in (("compare", {"face": "rates"}), ("map", {"with": made.plain.id})):
+        at = page(name, run=made.country.id, **query)
+        labels = [b.label for b in at.get("download_button")]
+        assert labels == ["Download as CSV", "Download as Parquet"], name
+    card = export.card_json(ui.store(), made.country, made.plain)
+    table = views.map_result(ui.store(), made.country, made.plain).table
+    inside = parquet.read_schema(io.BytesIO(export.parquet_bytes(table, card))).metadata
+    told = json.loads(inside[b"pluriscope"])
+    assert told["run"] == made.country.id and told["compared_with"]["run"] == made.plain.id
 
 
 def test_the_ranked_map_goes_by_parts_of_the_world_with_their_means(pages):

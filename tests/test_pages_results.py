@@ -243,6 +243,23 @@ def test_topics_of_a_country_carry_the_plain_score_beside(kept):
     assert none == "" and "before" not in plain
 
 
+def test_every_figure_of_a_country_has_its_table(results):
+    page, made = results
+    at = page("country", run=made.country.id, country="KEN")
+    questions = sum("label" in frame.value for frame in at.dataframe)
+    assert questions == 2 and len(at.dataframe) - questions == len(at.get("plotly_chart")) == 4
+
+
+def test_the_first_run_under_way_is_a_map_and_a_table(home, app):
+    store = Store(home)
+    filled.begun(store)
+    store.close()
+    at = app("home")
+    assert not at.exception
+    (table,) = at.dataframe
+    assert "So far" in said(at) and table.value["Score"].notna().any()
+
+
 # -- the questions ---------------------------------------------------------------------------------
 
 
