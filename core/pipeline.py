@@ -638,7 +638,7 @@ class _Tuning:
             "do": "abilities",
             "model": replace(self.settings.model, adapter=None).to_json(),
             "adapter": str(folder),
-            "tasks": [],
+            "tasks": list(self.settings.tasks),
         }
         for event in self.hands.do(command):
             if event["event"] == "abilities":

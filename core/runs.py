@@ -669,6 +669,7 @@ def plan_tuning(
     held_out_cultures: Sequence[str] = (),
     evaluate: str = "all",
     abilities: bool = True,
+    tasks: Sequence[str] = (),
     equal_budgets: bool = False,
     prompt_set: str = "pluriscope",
     survey_id: str = BUNDLED_SURVEY,
@@ -718,6 +719,7 @@ def plan_tuning(
         held_out_cultures=held,
         evaluate=evaluate,
         abilities=abilities,
+        tasks=tuple(dict.fromkeys(tasks)),
         equal_budgets=equal_budgets,
     )
     if not 1 <= settings.per_topic <= 5000:

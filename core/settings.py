@@ -370,9 +370,10 @@ class TuneSettings:
     how it is measured, "chrf" (chrF++) or "rouge" (ROUGE-L; Self-Instruct leaves out from 70 on).
     temperature, top_p: of sampled answers. held_out_items, held_out_topics, held_out_cultures:
     nothing is written, answered or taught from them; scores are given on them apart. evaluate:
-    survey items asked before and after ("all", "core", or ids); none where "". equal_budgets:
-    give every arm as many examples as the one with the fewest has; arms on a fraction take it of
-    as many.
+    survey items asked before and after ("all", "core", or ids); none where "". abilities: test what
+    tuning cost elsewhere; tasks: of lm-evaluation-harness (core/harness.py) among the tests.
+    equal_budgets: give every arm as many examples as the one with the fewest has; arms on a
+    fraction take it of as many.
     """
 
     model: ModelSpec
@@ -398,6 +399,7 @@ class TuneSettings:
     held_out_cultures: tuple[str, ...] = ()
     evaluate: str = "all"
     abilities: bool = True
+    tasks: tuple[str, ...] = ()
     equal_budgets: bool = False
     code_version: str = VERSION
 
@@ -410,6 +412,11 @@ class TuneSettings:
         limits = [limit for limit in (self.near_limit, self.leak_limit) if limit is not None]
         if not all(0 < limit <= 100 for limit in limits):
             raise PluriscopeError("Limits of likeness lie above 0 and up to 100, or are left out.")
+        if self.tasks and not self.abilities:
+            raise PluriscopeError(
+                "Tasks belong to the test of what tuning cost elsewhere. Leave that test in, or "
+                "leave the tasks out."
+            )
 
     def to_json(self) -> dict:
         return {**asdict(self), "model": self.model.to_json()}
@@ -421,7 +428,7 @@ class TuneSettings:
         known["arms"] = tuple(Arm(**arm) for arm in record["arms"])
         known["lora"] = Lora(**record["lora"])
         for name in ("cultures", "topics", "seeds", "held_out_items", "held_out_topics",
-                     "held_out_cultures"):  # fmt: skip
+                     "held_out_cultures", "tasks"):  # fmt: skip
             known[name] = tuple(known.get(name, ()))
         return TuneSettings(**known)
 

@@ -79,6 +79,9 @@ def _what(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--held-out-countries", default="", help="codes joined by commas")
     verb.add_argument("--evaluate", default="all", help="survey items asked before and after")
     verb.add_argument("--no-abilities", action="store_true", help="leave out what it cost")
+    verb.add_argument("--tasks", default="", metavar="TASK,…",
+                      help="also test tasks of lm-evaluation-harness: mmlu, arc, gsm8k, or any by "
+                      "name")  # fmt: skip
     verb.add_argument("--preset", choices=planning.PRESETS, help="training settings")
     for name, kind in (("rank", int), ("alpha", int), ("learning-rate", float), ("epochs", float),
                        ("batch", int)):  # fmt: skip
@@ -118,6 +121,10 @@ def _numbers(text: str) -> list[int]:
 
 def _tune(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
     if a.resume:
+        if jobs.store.job(a.resume)["kind"] != "tune":
+            raise PluriscopeError(
+                f"Job {a.resume} is no tuning: python -m core tunings lists each with its job."
+            )
         jobs.resume(a.resume)
         job_id = a.resume
     else:
@@ -141,6 +148,7 @@ def _tune(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
             held_out_cultures=_split(a.held_out_countries),
             evaluate=a.evaluate,
             abilities=not a.no_abilities,
+            tasks=_split(a.tasks),
             equal_budgets=several and not a.own_budgets,
             prompt_set=a.prompts,
             name=a.name,
@@ -156,7 +164,9 @@ def _tune(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
     lines = [f"{record['tuning']}  {record['name']}: {record['state']}"]
     lines += [
         f"  {arm['arm']} (seed {arm['seed']}): {arm['state']}, {arm['examples']:,} examples"
+        + (f". {arm['facts']['error']}" if arm["state"] == "failed" else "")
         for arm in record["arms"]
+        if arm["arm"] != experiments.BASE
     ]
     return record, "\n".join(lines)
 
