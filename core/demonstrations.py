@@ -46,26 +46,28 @@ def similarity(survey: Survey, one: dict[str, int], other: dict[str, int]) -> fl
 def neighbours(survey: Survey, iso3: str, among: Iterable[str] | None = None) -> Neighbours:
     """The three countries most like `iso3` and the three least like it (least like first).
 
-    among: country codes to choose from; all of the survey by default. Raises PluriscopeError
-    where fewer than six can be compared.
+    Countries that are equally like it stay in the survey's order, in both lists, as in the
+    CultureSPA study. among: country codes to choose from; all of the survey by default. Raises
+    PluriscopeError where fewer than six can be compared.
     """
-    pool = tuple(sorted(set(among or (c.iso3 for c in survey.cultures)) - {iso3}))
-    ranked = _ranked(survey, iso3, pool)
-    if len(ranked) < NEAR_AND_FAR:
+    wanted = set(among or (c.iso3 for c in survey.cultures)) - {iso3}
+    likeness = _likeness(survey, iso3, tuple(c.iso3 for c in survey.cultures if c.iso3 in wanted))
+    if len(likeness) < NEAR_AND_FAR:
         raise PluriscopeError(
             f"Thinking across cultures names three countries that are near and three that are far. "
-            f"{survey.name} has only {len(ranked)} to set beside {survey.culture(iso3).name}."
+            f"{survey.name} has only {len(likeness)} to set beside {survey.culture(iso3).name}."
         )
-    cultures = [survey.culture(code) for code in ranked]
-    return Neighbours(tuple(cultures[:3]), tuple(cultures[::-1][:3]))
+    near = sorted(likeness, key=lambda code: -likeness[code])[:3]
+    far = sorted((code for code in likeness if code not in near), key=likeness.get)
+    return Neighbours(*(tuple(map(survey.culture, side)) for side in (near, far[:3])))
 
 
 @lru_cache(maxsize=512)
-def _ranked(survey: Survey, iso3: str, pool: tuple[str, ...]) -> list[str]:
+def _likeness(survey: Survey, iso3: str, pool: tuple[str, ...]) -> dict[str, float]:
+    """How like a country each of the others is, in the order given; those that can be compared."""
     modes = {code: modal_codes(survey, code) for code in (iso3, *pool)}
     scores = {code: similarity(survey, modes[iso3], modes[code]) for code in pool}
-    known = [code for code in pool if not math.isnan(scores[code])]
-    return sorted(known, key=lambda code: -scores[code])
+    return {code: score for code, score in scores.items() if not math.isnan(score)}
 
 
 def batteries(survey: Survey) -> dict[str, int]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.demonstrations import batteries, choose_examples, hold_out, similarity
+from core.demonstrations import batteries, choose_examples, hold_out, neighbours, similarity
 from core.errors import PluriscopeError
 from core.prompts import load_prompt_set, render
 from core.survey import Shares, load_bundled
@@ -116,6 +116,16 @@ def test_no_example_of_the_own_battery_when_asked_so():
     apart = choose_examples(SURVEY, item, "KEN", count=5, other_batteries=True)
     assert any(battery[e.item.id] == battery["Q65"] for e in near)
     assert all(battery[e.item.id] != battery["Q65"] for e in apart)
+
+
+def test_no_country_is_both_near_and_far():
+    codes = ("KEN", "DEU", "JPN", "BRA", "EGY", "IND", "USA")
+    alike = {(iso3, TRUST.id): SURVEY.shares["KEN", TRUST.id] for iso3 in codes}
+    cultures = tuple(map(SURVEY.culture, codes))
+    small = replace(SURVEY, items=(TRUST,), cultures=cultures, shares=alike)
+    found = neighbours(small, "KEN")
+    assert [c.iso3 for c in found.near] == ["DEU", "JPN", "BRA"]
+    assert [c.iso3 for c in found.far] == ["EGY", "IND", "USA"]
 
 
 def test_impossible_wishes_are_refused():

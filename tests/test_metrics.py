@@ -329,6 +329,25 @@ def test_reference_lines_climb_the_published_ladder():
     ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "published", "within"),
+    [
+        ("midpoint", 57.95, 0.15),
+        ("median_others", 67.66, 0.15),
+        ("random_compatriot", 63.41, 0.4),
+        ("ceiling", 92.0, 0.5),
+        ("split_half", 88.4, 0.5),
+    ],
+)
+def test_reference_lines_of_the_study_s_countries_land_where_published(kind, published, within):
+    # Published for unweighted shares of the same people; the bundled ones are mostly weighted.
+    study = tuple(culture.iso3 for culture in SURVEY.cultures if culture.in_culturespa)
+    people = metrics.human_panel(SURVEY, SURVEY.items, study)
+    line = metrics.references(people, "paper", kinds=[kind])[kind]
+    assert line.mean == pytest.approx(published, abs=within)
+    assert len(line.countries) == 18
+
+
 def test_nearest_countries_are_neighbours_one_would_name():
     near = metrics.nearest(metrics.human_panel(SURVEY, SURVEY.select("core")), k=3)
     assert {iso3 for iso3, _ in near["AUS"]} & {"NZL", "GBR", "CAN"}

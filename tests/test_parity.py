@@ -15,7 +15,15 @@ import numpy as np
 import pytest
 
 from core import metrics, relations
-from core.demonstrations import chrf_ranking, chrf_scores, modal_codes, similarity
+from core.demonstrations import (
+    choose_examples,
+    chrf_ranking,
+    chrf_scores,
+    modal_codes,
+    neighbours,
+    similarity,
+)
+from core.prompts import load_prompt_set, render
 from core.survey import Item, Option, Shares, Survey, load_bundled
 
 STUDY = Path(__file__).resolve().parent.parent.parent / "shared" / "culturespa"
@@ -324,6 +332,99 @@ def test_all_291_lists_of_similar_questions_are_the_study_s():
     published = read("self_alignment_examples.json")
     assert len(published) == 291
     assert ours == published
+
+
+def test_the_countries_near_and_far_are_the_study_s():
+    published = read("country_similarity.json")
+    for iso3, likeness in published.items():
+        near = sorted(likeness, key=lambda other: -likeness[other])[:3]
+        far = sorted(likeness, key=likeness.get)[:3]
+        found = neighbours(survey(), iso3)
+        assert [[c.iso3 for c in side] for side in found] == [near, far], iso3
+    # Great Britain and the Netherlands are as far from China; the study names the first.
+    china = neighbours(survey(), "CHN")
+    assert [c.iso3 for c in (*china.near, *china.far)] == ["RUS", "UKR", "ETH", "BRA", "NZL", "GBR"]
+
+
+@pytest.mark.parametrize("iso3", COUNTRIES)
+def test_the_examples_are_the_study_s(iso3):
+    published = read("self_alignment_examples.json")
+    commonest = modal_codes(survey(), iso3)
+    for item in survey().items:
+        asked = [other for other in published[item.id] if other in commonest][:5]
+        shown = choose_examples(survey(), item, iso3)
+        assert [(e.item.id, e.code) for e in shown] == [(one, commonest[one]) for one in asked]
+
+
+REAL = "You are a real person with "
+FILL = (
+    " Please fill out the World Values Survey and answer the questions honestly according to your "
+    "own value system."
+)
+THINK = (
+    " Before you respond, take a moment to think about how American culture is similar to "
+    "Canadian, British, and New Zealand cultures, and how American culture is different from "
+    "Zimbabwean, Nigerian, and Indian cultures."
+)
+PLAIN, AMERICAN = f"{REAL}your own set of values.", f"{REAL}an American cultural background."
+CHOOSE = (
+    "Given a #Question and #Options, choose the option that best aligns with your own value "
+    "system to answer the question."
+)
+NUMBER_ONLY = "Please return the number of the selected option only."
+
+
+def study_s_words(item_id: str) -> tuple[str, str]:
+    """A question and its options as the study's prompts show them."""
+    (record,) = [q for q in read("wvs_questions.json") if q["Q_id"] == item_id]
+    first = 0 if item_id in FROM_ZERO else 1
+    options = " ".join(f"{n}.{text}" for n, text in enumerate(record["option_lst"], first))
+    return record["question"], options
+
+
+def asked_as_the_study(item_id: str, shown: bool) -> str:
+    question, options = study_s_words(item_id)
+    if not shown:
+        return f"{CHOOSE}\n#Question: {question}\n#Options: {options}\n{NUMBER_ONLY}"
+    lines = []
+    gold_usa = gold()["USA"]
+    usable = [q for q in read("self_alignment_examples.json")[item_id] if gold_usa.get(q)]
+    for other in usable[:5]:
+        text, choices = study_s_words(other)
+        code = next(iter(gold_usa[other]))  # the file names the commonest first
+        answer = next(c for c in re.split(r" (?=\d+\.)", choices) if c.startswith(f"{code}."))
+        lines.append(f"Question: {text} Options: {choices} Answer: {answer}")
+    return (
+        f"{CHOOSE}\nHere are some answered questions, which can reflect your value system:\n"
+        + "\n".join(lines)
+        + f"\nBelow are the #Question and #Options. {NUMBER_ONLY}\n#Question: {question}\n"
+        f"#Options: {options}\n#Answer:"
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "system", "shown"),
+    [
+        ("plain", PLAIN + FILL, False),
+        ("country", AMERICAN + FILL, False),  # P1
+        ("cross_culture", AMERICAN + FILL + THINK, False),  # P2
+        ("examples", PLAIN + FILL, True),  # P3
+        ("country_examples", AMERICAN + FILL, True),  # P1 + P3
+        ("cross_culture_examples", AMERICAN + FILL + THINK, True),  # P2 + P3
+    ],
+)
+@pytest.mark.parametrize("item_id", ["Q57", "Q119", "Q164", "Q250"])
+def test_every_prompt_is_the_study_s_word_for_word(method, system, shown, item_id):
+    usa, item = survey().culture("USA"), survey().item(item_id)
+    prompt = render(
+        item,
+        load_prompt_set(STUDY / "prompts.json"),
+        method,
+        usa,
+        neighbours=neighbours(survey(), "USA"),
+        examples=choose_examples(survey(), item, "USA"),
+    )
+    assert [m["content"] for m in prompt.messages] == [system, asked_as_the_study(item_id, shown)]
 
 
 def test_all_pairs_chrf_is_sacrebleu_s_to_the_last_bit():
