@@ -328,7 +328,7 @@ def _pick_entry(kind: str, key: str) -> tuple[Entry | None, str | None, str | No
             key=f"{key}_again",
             type="tertiary",
             icon=":material/refresh:",
-            on_click=models_here.clear,
+            on_click=look_again,
         )
     if typed:
         source, _, revision = typed.partition("@") if kind == KINDS[2] else (typed, "", "")
@@ -362,10 +362,20 @@ def _name(entry: Entry) -> str:
     return f"{entry.source}@{entry.revision}" if entry.revision else entry.source
 
 
-@st.cache_data(ttl=60, show_spinner="Looking for models …")
 def models_here() -> list[Entry]:
-    """Models on this machine; models_here.clear() looks again."""
+    """Models on this machine. Looks again once a job has ended: it may have brought one."""
+    done = store().jobs(("done",), limit=1)
+    return _models_here(done[0]["id"] if done else "", (jobs().model or {}).get("name"))
+
+
+@st.cache_data(ttl=60, max_entries=8, show_spinner="Looking for models …")
+def _models_here(last_done: str, held: str | None) -> list[Entry]:
     return catalogue.on_this_machine(home())
+
+
+def look_again() -> None:
+    """Have models_here look at the disk again."""
+    _models_here.clear()
 
 
 def model_fit(spec: ModelSpec) -> catalogue.Fit:
@@ -636,7 +646,8 @@ def job_progress(job: dict) -> None:
     facts = [live_words(live)]
     if live.total and (live.phase == "answering" or live.stage):
         facts.append(f"{live.done:,} of {live.total:,}")
-    facts.append(f"{clock(live.elapsed)} so far")
+    if live.stage or live.phase not in ("loading", "merging"):  # there it is said already
+        facts.append(f"{clock(live.elapsed)} so far")
     if live.rate:
         facts.append(
             f"{live.rate:,.0f} a second" if live.rate >= 10 else f"{live.rate:.1f} a second"

@@ -139,7 +139,7 @@ def merging(adapter: AdapterEntry) -> None:
     put_on = adapter.path / country if country else adapter.path
     spec = ModelSpec(base.source, base.revision, adapter=str(put_on))
     ui.jobs().start_merge(spec, folder)
-    ui.models_here.clear()
+    ui.look_again()
     st.session_state["adapter_said"] = (
         f"It is being merged, in line with other work. When done it is among the models as "
         f"{folder.name}."

@@ -570,7 +570,7 @@ def _licence(folder: Path) -> str:
     named = dict(
         re.findall(r"^(license(?:_name)?): *[\"']?([^\"'\n]+)", front[1] if front else "", re.M)
     )
-    return (named.get("license_name") or named.get("license") or "").strip()
+    return hub.licence_words(**{key: said.strip() for key, said in named.items()})
 
 
 def _family(config: Mapping) -> str:

@@ -41,6 +41,13 @@ def wanted(code: bool = False) -> list[str]:
     return [*WANTED, *(["*.py"] if code else [])]
 
 
+def licence_words(license: object = None, license_name: object = None, **_: object) -> str:
+    """The licence that the head of a model's card names; "" where it names none."""
+    if license != "other":
+        return str(license or "")
+    return str(license_name or "its own, see its card")
+
+
 def told(source: str, revision: str | None = None) -> Offered | None:
     """What look() found in this process before; never asks."""
     return _told.get((source, revision))
@@ -73,7 +80,7 @@ def look(source: str, revision: str | None = None, *, seconds: float = 5.0) -> O
     offered = Offered(
         sum(file.size or 0 for file in files),
         found.safetensors.total if found.safetensors else None,
-        str((found.card_data.license if found.card_data else None) or ""),
+        licence_words(**found.card_data.to_dict()) if found.card_data else "",
         bool(found.gated),
         found.config or {},
     )

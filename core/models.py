@@ -339,10 +339,11 @@ def _download_words(name: str, here: int, total: int, rate: float) -> str:
     if rate < 1:
         return line
     line += f", {catalogue.words(rate)} a second"
-    minutes = (total - here) / rate / 60
-    if minutes <= 0:
+    seconds = (total - here) / rate
+    if seconds <= 0:
         return line
-    return f"{line}, about {minutes:.0f} min left" if minutes >= 1.5 else f"{line}, a minute left"
+    left = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(5, round(seconds / 5) * 5)} s"
+    return f"{line}, about {left} left"
 
 
 def revision_of(folder: Path) -> str:

@@ -96,7 +96,7 @@ def ask_to_delete_model(entry: catalogue.Entry) -> None:
 
 def delete_model(entry: catalogue.Entry) -> None:
     catalogue.delete(entry, home())
-    ui.models_here.clear()
+    ui.look_again()
     st.toast(f"{ui.plain(entry.name)} is deleted.")
 
 

@@ -97,6 +97,7 @@ def test_the_words_of_a_download():
     assert words("X", gib, 2 * gib, gib / 256) == (
         "Downloading X: 1.0 GB of 2.0 GB, 4 MB a second, about 4 min left"
     )
+    assert words("X", gib, 2 * gib, gib / 41).endswith(", about 40 s left")
 
 
 def test_what_stands_in_the_way_is_a_sentence(served):
@@ -128,5 +129,6 @@ def test_the_card_of_a_folder_tells_its_licence(folder, tmp_path):
     assert catalogue._licence(tmp_path) == ""
     (tmp_path / "README.md").write_text("---\nlicense: other\nlicense_name: llama3.2\n---\n")
     assert catalogue._licence(tmp_path) == "llama3.2"
+    assert catalogue.builtin().licence == "its own, see its card"
     (tmp_path / "README.md").write_text("license: mit, says the text, not the front matter\n")
     assert catalogue._licence(tmp_path) == ""
