@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from core import export, languages, runs, scores, translations, views
+from core import export, languages, question, runs, scores, translations, views
 from core.__main__ import main
 from core.catalogue import ModelSpec
 from core.errors import PluriscopeError
@@ -446,3 +446,32 @@ def test_answers_in_several_languages_are_one_run_that_says_so(home, tiny_model)
     assert again.settings == made.settings
     assert {one.sha256 for one in again.translations} == {one.sha256 for one in made.translations}
     store.close()
+
+
+def test_english_stands_beside_languages_of_other_scripts_and_drafts(store):
+    countries, item = ["CHN", "THA", "USA"], SURVEY.item("Q57")
+    made = runs.plan_question(
+        store, ModelSpec("example/model"), cultures=countries, item=item.id, own_language=True
+    )
+    by_language = {there.language: there for there in made.translations}
+    assert set(by_language) == {"zh", "th"}
+    seen = set()
+    for settings in made.settings:
+        for one in plan(settings, SURVEY, made.prompts, (), by_language):
+            iso3 = one.key[0]
+            there = by_language.get(settings.asked_in(iso3, item.id))
+            system, user = (message["content"] for message in one.prompt.messages)
+            words = there.item(item) if there else item
+            assert one.item == words
+            assert words.question in user and all(o.label in user for o in words.options)
+            if iso3:
+                culture = SURVEY.culture(iso3)
+                assert (there.culture(culture) if there else culture).name in system
+            seen.add((settings.answering, iso3, there.language if there else "en"))
+    sides = [("", "en"), ("CHN", "en"), ("CHN", "zh"), ("THA", "en"), ("THA", "th"), ("USA", "en")]
+    assert seen == {(how, *side) for how in ("probabilities", "written") for side in sides}
+    shown = question.preview(SURVEY, item, countries, "country", own_language=True)
+    assert [(side.iso3, side.language) for side in shown] == sides
+    assert [side.title for side in shown if side.language != "en"] == [
+        "China, in Chinese", "Thailand, in Thai (draft)"
+    ]  # fmt: skip
