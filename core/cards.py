@@ -8,7 +8,7 @@ from pathlib import Path
 
 from core import experiments, words
 from core.adapters import plain
-from core.catalogue import ModelSpec, describe
+from core.catalogue import ModelSpec, describe, loaded_as
 from core.culturespa import cultures_of
 from core.errors import disk_in_words
 from core.metrics import HEADLINE, METRICS
@@ -105,7 +105,7 @@ def _training(settings: TuneSettings, arm: Arm, seed: int) -> list[tuple[str, ob
         ("Rank, alpha, dropout", f"{lora.rank}, {lora.alpha}, {lora.dropout:g}"),
         ("Learning rate", f"{lora.learning_rate:g}, cosine, warm-up {lora.warmup:g}"),
         ("Epochs, batch", f"{lora.epochs:g}, {lora.batch}"),
-        ("Precision of the base", lora.base(settings.model).precision),
+        ("Precision of the base", loaded_as(lora.base(settings.model).precision)),
         ("Seed", seed),
         ("Pluriscope", settings.code_version),
     ]

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from core.errors import ModelError
 
 WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
-UNWANTED = ("original/*", "onnx/*", "*/*.safetensors")
+# The same weights once more, in layouts that transformers does not read.
+UNWANTED = ("original/*", "onnx/*", "consolidated*", "*/*.safetensors")
 
 
 class NotReached(ModelError):

@@ -22,6 +22,7 @@ def folder(tmp_path_factory) -> Path:
     (made / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Tiny\n")
     (made / ".gitattributes").write_text("*.safetensors filter=lfs")
     (made / "pytorch_model.bin").write_bytes(b"0" * 5000)
+    (made / "consolidated.safetensors").write_bytes(b"0" * 5000)
     return made
 
 
@@ -44,7 +45,7 @@ def test_size_and_licence_of_any_id_are_known_before_a_download(served, folder):
     before = catalogue.fit(ModelSpec(SOURCE))
     assert before.fits and not before.needed_bytes
     entry = catalogue.offered(SOURCE)
-    wanted = [p for p in folder.iterdir() if p.suffix in (".json", ".safetensors", ".jinja")]
+    wanted = [*folder.glob("*.json"), *folder.glob("*.jinja"), folder / "model.safetensors"]
     assert entry.size_bytes == sum(p.stat().st_size for p in wanted)
     assert (entry.licence, entry.gated, entry.parameters) == ("apache-2.0", False, 8_000_000_000)
     assert catalogue.offered(hub.GATED).gated
@@ -81,7 +82,8 @@ def test_a_download_tells_its_bytes_and_is_found_again_without_a_network(served,
     assert loaded.revision == hub.COMMIT
     told = [line for line in said if line.startswith("Downloading tiny: ")]
     assert told and all(" MB of " in line for line in told)
-    assert not any("README" in path or ".bin" in path for path in served.downloads())
+    left_out = ("README", ".bin", "consolidated", ".gitattributes")
+    assert not any(name in path for name in left_out for path in served.downloads())
     served.requests.clear()
     assert catalogue.find(ModelSpec(SOURCE)).name == hub.COMMIT
     load(ModelSpec(SOURCE, precision="fp32"))
