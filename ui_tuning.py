@@ -228,7 +228,7 @@ def head(of: views.Tuning, here: str = "tune") -> None:
                          icon=":material/balance:", query_params={"tuning": of.id})  # fmt: skip
         st.button(
             "Close", key="tune_close", type="tertiary", icon=":material/close:", on_click=close,
-            disabled=of.state in UNFINISHED and "tuning" not in st.query_params,
+            disabled=of.state in UNFINISHED,
         )  # fmt: skip
 
 

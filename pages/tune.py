@@ -72,12 +72,12 @@ def how_exactly() -> dict:
 
 
 def opened() -> str | None:
-    """The tuning that the address names, or else the one under way."""
-    if chosen := st.query_params.get("tuning"):
-        return chosen
+    """The tuning that the address names, or else the one under way, which it names from now on."""
     live = queue.live()
     job = store.job(live.job) if live else None
-    return job["settings"].get("tuning") if job and job["kind"] == "tune" else None
+    if "tuning" not in st.query_params and job and job["kind"] == "tune":
+        st.query_params["tuning"] = job["settings"]["tuning"]
+    return st.query_params.get("tuning")
 
 
 def form() -> None:
