@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core import experiments, words
-from core.adapters import plain
-from core.catalogue import ModelSpec, describe, loaded_as
+from core.adapters import CARD, plain
+from core.catalogue import ModelSpec, adapter_countries, describe, loaded_as
 from core.culturespa import cultures_of
 from core.errors import disk_in_words
 from core.metrics import HEADLINE, METRICS
@@ -17,35 +17,51 @@ from core.store import Store
 
 
 def write_card(store: Store, tuning_id: str, arm: Arm, seed: int, folder: Path) -> None:
-    """Write README.md into an adapter's folder, with what the store knows of it by now."""
-    text = card(store, tuning_id, arm, seed)
-    unfinished = folder / "README.part"
-    with disk_in_words("The adapter’s card"):
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(folder / "README.md")
+    """Write README.md into an adapter's folder, with what the store knows of it by now.
+
+    Of adapters that are one for each country each has its own, beside that of all.
+    """
+    for iso3 in ("", *adapter_countries(folder)):
+        text = card(store, tuning_id, arm, seed, iso3)
+        unfinished = folder / iso3 / "README.part"
+        with disk_in_words("The adapter’s card"):
+            unfinished.write_text(text, encoding="utf-8")
+            unfinished.replace(unfinished.with_name(CARD))
 
 
-def card(store: Store, tuning_id: str, arm: Arm, seed: int) -> str:
-    """The card as Markdown with the fields that the Hugging Face hub reads."""
+def card(store: Store, tuning_id: str, arm: Arm, seed: int, iso3: str = "") -> str:
+    """The card as Markdown with the fields that the Hugging Face hub reads.
+
+    iso3: of one country's adapter, where each has its own.
+    """
     record = store.tuning(tuning_id)
     settings = TuneSettings.from_json(record["settings"])
     survey = store.survey(settings.survey, settings.survey_version)
     made = [
-        a for a in store.adapters(tuning_id) if (a["arm"], a["seed"]) == (arm.name, seed)
-    ]  # fmt: skip
+        a
+        for a in store.adapters(tuning_id)
+        if (a["arm"], a["seed"]) == (arm.name, seed) and iso3 in ("", a["iso3"])
+    ]
     base = describe(ModelSpec.from_json(record["settings"]["model"]))
     source = settings.model.source
     revision = made[0]["base_revision"] if made else ""
-    countries = [survey.culture(code).name for code in cultures_of(settings)]
+    taught = cultures_of(settings)
+    countries = [survey.culture(code).name for code in ([iso3] if iso3 else taught)]
+    alone = (
+        f" It answers for {plain(countries[0])} alone and is one of {len(taught)} that were made "
+        "together; scores and costs below are those of all of them."
+        if iso3
+        else ""
+    )
     head = "---\nlibrary_name: peft\n"
     if re.fullmatch(r"[\w.-]+/[\w.-]+", source):
         head += f"base_model: {source}\n"
     head += "tags:\n- lora\n- pluriscope\n---\n"
     parts = [
         f"{head}# {plain(record['name'])}",
-        f"A LoRA adapter for {plain(base)}, made by Pluriscope. {plain(arm.title)}.",
+        f"A LoRA adapter for {plain(base)}, made by Pluriscope. {plain(arm.title)}.{alone}",
         "## Base\n\n" + _table([("Model", source), ("Revision", revision or "unknown")]),
-        "## How its examples were made\n\n" + _lineage(store, tuning_id, settings, arm, seed),
+        "## How its examples were made\n\n" + _lineage(store, tuning_id, settings, arm, seed, iso3),
         f"Countries: {plain(', '.join(countries))}.",
         "## Settings\n\n" + _table([*_training(settings, arm, seed)]),
         "## What it does\n\n" + _scores(store, tuning_id, settings, arm, seed),
@@ -69,14 +85,15 @@ def _table(rows: Sequence[tuple[str, object]]) -> str:
     return "\n".join(["| | |", "|---|---|", *lines])
 
 
-def _lineage(store: Store, tuning_id: str, settings: TuneSettings, arm: Arm, seed: int) -> str:
+def _lineage(
+    store: Store, tuning_id: str, settings: TuneSettings, arm: Arm, seed: int, iso3: str
+) -> str:
     counts = store.tuning(tuning_id)["counts"]
     state = next(a for a in store.arms(tuning_id) if (a["arm"], a["seed"]) == (arm.name, seed))
     rows: list[tuple[str, object]] = []
-    if arm.uses_human_answers:
-        rows.append(("Uses people's answers", "yes, shares of survey questions not held out"))
-    else:
-        rows.append(("Uses people's answers", "no"))
+    how = "" if not arm.human_answers else "yes, " if arm.uses_human_answers else "only "
+    rows.append(("Uses people's answers", f"{how}{arm.human_answers}" or "no"))
+    if not arm.uses_human_answers:
         questions = counts.get(f"{seed}/questions", {}).get("states", {})
         rows.append(("Questions written by the model", sum(questions.values())))
         rows.append(("of them kept", questions.get("kept", 0)))
@@ -84,9 +101,10 @@ def _lineage(store: Store, tuning_id: str, settings: TuneSettings, arm: Arm, see
         if pairs:
             rows.append(("Pairs", f"{pairs['pairs']}, of which {pairs['differing']} differ"))
     if arm.teacher == "cross_culture":
-        rows.append(("Answers given under", "cross-culture thinking (near and far countries are "
-                     "told from the survey), taught under the plain country prompt"))  # fmt: skip
-    rows.append(("Examples", state["examples"]))
+        rows.append(("Answers given under", "cross-culture thinking, taught under the plain "
+                     "country prompt"))  # fmt: skip
+    examples = state["counts"]["countries"][iso3] if iso3 else state["examples"]
+    rows.append(("Examples", examples))
     rows.append(("Held-out questions", len(settings.held_out_items)))
     if settings.held_out_topics:
         rows.append(("Held-out topics", ", ".join(settings.held_out_topics)))
@@ -130,8 +148,22 @@ def _scores(store: Store, tuning_id: str, settings: TuneSettings, arm: Arm, seed
                 f"{'' if change.clear else ', too small to call'} | {spread} |"
             )
     if len(rows) == 2:
-        return "The survey was not asked after tuning."
+        return _why_no_scores(store, tuning_id, settings, arm, seed)
     return "\n".join([f"{METRICS[HEADLINE].label}, of 100.", "", *rows])
+
+
+def _why_no_scores(
+    store: Store, tuning_id: str, settings: TuneSettings, arm: Arm, seed: int
+) -> str:
+    if not settings.evaluate:
+        return "The survey was not asked before and after tuning."
+    there = {run.id for run in store.tuning_runs(tuning_id)}
+    for state in store.arms(tuning_id):
+        mine = state["seed"] == seed and state["arm"] in (experiments.BASE, arm.name)
+        if mine and state["runs"] and there.isdisjoint(state["runs"]):
+            when = "before" if state["arm"] == experiments.BASE else "after"
+            return f"The answers given {when} tuning were deleted, so there is no comparison."
+    return "The survey was not asked to its end, so there is no comparison."
 
 
 def _cost(store: Store, tuning_id: str, arm: Arm, seed: int) -> str:

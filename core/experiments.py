@@ -37,6 +37,7 @@ REFERENCES = {
     CALIBRATED: "Before tuning, calibrated",
     BETTER_PROMPT: "Before tuning, asked with cross-culture thinking",
 }
+_ASKED = {BASE: "country", CALIBRATED: "calibrated", BETTER_PROMPT: "cross_culture"}
 REPLICATES = 2000
 
 # Part of the key of kept tables: a change to how they are computed changes this word.
@@ -207,7 +208,7 @@ ARM_COLUMNS = [
     *("score", "score_low", "score_high", "change", "low", "high", "seeds_low", "seeds_high"),
     *("p", "clear", "diversity", "diversity_low", "diversity_high"),
     *("diversity_change", "diversity_change_low", "diversity_change_high", "diversity_clear"),
-    *("floor", "others", "ceiling", "by_seed", "harm", "verdict"),
+    *("floor", "others", "ceiling", "by_seed", "harm", "verdict", "human_answers"),
 ]
 _FLAGS = ("clear", "diversity_clear")
 _NUMBERS = [c for c in ARM_COLUMNS[6:28] if c not in _FLAGS]
@@ -224,14 +225,16 @@ def arms_table(
     """Every arm against the base, by one way of asking and on one part of the survey.
 
     Columns: arm, number (its place by change, 1 is the highest; 0 for what is no arm or not
-    compared), title, state (done, running, waiting or failed, over all seeds), control, human (uses
-    people's answers), seeds (how many are compared), examples (mean); score, score_low,
-    score_high (mean over countries and seeds); change, low, high (points, paired), seeds_low,
-    seeds_high (its interval over seeds alone), p, clear (low and high lie on one side of zero);
+    compared), title, state (done, running, waiting or failed, over all seeds), control, human (was
+    taught people's answers, or set by them), seeds (how many are compared), examples (mean);
+    score, score_low, score_high (mean over countries and seeds); change, low, high (points,
+    paired), seeds_low, seeds_high (its interval over seeds alone), p, clear (low and high lie on
+    one side of zero);
     diversity and diversity_change with their intervals and diversity_clear (1 is as far apart as
     people); floor, others, ceiling (as in scores.table, for all rows); by_seed (each seed's
-    change), harm (it clearly lowers scores or flattens countries), verdict (in words). NaN where
-    there is nothing to compare.
+    change), harm (it clearly lowers scores or flattens countries), verdict (in words),
+    human_answers (which of people's had a part in it, "" for none). NaN where there is nothing to
+    compare.
 
     The base comes first; then, where they can be had, it calibrated (CALIBRATED) and asked with
     cross-culture thinking (BETTER_PROMPT). baseline: what changes are against, BASE or CALIBRATED:
@@ -330,6 +333,7 @@ def _frame(of: _Compared, found: dict, part: str) -> pd.DataFrame:
     by_arm = {row["arm"]: row for row in found["rows"]}
     rows = [
         {"title": REFERENCES[name], "state": "done", "control": False, "examples": 0,
+         "human_answers": METHODS[_ASKED[name]].uses_human_answers,
          "human": name == CALIBRATED or (name == BETTER_PROMPT and bool(
              METHODS["cross_culture"].uses_human_answers)), **by_arm[name]}
         for name in REFERENCES if name in by_arm
@@ -344,6 +348,7 @@ def _frame(of: _Compared, found: dict, part: str) -> pd.DataFrame:
                 "state": _state(states, len(of.settings.seeds)),
                 "control": bool(arm.control) or arm.choose in ("random", "same"),
                 "human": arm.uses_human_answers,
+                "human_answers": arm.human_answers,
                 "seeds": 0,
                 "examples": float(np.mean(taught)) if taught else 0.0,
                 "by_seed": [],
@@ -525,8 +530,9 @@ def change_words(table: pd.DataFrame, mean: metrics.Difference, arm: Arm) -> wor
         if len(some):
             names = words.listed([words.country(n) for n in some["name"]], most=3)
             text.append(f"Clearly {what} in {len(some)} of {len(scored)} countries: {names}.")
-    if arm.uses_human_answers:
-        text.append("This arm was shown people’s answers to other questions.")
+    if arm.human_answers:
+        only = "" if arm.uses_human_answers else "only "
+        text.append(f"Of people’s answers this arm used {only}{arm.human_answers}.")
     return words.Finding(headline, " ".join(text))
 
 

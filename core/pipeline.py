@@ -203,6 +203,7 @@ class _Tuning:
         alone = len(s.arms) * len(s.seeds) == 1
         runs = []
         for method in methods:
+            near = self._neighbours(s.cultures) if method == "cross_culture" else None
             settings = AskSettings(
                 model=model,
                 method=method,
@@ -214,6 +215,7 @@ class _Tuning:
                 prompt_set=s.prompt_set,
                 prompt_sha256=s.prompt_sha256,
                 orders=s.orders,
+                neighbours=near,
             )
             name = f"{self.name}, {when} · {METHODS[method].name.lower()}"
             kind = "survey" if alone else "experiment"
@@ -362,15 +364,17 @@ class _Tuning:
             temperature=s.temperature,
             top_p=s.top_p,
             seed=seed,
-            neighbours=self._neighbours() if method == "cross_culture" else None,
+            neighbours=(
+                self._neighbours(culturespa.cultures_of(s)) if method == "cross_culture" else None
+            ),
         )
 
-    def _neighbours(self) -> dict[str, list[list[str]]]:
+    def _neighbours(self, cultures: Sequence[str]) -> dict[str, list[list[str]]]:
         """Which countries are near and far, from the survey without what is held out."""
         s = self.settings
         return culturespa.frozen_neighbours(
             self.survey,
-            culturespa.cultures_of(s),
+            cultures,
             s.held_out_items,
             s.held_out_topics,
             s.held_out_cultures,

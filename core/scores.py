@@ -97,11 +97,6 @@ def human_answers(store: Store, run: Run) -> str:
     return "; and ".join(filter(None, (used, _taught(store, run))))
 
 
-TAUGHT = {
-    "country": "",
-    "cross_culture": METHODS["cross_culture"].uses_human_answers,
-    "people": "shares of survey questions that were not held out",
-}
 TAUGHT_ELSEWHERE = "perhaps, in what its adapter was taught elsewhere"
 
 
@@ -115,7 +110,7 @@ def _taught(store: Store, run: Run) -> str:
         # A folder is named for its arm, its seed and its tuning's id, so it names one adapter.
         if made["tuning"] and (made["sha256"] == sha256 or Path(made["path"]).parts[1] in parts):
             arms = TuneSettings.from_json(store.tuning(made["tuning"])["settings"]).arms
-            used = TAUGHT[next(arm for arm in arms if arm.name == made["arm"]).teacher]
+            used = next(arm for arm in arms if arm.name == made["arm"]).human_answers
             return f"{used}, in what its adapter was taught" if used else ""
     return TAUGHT_ELSEWHERE
 

@@ -266,7 +266,7 @@ class Arm:
     def human_answers(self) -> str:
         """Which of people's answers had a part in what it is taught; "" where none."""
         if self.uses_human_answers:
-            return "the shares of every answer to survey questions that were not held out"
+            return "shares of survey questions that were not held out"
         return METHODS[self.teacher].uses_human_answers
 
 

@@ -914,8 +914,8 @@ class Store:
     def _forget_tunings(self, cursor: duckdb.DuckDBPyConnection) -> list[str]:
         """Remove what tunings in the bin made and nothing else needs; gives their ids.
 
-        What names a tuning where its adapters or its answers to a survey stay (which model, which
-        arm, whose answers) stays too, so that their origin can be told.
+        What names a tuning (which model, which arm, whose answers) stays where its adapters stay,
+        or answers that were given with them, so that their origin can be told.
         """
         gone = [
             tuning_id
@@ -943,7 +943,9 @@ class Store:
             )
             stay = list((self.home / "adapters").glob(f"*-{tuning_id}"))
             answers = cursor.execute(
-                "select 1 from runs where starts_with(grp, ?)", [f"{tuning_id}-"]
+                """select 1 from runs where starts_with(grp, ?)
+                     or contains(coalesce(settings->'model'->>'adapter', ''), ?)""",
+                [f"{tuning_id}-", f"-{tuning_id}"],
             ).fetchone()
             if stay or answers:
                 cursor.execute("update tunings set counts = ? where id = ?", [EMPTIED, tuning_id])

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import pytest
 
-from core import catalogue, runs
+from core import adapters, cards, catalogue, runs
 from core.catalogue import ModelSpec
 from core.jobs import Jobs
-from core.settings import Lora
+from core.settings import Lora, TuneSettings
 from core.store import Store
 from tests import tiny
 
@@ -31,6 +31,10 @@ class Made(NamedTuple):
         self.jobs.resume(self.job)
         self.jobs.wait(self.job)
         return next(a for a in self.store.arms(self.tuning) if a["arm"] == arm)
+
+    @property
+    def settings(self) -> TuneSettings:
+        return TuneSettings.from_json(self.store.tuning(self.tuning)["settings"])
 
     def adapter(self) -> dict:
         (one,) = self.store.adapters(self.tuning)
@@ -86,6 +90,35 @@ def test_a_model_replaced_between_being_asked_and_tuned_is_refused_until_it_is_b
     shutil.rmtree(made.model)
     shutil.copytree(good, made.model)
     assert made.again()["state"] == "done"
+
+
+def test_a_card_without_its_base_says_that_and_nothing_false(made):
+    arm = made.settings.arms[0]
+    assert "Score before" in cards.card(made.store, made.tuning, arm, 42)
+    base = next(a for a in made.store.arms(made.tuning) if a["arm"] == "base")
+    made.store.delete_runs(base["runs"])
+    made.store.empty_bin()
+    text = cards.card(made.store, made.tuning, arm, 42)
+    assert "The answers given before tuning were deleted" in text
+    assert "yes, shares of survey questions that were not held out" in text
+
+
+def test_each_country_s_adapter_has_a_card_of_its_own(made):
+    plan = runs.plan_tuning(
+        made.store, ModelSpec(str(made.model), precision="fp32"), cultures="KEN,DEU",
+        arms=("people_shift",), mode="specific", held_out_items=made.settings.held_out_items,
+        lora=Lora(rank=4, batch=8, precision="fp32"), evaluate="", abilities=False,
+    )  # fmt: skip
+    job = made.jobs.wait(runs.start_tuning(made.jobs, plan))
+    assert job["state"] == "done", job["error"]
+    (entry,) = [a for a in catalogue.adapters(made.store.home) if a.countries]
+    whole = adapters.read_card(entry.path)
+    kenya = adapters.read_card(entry.path / "KEN")
+    assert "Countries: Germany, Kenya." in whole and "Countries: Kenya." in kenya
+    assert "one of 2 that were made together" in kenya and "made together" not in whole
+    sha256 = {a["iso3"]: a["sha256"] for a in made.store.adapters(job["settings"]["tuning"])}
+    assert sha256["KEN"] in kenya and sha256["DEU"] not in kenya
+    assert "The survey was not asked before and after tuning." in whole
 
 
 def test_without_its_wording_a_tuning_does_not_go_on_with_another(made):

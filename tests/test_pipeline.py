@@ -91,6 +91,17 @@ def test_a_tuning_ends_with_questions_pairs_an_adapter_and_the_survey_before_and
     assert names == ["Questions", "Answers", "Pairs", "Adapter"]
 
 
+def test_near_and_far_countries_are_told_without_what_is_held_out(whole):
+    store, tuning_id = whole
+    of = views.tuning(store, tuning_id)
+    held = of.settings.held_out_items
+    frozen = culturespa.frozen_neighbours(store.survey(), ("DEU", "KEN"), held)
+    assert held and frozen != culturespa.frozen_neighbours(store.survey(), ("DEU", "KEN"))
+    asked = [run for run in store.tuning_runs(tuning_id) if run.method == "cross_culture"]
+    assert len(asked) == 2  # the survey before tuning, and its own questions
+    assert all(run.settings["neighbours"] == frozen for run in asked)
+
+
 def test_tuning_changed_the_answers_and_left_the_base_alone(whole):
     store, tuning_id = whole
     of = views.tuning(store, tuning_id)
