@@ -73,11 +73,17 @@ class Live:
     stage: str = ""
     share: float | None = None
     share_at_start: float = 0.0
+    worked_before: float = 0.0  # seconds, before it was stopped or interrupted
     facts: dict = field(default_factory=dict)
 
     @property
     def elapsed(self) -> float:
         return time.monotonic() - self.began
+
+    @property
+    def worked(self) -> float:
+        """Seconds the job has been at work, pauses left out."""
+        return self.worked_before + self.elapsed
 
     @property
     def rate(self) -> float | None:
@@ -402,7 +408,7 @@ class Jobs:
                         self._wake.wait(timeout=1)
                     self._drain()
                     continue
-                self._live = Live(job["id"])
+                self._live = Live(job["id"], worked_before=job["worked"] or 0.0)
                 self._log_begins = self._log_path().stat().st_size if self._is_up() else 0
             try:
                 self.store.update_job(job["id"], state="loading", started=_now(), phase="starting")
@@ -514,7 +520,9 @@ class Jobs:
                     on_answers(landed)
                 if time.monotonic() - saved > 2:
                     saved = time.monotonic()
-                    self.store.update_job(job["id"], done=live.done, rate=live.rate)
+                    self.store.update_job(
+                        job["id"], done=live.done, rate=live.rate, worked=live.worked
+                    )
         self.store.update_job(job["id"], done=live.done, rate=live.rate)
 
     def _converse(self, job: dict, command: dict) -> Iterator[dict]:
@@ -605,7 +613,8 @@ class Jobs:
         if state == "done":
             self._derive(job)
         self._bin_the_rest(job)
-        self.store.update_job(job["id"], state=state, finished=_now())
+        worked = {"worked": live.worked} if (live := self.live(job["id"])) else {}
+        self.store.update_job(job["id"], state=state, finished=_now(), **worked)
 
     def _runs_of(self, job: dict) -> list[str]:
         """The runs a job holds; those of a tuning are made as it goes."""
@@ -793,7 +802,9 @@ class _Hands:
             if live.state == "loading":
                 live.state = "running"
                 self.store.update_job(self._job["id"], state="running")
-        self.store.update_job(self._job["id"], phase=stage, done=done, total=total)
+        self.store.update_job(
+            self._job["id"], phase=stage, done=done, total=total, worked=live.worked
+        )
 
     def count(self, done: int, total: int | None = None, **facts: float) -> None:
         live = self._jobs._live

@@ -769,12 +769,12 @@ def estimate_tuning(store: Store, plan: TuningPlan, held_bytes: int = 0) -> Tuni
     work = work_of(plan.settings, survey)
     pace = None  # cost done in a second, by the last tuning of this model, else by its askings
     for job in store.jobs(["done", "stopped"]):
-        if job["kind"] == "tune" and job["state"] == "done":
+        if job["kind"] == "tune" and job["state"] == "done" and job["worked"]:
             earlier = store.tuning(job["settings"]["tuning"])
-            if earlier["settings"]["model"] == plan.settings.model.to_json():
-                took = (job["finished"] - job["started"]).total_seconds()
+            whole = all(arm["state"] == "done" for arm in store.arms(earlier["id"]))
+            if whole and earlier["settings"]["model"] == plan.settings.model.to_json():
                 done = TuneSettings.from_json(earlier["settings"])
-                pace = work_of(done, survey).cost / max(took, 1.0)
+                pace = work_of(done, survey).cost / max(job["worked"], 1.0)
                 break
         asked = job["settings"].get("ask") or [{}]
         same = asked[0].get("model") == plan.settings.model.to_json()

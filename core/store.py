@@ -109,7 +109,13 @@ def m004_results(sql: Callable[[str], Any]) -> None:
     sql("create table results (subject text primary key, key text, record json)")
 
 
-MIGRATIONS = [m001_initial, m002_tuning, m003_translations, m004_results]
+def m005_time_worked(sql: Callable[[str], Any]) -> None:
+    sql("alter table jobs add column worked double default 0")  # seconds, pauses left out
+    sql("""update jobs set worked = epoch(finished - started)
+           where state = 'done' and finished > started""")
+
+
+MIGRATIONS = [m001_initial, m002_tuning, m003_translations, m004_results, m005_time_worked]
 
 
 @dataclass(frozen=True)
@@ -187,7 +193,7 @@ ANSWERS = pa.schema(
 
 JOB_FIELDS = {
     *("title", "state", "position", "phase", "done", "total", "rate"),
-    *("error", "details", "started", "finished"),
+    *("error", "details", "started", "finished", "worked"),
 }
 
 
@@ -753,7 +759,7 @@ class Store:
             cursor.execute(
                 f"""insert into jobs select ?, ?, ?, ?, ?, 'queued',
                      coalesce((select {edge} from jobs where state = 'queued'), 0),
-                     '', 0, 0, null, null, null, ?, null, null""",
+                     '', 0, 0, null, null, null, ?, null, null, 0""",
                 [job_id, kind, title, json.dumps(settings), list(runs), _now()],
             )
         return job_id

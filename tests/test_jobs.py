@@ -79,12 +79,16 @@ def test_stop_keeps_what_was_answered_and_resume_asks_only_the_rest(jobs, model)
     assert job["state"] == "stopped"
     run = jobs.store.run(job["runs"][0])
     assert 0 < run.answered < run.planned == 7 * 259
+    worked = job["worked"]
+    assert worked > 0
     kept = jobs.store.answers(run.no).set_index(["iso3", "item", "number"]).answered_at
     jobs.resume(job_id)
     jobs.stop(job_id)  # at once: nothing is lost by changing one's mind
     jobs.wait(job_id)
     jobs.resume(job_id)
-    assert jobs.wait(job_id)["state"] == "done"
+    job = jobs.wait(job_id)
+    assert job["state"] == "done"
+    assert job["worked"] > worked + (job["finished"] - job["started"]).total_seconds() - 1
     now = jobs.store.answers(run.no).set_index(["iso3", "item", "number"]).answered_at
     assert len(now) == run.planned and now.index.is_unique
     assert (now[kept.index] == kept).all()  # what was kept was not asked again

@@ -420,6 +420,20 @@ def test_what_is_held_out_is_found_whatever_its_case(tmp_path):
     store.close()
 
 
+def test_a_tuning_s_pace_leaves_out_the_time_it_was_stopped(whole, tmp_path):
+    store = Store(shutil.copytree(whole[0].home, tmp_path / "home"))
+    (job,) = store.jobs()
+    took = (job["finished"] - job["started"]).total_seconds()
+    assert 0 < job["worked"] == pytest.approx(took, abs=1)
+    again = plan(store)
+    seconds = runs.estimate_tuning(store, again).seconds
+    assert seconds == pytest.approx(max(job["worked"], 1.0), rel=1e-6)
+    # Resumed for its last second: that it began anew then says nothing of how long it took.
+    store.update_job(job["id"], started=job["finished"])
+    assert runs.estimate_tuning(store, again).seconds == seconds
+    store.close()
+
+
 def test_the_work_of_a_tuning_is_counted_as_it_will_be_done(tmp_path):
     store = Store(tmp_path)
     survey = store.survey()
