@@ -170,18 +170,26 @@ def plain_of(store: Store, aware: Run) -> Run | None:
 
 
 def make(store: Store, asked: Sequence[Run], wishes: Iterable[Mapping]) -> list[Run]:
-    """What a plan wants made of the runs it asked: {"make": a derived method, "alpha": …} each."""
+    """What a plan wants made of the runs it asked.
+
+    wishes: {"make": a derived method, "of": of the runs of which method, "alpha": …} each. Without
+    "of", amplified are those as a person from …, and calibrated all that answer as somebody (or as
+    nobody).
+    """
     made = []
     for wish in wishes:
         if wish["make"] == "amplified":
             plains = [run for run in asked if run.method == "plain"]
-            for aware in (run for run in asked if run.method == "country"):
+            for aware in (run for run in asked if run.method == wish.get("of", "country")):
                 plain = next((run for run in plains if not _mismatch(aware, run)), None)
                 made.append(amplify(store, aware, plain, wish.get("alpha")))
         else:
             named = METHODS[wish["make"]].needs_culture
             made += [
-                calibrate(store, run) for run in asked if METHODS[run.method].needs_culture == named
+                calibrate(store, run)
+                for run in asked
+                if METHODS[run.method].needs_culture == named
+                and run.method == wish.get("of", run.method)
             ]
     return made
 

@@ -373,7 +373,7 @@ def again(store: Store, run: Run, seed: int | None = None) -> Plan:
     asked = [(s, one.name) for s, one in zip(every, group, strict=True) if not s.derived]
     derive = tuple(_wish(one) for one in every if one.derived)
     if not asked:  # made from runs of another asking
-        methods = ["plain", "country"] if run.method == "amplified" else [every[0].asked_method]
+        methods = [*(["plain"] if run.method == "amplified" else []), every[0].asked_method]
         sources = [replace(every[0], method=method, derived=None) for method in methods]
         survey = store.survey(sources[0].survey, sources[0].survey_version)
         asked = [(one, run_name(one, survey)) for one in sources]
@@ -416,10 +416,11 @@ def made_by(store: Store, job: dict) -> list[Run]:
 
 def _wish(settings: AskSettings) -> dict:
     """What a derived run was made by, for derived.make."""
-    if settings.method != "amplified":
-        return {"make": settings.method}
-    fixed = settings.derived["chosen"] == "fixed"
-    return {"make": "amplified", "alpha": settings.derived["alphas"][0] if fixed else None}
+    wish = {"make": settings.method, "of": settings.asked_method}
+    if settings.method == "amplified":
+        fixed = settings.derived["chosen"] == "fixed"
+        wish["alpha"] = settings.derived["alphas"][0] if fixed else None
+    return wish
 
 
 class Asking(NamedTuple):

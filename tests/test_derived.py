@@ -308,8 +308,21 @@ def test_asking_again_makes_again(made):
     store, (_, country, *_) = made
     plan = runs.again(store, country)
     assert [one.method for one in plan.settings] == ["plain", "country"]
-    assert {"make": "amplified", "alpha": 1.0} in plan.derive
+    assert {"make": "amplified", "of": "country", "alpha": 1.0} in plan.derive
     alone = next(run for run in store.runs() if run.method == "amplified" and run.group == run.id)
     plan = runs.again(store, alone)
     assert [one.method for one in plan.settings] == ["plain", "country"]
-    assert plan.derive == ({"make": "amplified", "alpha": None},)
+    assert plan.derive == ({"make": "amplified", "of": "country", "alpha": None},)
+
+
+def test_what_was_made_of_another_way_of_asking_is_made_of_it_again(tmp_path):
+    store = Store(tmp_path)
+    across, plain = answered(store, cultures=["DEU", "KEN"], methods=["cross_culture", "plain"])
+    amplified = derived.amplify(store, across, alpha=1.0)
+    assert amplified.way == "Cross-culture thinking, amplified"
+    plan = runs.again(store, amplified)  # the plain run was asked apart
+    assert [one.method for one in plan.settings] == ["cross_culture"]
+    assert plan.derive == ({"make": "amplified", "of": "cross_culture", "alpha": 1.0},)
+    made = derived.make(store, [plain, across], plan.derive)
+    assert [run.id for run in made] == [amplified.id]  # the very same
+    store.close()
