@@ -2,7 +2,6 @@
 
 import io
 import json
-import math
 from dataclasses import replace
 from itertools import pairwise
 
@@ -14,6 +13,7 @@ import pytest
 import core.__main__ as command
 from core import (
     comparing,
+    derived,
     export,
     metrics,
     relation_figures,
@@ -608,43 +608,71 @@ def test_an_export_that_cannot_be_written_is_a_sentence(filled_home, tmp_path, c
         assert "Traceback" not in said
 
 
-def test_page_command_and_export_give_the_same_scores_on_every_metric(
-    filled_home, tmp_path, capsys
-):
+SAME = [  # how it was asked, measure, topic
+    *(("country", measure, "") for measure in views.MEASURES),
+    *(("country", measure, "Security") for measure in ("emd", "paper")),
+    ("plain", "emd", ""), ("plain", "skill", "Religious Values"),
+    ("calibrated", "emd", ""), ("calibrated", "paper", ""),
+]  # fmt: skip
+COLUMNS = {
+    "value": "Score", "low": "Low", "high": "High", "floor": "Even odds on every answer",
+    "others": "A guess without a country", "ceiling": "Another sample of the same people",
+    "items": "Questions",
+}  # fmt: skip
+
+
+def test_page_command_and_export_give_the_same_numbers(filled_home, tmp_path, capsys):
+    """Score, interval, floor, others and ceiling: asked plainly, as people, and calibrated."""
     import ui
 
+    shown = {}
     with pages_on(filled_home) as page:
         store = ui.store()
-        run = next(r for r in store.runs() if r.method == "country" and len(r.settings["items"]) > 9
-                   and r.state == "done")  # fmt: skip
-        shown = {}
-        for metric in views.MEASURES:
-            table = page("map", run=run.id, face="table", measure=metric).dataframe[0].value
-            shown[metric] = table.set_index("Country")["Score"].dropna().to_dict()
-    names = {c.iso3: c.name for c in scores.survey_of(Store(tmp_path / "other"), run).cultures}
-    assert command.main(["export", "--run", run.id, "--table", "scores", "--to",
-                         str(tmp_path / "scores.parquet")]) == 0  # fmt: skip
-    exported = pd.read_parquet(tmp_path / "scores.parquet").set_index(["metric", "iso3"])
-    assert set(exported.index.get_level_values("metric")) == set(METRICS)
-    capsys.readouterr()
-    for metric in METRICS:
-        record = run_command(capsys, "score", "--run", run.id, "--metric", metric)
-        rows = exported.loc[metric]
-        for column in ("value", "low", "high"):
-            assert record["mean"][column] == rows.loc["", column]
-        for column in ("floor", "ceiling", "others"):
-            assert record[column] == rows.loc["", column]
-        for iso3, country in record["countries"].items():
-            for column, x in country.items():
-                same = rows.loc[iso3, column]
-                assert x == same or (x is None and math.isnan(same))
-        if metric in shown:
-            assert shown[metric] == {
-                names[iso3]: round(c["value"], 1) for iso3, c in record["countries"].items()
-            }
+        asked = next(a for a in views.askings(store) if a.runs[0].model == "builtin"
+                     and len(a.runs) == 2)  # fmt: skip
+        made = views.by_method(asked)
+        made["calibrated"] = derived.calibrate(store, made["country"])
+        names = scores.names(scores.survey_of(store, asked.runs[0])).set_index("name")["iso3"]
+        for case in SAME:
+            method, measure, topic = case
+            query = {"run": made[method].id, "show": method, "measure": measure, "about": topic}
+            table = page("map", face="table", **query).dataframe[0].value
+            table.index = names[table["Country"]]
+            shown[case] = table[list(COLUMNS.values())].dropna(subset="Score")
+    for method, measure, topic in SAME:
+        of = ["--run", made[method].id, "--metric", measure]
+        record = run_command(capsys, "score", *of, *(["--topic", topic] if topic else []))
+        countries = pd.DataFrame(record["countries"]).T.astype(float)
+        page_table = shown[method, measure, topic].loc[countries.index]
+        for column, name in COLUMNS.items():
+            same = page_table[name].to_numpy(float), countries[column].round(1)
+            np.testing.assert_array_equal(*same, err_msg=f"{method} {measure} {topic} {column}")
+        if not topic:
+            to = tmp_path / "scores.parquet"
+            command.main(["export", *of, "--table", "scores", "--to", str(to)])
+            exported = pd.read_parquet(to).set_index("iso3")
+            for column in COLUMNS:
+                np.testing.assert_array_equal(
+                    exported.loc[countries.index, column].astype(float), countries[column]
+                )
+            for column in ("value", "low", "high"):
+                assert record["mean"][column] == exported.loc["", column]
+            for column in ("floor", "ceiling", "others"):
+                assert record[column] == exported.loc["", column]
+            assert set(exported["uses_human_answers"]) == {record["uses_human_answers"]}
+    assert record["uses_human_answers"]  # the calibrated run says which
+
+
+def test_every_metric_is_in_the_table_of_scores_and_every_line_in_that_of_references(
+    filled_home, capsys
+):
+    store = Store(filled_home)
+    run = next(r for r in store.runs() if r.method == "country" and len(r.settings["items"]) > 9
+               and r.state == "done")  # fmt: skip
+    assert set(comparing.score_table(store, run)["metric"]) == set(METRICS)
+    store.close()
     references = run_command(capsys, "references", "--metric", "skill")
-    assert {"uniform", "midpoint", "mean_others", "median_others", "nearest", "nearest5",
-            "ceiling"} <= set(references)  # fmt: skip
+    assert set(references) == {"survey", "metric", *metrics.REFERENCES}
 
 
 def test_the_signal_of_a_run_on_the_command_line_is_that_of_the_page(filled_home, capsys):
