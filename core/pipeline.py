@@ -257,9 +257,9 @@ class _Tuning:
         whole = self.settings.per_topic * len(culturespa.topics_of(self.settings))
         behind = self.behind
         questions = self._write(seed)
-        survey = culturespa.survey_of(self.id, seed, questions, self.survey)
         counts = culturespa.tally(questions)
         counts["shortfalls"] = culturespa.shortfalls(self.settings, questions)
+        survey = culturespa.survey_of(self.id, seed, questions, self.survey)
         self._note(seed, "questions", counts)
         self.store.add_survey(survey, source="written")
         self.behind = behind

@@ -121,6 +121,24 @@ def test_each_country_s_adapter_has_a_card_of_its_own(made):
     assert "The survey was not asked before and after tuning." in whole
 
 
+def test_a_model_that_writes_nothing_usable_fails_in_words_and_what_it_wrote_is_kept(made):
+    plan = runs.plan_tuning(
+        made.store, ModelSpec(str(made.model), precision="fp32"), cultures="KEN",
+        topics=("Corruption",), per_topic=1, evaluate="", abilities=False,
+    )  # fmt: skip
+    job = made.jobs.wait(runs.start_tuning(made.jobs, plan))
+    assert job["state"] == "failed"
+    assert "The model wrote no question that can be used." in job["error"]
+    assert "Choose a larger model, or other topics." in job["error"]
+    wrote = made.store.questions(job["settings"]["tuning"])
+    assert len(wrote) == 5 * 1 + 24 and set(wrote["state"]) == {"malformed"}
+    assert wrote["raw"].str.len().min() > 0
+    made.jobs.resume(job["id"])  # comes to the same, and nothing is written anew
+    again = made.jobs.wait(job["id"])
+    assert (again["state"], again["error"]) == ("failed", job["error"])
+    assert made.store.questions(job["settings"]["tuning"]).equals(wrote)
+
+
 def test_without_its_wording_a_tuning_does_not_go_on_with_another(made):
     texts = made.store.prompt_texts(made.store.tuning(made.tuning)["settings"]["prompt_sha256"])
     assert texts
