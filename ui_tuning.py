@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from dataclasses import replace
+from importlib.util import find_spec
 
 import pandas as pd
 import streamlit as st
@@ -27,7 +28,7 @@ from core.export import csv_bytes
 from core.jobs import RESUMABLE, UNFINISHED
 from core.metrics import METRICS
 from core.prompts import METHODS
-from core.settings import LIKENESS, MODES, SEED_ITEMS, Arm, Lora
+from core.settings import LIKENESS, MODES, SEED_ITEMS, TASKS, Arm, Lora
 from core.survey import Survey
 
 PRESETS = {
@@ -77,10 +78,7 @@ def pick_details(page: str, survey: Survey, *, is_builtin: bool) -> dict:
             "model.",
         ),
         "lora": pick_training(is_builtin),
-        "abilities": st.toggle(
-            "Check what it cost elsewhere", page == "tune", key=f"{page}_abilities",
-            help="Ordinary texts, factual and open questions and refusals, before and after.",
-        ),
+        **pick_costs(page),
     }  # fmt: skip
     with st.expander("Kept out of the tuning", type="compact"):
         settings |= pick_kept_out(page, survey, is_builtin)
@@ -90,6 +88,22 @@ def pick_details(page: str, survey: Survey, *, is_builtin: bool) -> dict:
         "Name", key=f"{page}_name", placeholder="Made from the choices above", max_chars=200
     ).strip()
     return settings
+
+
+def pick_costs(page: str) -> dict:
+    """Whether to check what tuning cost elsewhere, and on which tasks besides our own."""
+    checks = st.toggle(
+        "Check what it cost elsewhere", page == "tune", key=f"{page}_abilities",
+        help="Ordinary texts, factual and open questions and refusals, before and after.",
+    )  # fmt: skip
+    there = find_spec("lm_eval") is not None
+    tasks = st.multiselect(
+        "Public tests besides", TASKS, format_func=lambda name: TASKS.get(name, name),
+        key=f"{page}_tasks", disabled=not (checks and there), accept_new_options=True,
+        placeholder="None" if there else "Needs lm-evaluation-harness (pip install lm_eval)",
+        help="Tasks of lm-evaluation-harness: choose one, or write the name of any other.",
+    )  # fmt: skip
+    return {"abilities": checks, "tasks": tasks if checks and there else ()}
 
 
 def pick_kept_out(page: str, survey: Survey, is_builtin: bool) -> dict:

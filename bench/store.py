@@ -114,6 +114,16 @@ def main(argv: list[str] | None = None) -> dict:
         countries = [culture.iso3 for culture in survey.cultures]
         result["map"] = times(lambda: scores.closeness(store, pick()), a.repeats)
         result["item page"] = times(item_page, a.repeats)
+        fresh = iter(ids[8:])
+        result["map of a run never looked at"] = times(
+            lambda: scores.table(store, store.run(next(fresh))), 6
+        )
+        result["map of one topic, first time"] = times(
+            lambda: scores.table(store, pick(), topic=chance.choice(survey.topics)), 6
+        )
+        result["list of questions, first time"] = times(
+            lambda: views.item_table(store, store.run(next(fresh)), None), 6
+        )
         result["list of runs"] = times(lambda: views.askings(store), 10)
 
         # Instead: one Parquet file, read with pyarrow and pandas.

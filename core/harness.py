@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from core.models import Loaded, bare
-from core.settings import home
+from core.settings import TASKS, home
 from core.verdicts import Kind, Outcome, made, paired_mean, shares
 
 if TYPE_CHECKING:
@@ -33,15 +33,15 @@ class Preset(NamedTuple):
 
 PRESETS: dict[str, Preset] = {
     "mmlu": Preset(
-        "General knowledge (MMLU)", "1,026 questions of 57 school and college subjects.",
+        TASKS["mmlu"], "1,026 questions of 57 school and college subjects.",
         ("mmlu",), 18,
     ),
     "arc": Preset(
-        "School science (ARC)", "1,000 questions of science tests, half of them hard.",
+        TASKS["arc"], "1,000 questions of science tests, half of them hard.",
         ("arc_easy", "arc_challenge"), 500,
     ),
     "gsm8k": Preset(
-        "Sums in words (GSM8K)", "200 problems of several steps; slow, since answers are written.",
+        TASKS["gsm8k"], "200 problems of several steps; slow, since answers are written.",
         ("gsm8k",), 200,
     ),
 }  # fmt: skip

@@ -202,6 +202,11 @@ CONTROLS = ("", "shuffled", "world_mean")
 MODES = ("joint", "specific")
 SEED_ITEMS = ("all", "one")
 LIKENESS = ("chrf", "rouge")
+TASKS = {  # selections of lm-evaluation-harness' tasks (core/harness.py)
+    "mmlu": "General knowledge (MMLU)",
+    "arc": "School science (ARC)",
+    "gsm8k": "Sums in words (GSM8K)",
+}
 TRAINING_PRECISIONS = ("nf4", "bf16", "fp32")
 
 
