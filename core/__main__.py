@@ -292,12 +292,13 @@ def _watch(jobs: Jobs, job_id: str) -> dict:
     pace = 0.2 if sys.stderr.isatty() else 10  # seconds between lines where nobody is watching
     with tqdm(unit=" answers", file=sys.stderr, mininterval=pace, dynamic_ncols=True) as bar:
 
-        def show(done: int, total: int) -> None:
+        def show(done: int, total: int, doing: str = "") -> None:
             bar.total = total
+            bar.set_description_str(doing, refresh=False)
             bar.update(done - bar.n)
 
         try:
-            job = jobs.wait(job_id, lambda live: show(live.done, live.total))
+            job = jobs.wait(job_id, lambda live: show(live.done, live.total, live.doing))
         except KeyboardInterrupt:
             jobs.stop(job_id)
             jobs.wait(job_id)

@@ -9,6 +9,7 @@ import logging
 import re
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -314,14 +315,18 @@ def _cache() -> Path:
 def _bytes_told(spec: ModelSpec, name: str, say: Phase, every: float = 1.0) -> Iterator[None]:
     """Within, say how much of a download there is, how fast it comes and how long it will take."""
     offered = hub.told(spec.source, spec.revision)
+    total = offered.size_bytes if offered else 0
     over = threading.Event()
-    before, began = hub.bytes_here(spec.source, _cache()), time.monotonic()
+    # When there was how much of it, of late: what came in the last seconds tells the pace.
+    seen = deque([(time.monotonic(), hub.bytes_here(spec.source, _cache()))], maxlen=15)
 
     def watch() -> None:
         while not over.wait(every):
-            here = hub.bytes_here(spec.source, _cache())
-            rate = (here - before) / (time.monotonic() - began)
-            say(_download_words(name, here, offered.size_bytes if offered else 0, rate))
+            seen.append((time.monotonic(), hub.bytes_here(spec.source, _cache())))
+            (since, before), (now, here) = seen[0], seen[-1]
+            started = here - before > total / 100  # before, only small files came
+            rate = (here - before) / (now - since) if started else 0.0
+            say(_download_words(name, here, total, rate))
 
     watcher = threading.Thread(target=watch, daemon=True, name="download")
     watcher.start()
