@@ -238,7 +238,8 @@ class Jobs:
                 self._live.state = "stopping"
                 self._live.stopping_since = self._live.stopping_since or time.monotonic()
                 self.store.update_job(job_id, state="stopping")
-                self._send({"do": "stop", "job": self._told})
+                if self._told:
+                    self._send({"do": "stop", "job": self._told})
 
     def discard(self, job_id: str) -> None:
         """Stop, and put what was answered in the bin, from where it can be taken back at any time.

@@ -882,7 +882,7 @@ class Store:
             for folder in (self.home / "adapters").glob(f"*-{tuning_id}"):
                 if folder.name not in keep:
                     self._binned(tuning_id).mkdir(parents=True, exist_ok=True)
-                    folder.rename(self._binned(tuning_id) / folder.name)
+                    shutil.move(folder, self._binned(tuning_id) / folder.name)
 
     def restore_tuning(self, tuning_id: str) -> None:
         """Take a tuning out of the bin, with what went there along with it."""
@@ -898,7 +898,7 @@ class Store:
             )
         (self.home / "adapters").mkdir(exist_ok=True)
         for folder in self._binned(tuning_id).glob("*"):
-            folder.rename(self.home / "adapters" / folder.name)
+            shutil.move(folder, self.home / "adapters" / folder.name)
 
     def tuning_folder(self, tuning_id: str) -> Path:
         """Where a tuning keeps what it works with."""
