@@ -426,7 +426,8 @@ def entry_facts(entry: Entry) -> str:
 
 
 def _describe_entry(entry: Entry) -> None:
-    st.caption(entry_facts(entry))
+    if facts := entry_facts(entry):
+        st.caption(facts)
     if entry.note:
         st.caption(plain(entry.note))
     if entry.gated:
@@ -452,7 +453,8 @@ def _pick_details(source: str, revision: str | None, key: str) -> ModelSpec:
             "quantisation) needs the least memory and can change answers a little."
         ),
     )
-    st.caption(_needs_words(fit))
+    if fit.needed_bytes:
+        st.caption(_needs_words(fit))
     adapter = _pick_adapter(source, key)
     consent = source != "builtin" and st.checkbox(
         "Let this model run code of its own",
@@ -473,7 +475,8 @@ def _pick_details(source: str, revision: str | None, key: str) -> ModelSpec:
     )
     fit = model_fit(spec)
     if fit.fits:
-        st.caption(f":material/check: {plain(fit.sentence)}")
+        icon = "check" if fit.needed_bytes else "info"
+        st.caption(f":material/{icon}: {plain(fit.sentence)}")
     else:
         st.warning(plain(fit.sentence))
     st.session_state[f"{key}_spec"] = spec
@@ -482,8 +485,6 @@ def _pick_details(source: str, revision: str | None, key: str) -> ModelSpec:
 
 def _needs_words(fit: catalogue.Fit) -> str:
     """The memory each precision needs: "Needs about 2.4 GB in 4-bit (NF4), …"."""
-    if not fit.needed_bytes:
-        return ""
     needs = [
         f"{catalogue.words(need)} in {PRECISIONS[name]}"
         + ("" if need <= fit.free_bytes else " (more than is free)")

@@ -718,7 +718,7 @@ def fit(spec: ModelSpec, *, tokens: int = 2048, batch: int = 1, held_bytes: int 
             device,
             precision,
             True,
-            f"The size of {name} is not known before it is downloaded. "
+            f"The size of {name} is not known until Hugging Face is reached. "
             f"{words(free)} are free {where}.",
         )
     linear, other, config = sizes
@@ -789,7 +789,7 @@ def fit_training(spec: ModelSpec, *, rank: int = 8, tokens: int = 4096, held_byt
     if sizes is None:
         return Fit(
             {}, free, device, precision, True,
-            f"The size of {name} is not known before it is downloaded. "
+            f"The size of {name} is not known until Hugging Face is reached. "
             f"{words(free)} are free {where}.",
         )  # fmt: skip
     linear, other, config = sizes
