@@ -306,6 +306,12 @@ def adapters_sha256(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def merged_sha256(spec: ModelSpec) -> str | None:
+    """The hash of the adapter that was merged into a model's weights here; None where none was."""
+    folder = find(spec)
+    return read_json(folder / ADAPTER_RECORD).get("merged_sha256") if folder else None
+
+
 def fits_base(adapter: AdapterEntry, source: str) -> bool:
     """May this adapter be put on that model, as far as names tell? Loading looks closer."""
     here = {Path(source).name.casefold(), source.casefold()}

@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 
 from core.adapters import write_index
-from core.catalogue import ModelSpec, adapters_sha256, by_adapter, describe
+from core.catalogue import ModelSpec, adapters_sha256, by_adapter, describe, merged_sha256
 from core.culturespa import judge_file
 from core.demonstrations import questions
 from core.errors import PluriscopeError
@@ -293,6 +293,7 @@ class Worker:
             "adapter_sha256": loaded.adapter_sha256
             if whole in (None, spec)
             else adapters_sha256(Path(whole.adapter).expanduser()),
+            "merged_sha256": merged_sha256(spec),
             "load_seconds": round(time.monotonic() - began, 2),
             "versions": {"python": platform.python_version()}
             | {name: version(name) for name in ("torch", "transformers", "tokenizers")},

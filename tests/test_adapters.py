@@ -113,6 +113,11 @@ def test_a_merged_model_answers_as_the_adapter_does(tuned, tiny_model, tmp_path)
     folder.parent.mkdir()
     merge(spec, folder)
     assert sorted(p.name for p in folder.parent.iterdir()) == ["merged"]
+    weights = tuned / "adapters" / "joint" / "adapter_model.safetensors"
+    assert catalogue.merged_sha256(ModelSpec(str(folder))) == (
+        hashlib.sha256(weights.read_bytes()).hexdigest()
+    )
+    assert catalogue.merged_sha256(spec) is None
     merged = load(ModelSpec(str(folder), precision="fp32"))
     with_adapter = load(ModelSpec(str(tiny_model), precision="fp32", adapter=spec.adapter))
     np.testing.assert_allclose(ask(merged), ask(with_adapter), atol=1e-4)

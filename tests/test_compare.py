@@ -787,6 +787,14 @@ def test_what_an_adapter_was_taught_is_on_every_score(tuned, arm, used):
                     if used else "")  # fmt: skip
 
 
+@pytest.mark.parametrize(("merged", "used"), [("people", SHARES), ("soft", ""),
+                                              ("no such", scores.TAUGHT_ELSEWHERE)])  # fmt: skip
+def test_what_a_merged_adapter_was_taught_stays_with_the_model(tuned, merged, used):
+    store, made = tuned
+    facts = {"merged_sha256": merged, "adapter_sha256": None}
+    assert scores.human_answers(store, replace(made[""], facts=facts)) == used
+
+
 def test_what_a_deleted_adapter_was_taught_is_still_known(tuned):
     store, made = tuned
     for adapter in store.adapters():
