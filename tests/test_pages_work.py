@@ -236,6 +236,31 @@ def test_what_waits_can_change_places_and_leave(filled_home, app, monkeypatch):
     assert [job["id"] for job in queue.store.jobs(("queued",))] == [second]
 
 
+def test_a_tuning_taken_out_of_the_line_comes_back_and_lies_in_the_bin_until_then(
+    filled_home, app, monkeypatch
+):
+    at = app("run")
+    queue, store = ui.jobs(), ui.store()
+    monkeypatch.setattr(type(queue), "_next", lambda self: None)  # nothing begins
+    job = runs.start_tuning(queue, runs.plan_tuning(store, ModelSpec("builtin"), name="My tuning"))
+    at.run()
+    at.button(key=f"out_{job}").click().run()
+    assert store.tunings() == [] and "“My tuning” is in the bin." in said(at)
+    at.button(key="undo").click().run()
+    assert [one["name"] for one in store.tunings()] == ["My tuning"]
+    assert store.job(job)["state"] == "stopped"
+
+    queue.discard(job)
+    at = app("library", shelf="Storage")
+    assert "1 tuning." in said(at) and "My tuning" in said(at)
+    at.button(key="restore").click().run()
+    assert [one["name"] for one in store.tunings()] == ["My tuning"]
+    store.delete_tuning(store.tunings()[0]["id"])
+    assert "My tuning" in said(app("library", shelf="Storage"))
+    store.empty_bin()
+    assert "The bin is empty." in said(app("library", shelf="Storage"))
+
+
 # -- Library ---------------------------------------------------------------------------------------
 
 
