@@ -212,6 +212,16 @@ def test_stop_and_keep_then_resume_gives_the_same_adapter(whole, tmp_path):
     mine.close()
 
 
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A queue of its own, whose worker serves several tests."""
+    store = Store(tmp_path_factory.mktemp("own"))
+    jobs = Jobs(store)
+    yield jobs
+    jobs.close()
+    store.close()
+
+
 def until_it_trains(store: Store, tuning_id: str, arm: str | None = None) -> None:
     deadline = time.monotonic() + 120
     while store.training(tuning_id, arm).empty:
@@ -219,49 +229,52 @@ def until_it_trains(store: Store, tuning_id: str, arm: str | None = None) -> Non
         time.sleep(0.01)
 
 
-def shelf(home: Path) -> list[str]:
-    return [adapter.name for adapter in catalogue.adapters(home)]
+def shelf(store: Store, tuning_id: str) -> list[str]:
+    """Names of the folders of a tuning's adapters that are offered."""
+    names = [adapter.path.name for adapter in catalogue.adapters(store.home)]
+    return [name for name in names if name.endswith(tuning_id)]
 
 
-def test_what_is_discarded_leaves_nothing_on_the_shelf_and_can_be_taken_back(tmp_path):
-    store = Store(tmp_path)
-    jobs = Jobs(store)
+def is_binned(store: Store, tuning_id: str) -> bool:
+    return tuning_id in [one["id"] for one in store.tunings(deleted=True)]
+
+
+def test_what_is_discarded_leaves_nothing_on_the_shelf_and_can_be_taken_back(own):
+    jobs, store = own, own.store
     long = {**SMALL, "arms": ("people",), "evaluate": "Q57"}
     job_id = runs.start_tuning(jobs, plan(store, **long))
     assert runs.start_tuning(jobs, plan(store, **long)) == job_id  # a double click makes one
     tuning_id = store.job(job_id)["settings"]["tuning"]
     until_it_trains(store, tuning_id)
     jobs.discard(job_id)
-    assert store.tunings() == []
+    assert is_binned(store, tuning_id)
     jobs.take_back(job_id)  # while it is still stopping
     assert jobs.wait(job_id)["state"] == "stopped"
-    assert [one["id"] for one in store.tunings()] == [tuning_id]
+    assert not is_binned(store, tuning_id)
     assert not any(run.deleted for run in store.tuning_runs(tuning_id))
-    kept = shelf(tmp_path)
+    kept = shelf(store, tuning_id)
     assert len(kept) == 1  # stopped and kept: unfinished, and offered as that
 
     jobs.discard(job_id)
-    assert store.tunings() == [] and shelf(tmp_path) == []
+    assert is_binned(store, tuning_id) and shelf(store, tuning_id) == []
     assert all(run.deleted for run in store.tuning_runs(tuning_id))
     store.restore_tuning(tuning_id)  # as the page does
-    assert shelf(tmp_path) == kept
+    assert shelf(store, tuning_id) == kept
     assert not any(run.deleted for run in store.tuning_runs(tuning_id))
 
     store.delete_tuning(tuning_id)  # its answers stay; an adapter that is not finished goes
-    assert shelf(tmp_path) == []
+    assert shelf(store, tuning_id) == []
     assert not any(run.deleted for run in store.tuning_runs(tuning_id))
     jobs.resume(job_id)  # takes it back
     until(lambda: jobs.live(job_id))
-    assert shelf(tmp_path) == kept
+    assert shelf(store, tuning_id) == kept
     jobs.discard(job_id)
     jobs.wait(job_id)
-    assert shelf(tmp_path) == []  # also what it wrote while it was stopping
+    assert shelf(store, tuning_id) == []  # also what it wrote while it was stopping
     store.empty_bin()
-    assert store.tunings(deleted=True) == [] and store.training(tuning_id).empty
+    assert not is_binned(store, tuning_id) and store.training(tuning_id).empty
     assert not store.tuning_folder(tuning_id).exists()
     assert [job for job in store.jobs() if job["id"] == job_id] == []
-    jobs.close()
-    store.close()
 
 
 def until(condition) -> None:
@@ -281,16 +294,15 @@ def test_emptying_the_bin_keeps_the_origin_of_adapters_that_stay(whole, tmp_path
     assert store.questions(tuning_id).empty and store.training(tuning_id).empty
     assert store.pairs(tuning_id, 42, "cross_culture", "probabilities").empty
     assert [run.id for run in store.tuning_runs(tuning_id)] == asked
-    assert len(shelf(home)) == 1
+    assert len(shelf(store, tuning_id)) == 1
     (adapter,) = store.adapters(tuning_id)
     settings = TuneSettings.from_json(store.tuning(adapter["tuning"])["settings"])
     assert settings.arms[0].human_answers == "which countries are near and far, from the survey"
     store.close()
 
 
-def test_an_arm_that_cannot_be_made_leaves_the_others(tmp_path):
-    store = Store(tmp_path)
-    jobs = Jobs(store)
+def test_an_arm_that_cannot_be_made_leaves_the_others(own):
+    jobs, store = own, own.store
     few = plan(
         store, arms=("people", "people:0.5", "people:0.01"), equal_budgets=True,
         topics=("Corruption",), cultures="KEN,DEU",
@@ -306,8 +318,6 @@ def test_an_arm_that_cannot_be_made_leaves_the_others(tmp_path):
     assert states["people:0.5"]["examples"] == states["people"]["examples"] / 2
     assert states["people:0.01"]["state"] == "failed"
     assert "too few" in states["people:0.01"]["facts"]["error"]
-    jobs.close()
-    store.close()
 
 
 TOO_FAST = {
@@ -318,9 +328,8 @@ TOO_FAST = {
 }
 
 
-def test_a_training_that_runs_off_fails_its_arm_and_the_others_go_on(tmp_path):
-    store = Store(tmp_path)
-    jobs = Jobs(store)
+def test_a_training_that_runs_off_fails_its_arm_and_the_others_go_on(own):
+    jobs, store = own, own.store
     job = jobs.wait(runs.start_tuning(jobs, plan(store, **TOO_FAST)))
     tuning_id = job["settings"]["tuning"]
     states = {arm["arm"]: arm for arm in store.arms(tuning_id)}
@@ -334,25 +343,19 @@ def test_a_training_that_runs_off_fails_its_arm_and_the_others_go_on(tmp_path):
     again = {arm["arm"]: arm for arm in store.arms(tuning_id)}
     assert again["people"]["finished"] > states["people"]["finished"]
     assert again["people:0.02"] == states["people:0.02"]
-    jobs.close()
-    store.close()
 
 
-def test_where_every_arm_fails_the_tuning_fails_with_its_sentence(tmp_path):
-    store = Store(tmp_path)
-    jobs = Jobs(store)
+def test_where_every_arm_fails_the_tuning_fails_with_its_sentence(own):
+    jobs, store = own, own.store
     few = plan(store, arms=("people:0.0001", "people_shuffled:0.0001"), evaluate="")
     job = jobs.wait(runs.start_tuning(jobs, few))
     states = [arm["state"] for arm in store.arms(job["settings"]["tuning"])]
     assert (job["state"], states) == ("failed", ["failed", "failed"])
     assert "has only 0 examples to train on" in job["error"]
-    jobs.close()
-    store.close()
 
 
-def test_a_worker_that_dies_in_training_costs_one_arm(tmp_path):
-    store = Store(tmp_path)
-    jobs = Jobs(store)
+def test_a_worker_that_dies_in_training_costs_one_arm(own):
+    jobs, store = own, own.store
     slow = {**TOO_FAST, "lora": SMALL["lora"].__class__(batch=8, precision="fp32")}
     job_id = runs.start_tuning(jobs, plan(store, **slow))
     tuning_id = store.job(job_id)["settings"]["tuning"]
@@ -363,8 +366,6 @@ def test_a_worker_that_dies_in_training_costs_one_arm(tmp_path):
     assert (job["state"], states["people:0.02"]["state"]) == ("done", "done")
     assert states["people"]["state"] == "failed"
     assert "Tokens at once" in states["people"]["facts"]["error"]
-    jobs.close()
-    store.close()
 
 
 def test_settings_survive_the_store_and_bad_ones_change_nothing(tmp_path):
