@@ -508,18 +508,17 @@ def after_step(of: views.Tuning, arm: Arm, seed: int) -> None:
         return
     survey = store.survey(of.settings.survey, of.settings.survey_version)
     parts = experiments.parts_of(of.settings, survey)
-    with st.container(horizontal=True, horizontal_alignment="distribute"):
-        method = st.segmented_control(
-            "Asked", methods, format_func=lambda m: METHODS[m].name, default=methods[0],
-            required=True, key="tune_after_method", label_visibility="collapsed",
-        )  # fmt: skip
-        part = st.segmented_control(
-            "Questions", list(parts), format_func=parts.get, default="all", required=True,
-            key="tune_after_part", label_visibility="collapsed",
-            help="Kept out: questions that had no part in the tuning.",
-        )  # fmt: skip
-        with st.container(width=280):
-            measure = ui.pick_measure("tune")
+    method = st.segmented_control(
+        "Asked", methods, format_func=lambda m: METHODS[m].name, default=methods[0],
+        required=True, key="tune_after_method", label_visibility="collapsed",
+    )  # fmt: skip
+    left, right = st.columns(2)
+    part = left.selectbox(
+        "Questions", list(parts), format_func=parts.get, key="tune_after_part",
+        help="Kept out: questions that had no part in the tuning.",
+    )  # fmt: skip
+    with right:
+        measure = ui.pick_measure("tune")
     before, after = found.before[method], found.after[method]
     only = experiments.items_of(part, of.settings, survey)
     held = of.settings.held_out_cultures
@@ -561,7 +560,7 @@ def cost_step(of: views.Tuning, arm: Arm, seed: int) -> None:
     for note in record["notes"]:
         st.caption(ui.plain(note))
     st.caption(
-        "Base and tuned model get the same prompts. No worse: the 95 % interval of the difference "
+        "Base and tuned model get the same prompts. No worse: the 95% interval of the difference "
         f"ends within {words.count(round(record['margin']), 'point')} below zero."
     )
     download(table, f"pluriscope-{of.id}-abilities.csv")

@@ -565,7 +565,9 @@ def _key(text: str, not_asked: bool, too_small: bool, on: Palette, narrow: bool)
         looks.append(f"{coloured('□', on.muted)} not asked")
     looks.append(f"{coloured('■', on.land)} not surveyed")
     beside = "   ".join(looks)
-    return [text, beside] if narrow or too_small else [f"{text}   {beside}"]
+    if narrow:
+        return [*textwrap.wrap(text, 48), beside]
+    return [text, beside] if too_small else [f"{text}   {beside}"]
 
 
 def _strip(

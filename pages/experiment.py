@@ -118,19 +118,19 @@ def arms_table(tuning_id: str, metric: str, part: str, method: str, done: int) -
 def results(of: views.Tuning) -> None:
     survey = store.survey(of.settings.survey, of.settings.survey_version)
     parts = experiments.parts_of(of.settings, survey)
-    with st.container(horizontal=True, horizontal_alignment="distribute"):
+    method = ui.linked(
+        "Asked", {m: METHODS[m].name for m in ("country", "plain")}, name="method",
+        page="experiment", default="country", widget=st.segmented_control,
+        label_visibility="collapsed",
+    )  # fmt: skip
+    left, right = st.columns(2)
+    with left:
         part = ui.linked(
             "Questions", parts, name="part", page="experiment",
-            default="held_out" if "held_out" in parts else "all", widget=st.segmented_control,
-            label_visibility="collapsed",
+            default="held_out" if "held_out" in parts else "all",
         )  # fmt: skip
-        method = ui.linked(
-            "Asked", {m: METHODS[m].name for m in ("country", "plain")}, name="method",
-            page="experiment", default="country", widget=st.segmented_control,
-            label_visibility="collapsed",
-        )  # fmt: skip
-        with st.container(width=280):
-            measure = ui.pick_measure("experiment")
+    with right:
+        measure = ui.pick_measure("experiment")
     done = sum(arm["state"] in ("done", "failed") for arm in of.arms)
     with st.spinner("Comparing the arms …"):
         table = arms_table(of.id, measure, part, method, done)
