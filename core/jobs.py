@@ -19,6 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -317,7 +318,7 @@ class Jobs:
             if self.store.job(job_id)["state"] in ACTIVE:
                 raise PluriscopeError("Stop the job first, then remove it.")
             self.store.delete_job(job_id)
-            self._log_of(job_id).unlink(missing_ok=True)
+            self.store.log_of(job_id).unlink(missing_ok=True)
 
     def unload(self) -> None:
         """Let go of the model once the worker is free."""
@@ -353,7 +354,7 @@ class Jobs:
 
     def log_text(self, job_id: str) -> str | None:
         """What the worker's process printed while it did a job that failed; None if not kept."""
-        path = self._log_of(job_id)
+        path = self.store.log_of(job_id)
         return path.read_text(encoding="utf-8") if path.exists() else None
 
     def wait(
@@ -700,9 +701,6 @@ class Jobs:
         """What the worker's process prints, of one process at a time: warnings, crashes."""
         return self.store.home / "worker.log"
 
-    def _log_of(self, job_id: str) -> Path:
-        return self.store.home / "logs" / f"{job_id}.log"
-
     def _printed(self, most: int) -> str:
         """The end of what the worker's process printed since the job at work began."""
         try:
@@ -713,9 +711,10 @@ class Jobs:
             return ""
 
     def _keep_log(self, job_id: str) -> None:
-        path = self._log_of(job_id)
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(self._printed(1_000_000), encoding="utf-8")
+        path = self.store.log_of(job_id)
+        with suppress(OSError):  # on a full disk it is done without
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(self._printed(1_000_000), encoding="utf-8")
 
     # -- the worker's process ----------------------------------------------------------------------
 

@@ -801,6 +801,10 @@ class Store:
                 f"update jobs set {assignments} where id = ?", [*fields.values(), job_id]
             )
 
+    def log_of(self, job_id: str) -> Path:
+        """Where what the model's process printed during a job is kept."""
+        return self.home / "logs" / f"{job_id}.log"
+
     def delete_job(self, job_id: str) -> None:
         with self._writing() as cursor:
             cursor.execute("delete from jobs where id = ?", [job_id])
@@ -944,9 +948,11 @@ class Store:
                 )
             for table in ("questions", "pairs", "training"):
                 cursor.execute(f"delete from {table} where tuning = ?", [tuning_id])
-            cursor.execute(
-                "delete from jobs where kind = 'tune' and settings->>'tuning' = ?", [tuning_id]
-            )
+            for (job_id,) in cursor.execute(
+                "delete from jobs where kind = 'tune' and settings->>'tuning' = ? returning id",
+                [tuning_id],
+            ).fetchall():
+                self.log_of(job_id).unlink(missing_ok=True)
             stay = list((self.home / "adapters").glob(f"*-{tuning_id}"))
             answers = cursor.execute(
                 """select 1 from runs where starts_with(grp, ?)
@@ -1185,12 +1191,10 @@ def _disk_in_words() -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        reason = re.search(
-            r"(?:could not|failed to) (?:write|allocate)[^:]*: (.+)", str(error), re.I
-        )
+        reason = re.search(r"(?:could not|failed to) write .*: (.+)", str(error), re.I)
         if not reason and "no space left" not in str(error).lower():
             raise
-        why = reason[1].splitlines()[0] if reason else "no space left on the disk"
+        why = reason[1] if reason else "no space left on the disk"
         raise PluriscopeError(
             f"What came could not be written to the store ({why}). Make room on the disk, then "
             "Resume."
