@@ -63,6 +63,7 @@ def compare(loaded: Loaded, name: str) -> Outcome | str:
         name, f"Up to {QUESTIONS} questions of the task {name}.", (name,), QUESTIONS
     )
     try:
+        from datasets.exceptions import DatasetsError
         from lm_eval.tasks import TaskManager
     except ImportError:
         return (
@@ -78,7 +79,8 @@ def compare(loaded: Loaded, name: str) -> Outcome | str:
         with bare(loaded):
             base = _scores(loaded, preset, manager)
         tuned = _scores(loaded, preset, manager)
-    except (OSError, ValueError) as error:  # no network, no such data set, code of its own
+    # No network, no such data set, code of its own, half a download, a package that is not here.
+    except (OSError, ValueError, DatasetsError, ImportError) as error:
         reason = " ".join(str(error).split())[:160]
         return (
             f"“{preset.title}” was not tested: its questions could not be had ({reason}). "
