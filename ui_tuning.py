@@ -289,11 +289,15 @@ def progress(tuning_id: str, arm: Arm, seed: int, was: str) -> None:
 
 def ended(of: views.Tuning) -> None:
     """Resume where that helps, and what went wrong."""
-    if of.state in RESUMABLE:
+    failed = sum(arm["state"] == "failed" for arm in of.arms)
+    if of.state in RESUMABLE or failed:
+        said = "Goes on from where it stopped; what is done is not done again."
+        if of.state not in RESUMABLE:
+            said = f"Tries {words.count(failed, 'failed arm')} again; what is done stays."
         with st.container(horizontal=True, vertical_alignment="center"):
             st.button("Resume", key="tune_resume", type="primary", on_click=ui.jobs().resume,
                       args=(of.job["id"],))  # fmt: skip
-            st.caption("Goes on from where it stopped; what is done is not done again.")
+            st.caption(said)
     ui.job_trouble(of.job, key="tune_trouble")
 
 
@@ -327,7 +331,9 @@ def at_work(job: dict) -> None:
 
 def discard(job: dict) -> None:
     ui.jobs().discard(job["id"])
-    st.session_state["tuning_deleted"] = (job["title"], job["settings"]["tuning"])
+    st.session_state["tuning_deleted"] = (
+        f"“{job['title']}” is stopped, and all it made is in the bin.", job["settings"]["tuning"],
+    )  # fmt: skip
     close()
 
 
@@ -629,16 +635,18 @@ def open_tuning(tuning_id: str) -> None:
 
 def delete(of: views.Tuning) -> None:
     ui.store().delete_tuning(of.id)
-    st.session_state["tuning_deleted"] = (of.name, of.id)
+    st.session_state["tuning_deleted"] = (
+        f"“{of.name}” is deleted. Its finished adapters and its answers stay.", of.id,
+    )  # fmt: skip
 
 
 def undo() -> None:
     """After a deletion: what was deleted, and a button that takes it back."""
     if "tuning_deleted" not in st.session_state:
         return
-    name, tuning_id = st.session_state["tuning_deleted"]
+    said, tuning_id = st.session_state["tuning_deleted"]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"“{ui.plain(name)}” is deleted. Its adapters and answers stay.")
+        st.markdown(ui.plain(said))
         st.button("Undo", key="tune_undo", on_click=take_back, args=(tuning_id,))
 
 

@@ -77,7 +77,7 @@ def form() -> None:
         per_topic = int(right.number_input("Questions on each topic", 1, 5000, 20, key="exp_per"))
         equal = st.toggle(
             "The same number of examples for every arm", value=True, key="exp_equal",
-            help="As many as the arm with the fewest has.",
+            help="As many as the arm with the fewest has; a share of an arm is a share of that.",
         )  # fmt: skip
         details = ui_tuning.pick_details(
             "exp", survey, is_builtin=ui.picked_model().source == "builtin"
@@ -90,10 +90,9 @@ def form() -> None:
     plan = estimate = None
     try:
         if model:
-            quantity = chosen == "How much is enough?"
             plan = runs.plan_tuning(
                 store, model, cultures=countries, arms=arms, seeds=range(1, seeds + 1),
-                per_topic=per_topic, equal_budgets=equal and not quantity, **details,
+                per_topic=per_topic, equal_budgets=equal, **details,
             )  # fmt: skip
             estimate = runs.estimate_tuning(store, plan, ui.jobs().held_bytes())
         else:

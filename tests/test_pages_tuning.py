@@ -189,3 +189,23 @@ def test_a_country_kept_out_does_not_count_in_the_change_of_those_tuned_for(page
     assert mean.value == pytest.approx(scored["value"].mean())
     every, _ = scores.change(store, *sides)
     assert set(every[every["state"] == "scored"]["iso3"]) == {"KEN", "DEU", "USA"}
+
+
+def test_a_deleted_tuning_comes_back_and_one_with_a_failed_arm_can_go_on(page):
+    opened, home = page
+    tuning_id = ids(home)["Several"]
+    at = opened("tune")
+    at.button(key=f"delete_{tuning_id}").click().run()
+    assert not at.exception and "Several" not in ids(home)
+    assert "its answers stay" in words_on(at)
+    at.button(key="tune_undo").click().run()
+    assert ids(home)["Several"] == tuning_id and "its answers stay" not in words_on(at)
+    assert not any(
+        button.key == "tune_resume" for button in opened("tune", tuning=tuning_id).button
+    )
+    open_jobs(home).store.set_arm(
+        tuning_id, "people", 2, state="failed", facts={"error": "The loss is no number."}
+    )
+    at = opened("experiment", tuning=tuning_id)
+    assert any(button.key == "tune_resume" for button in at.button)
+    assert "Tries 1 failed arm again" in words_on(at)
