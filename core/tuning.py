@@ -52,7 +52,7 @@ from core.scoring import (
 from core.settings import Lora
 from core.tree import BLOCK, Pack, attending, common, last_mlp_only
 
-CPU_TOKENS = 1024  # distinct tokens at once: more gain nothing on a CPU and need memory
+CPU_TOKENS = 768  # distinct tokens at once: more gain nothing on a CPU and need memory
 CUDA_BLOCK = 1024  # queries of one attention call on a graphics card, which minds many small ones
 
 
