@@ -151,6 +151,45 @@ def _heads(sheet: Sheet, names: Sequence[str], bottom: float, room: float, on: P
         )
 
 
+# Of a larger matrix each cell is a few pixels, and thousands of bars take a browser half a second.
+MOST_CLICKED = 30
+
+
+def _heat(
+    sheet: Sheet,
+    columns: Sequence[float],
+    rows: Sequence[float],
+    values: Sequence[float],
+    stops: Sequence[str],
+    limits: tuple[float, float],
+    data: Sequence[Sequence[str]],
+    hover: str,
+) -> None:
+    """Cells as one picture: drawn at once, but no click gives one back."""
+    across, down = sorted(set(columns)), sorted(set(rows))
+    place = [(down.index(y), across.index(x)) for x, y in zip(columns, rows, strict=True)]
+    numbers = np.full((len(down), len(across)), np.nan)
+    held = np.full((len(down), len(across), len(data[0])), "", dtype=object)
+    for (row, column), value, one in zip(place, values, data, strict=True):
+        numbers[row, column] = value
+        held[row, column] = one
+    sheet.trace(
+        "heatmap",
+        x=across,
+        y=down,
+        z=numbers.tolist(),
+        customdata=held.tolist(),
+        colorscale=[[k / (len(stops) - 1), colour] for k, colour in enumerate(stops)],
+        zmin=limits[0],
+        zmax=limits[1],
+        xgap=1,
+        ygap=1,
+        showscale=False,
+        hovertemplate=f"{hover}<extra></extra>",
+        name="fits",
+    )
+
+
 def picked(event: object) -> tuple[str, ...]:
     """What was clicked of a figure of cells: the parts of its data, () where nothing was."""
     points = ((event or {}).get("selection") or {}).get("points") or []
@@ -182,7 +221,7 @@ def fit_matrix(
     cells: columns persona, country, value, centred. personas: columns iso3, name, own, rank,
     centred_rank, best_name. order: countries of rows and columns. centred: show what is left once
     what rows and columns have in common is taken out. chosen: a cell to mark. A click gives
-    persona and country (see picked).
+    persona and country (see picked), of up to MOST_CLICKED countries.
     """
     on = palette(dark)
     names = personas.set_index("iso3")["name"]
@@ -212,32 +251,39 @@ def fit_matrix(
     sheet.margin(gutter, 2)
     at = {iso3: head + step * (k + 0.5) for iso3, k in place.items()}
     shown = cells[cells["persona"].isin(order) & cells["country"].isin(order)]
-    colours = [shade(stops, (x - low) / (high - low)) for x in shown[column]]
-    said = words.signed if centred else words.number
     said_of = {iso3: plain_text(words.country(names[iso3])) for iso3 in order}
-    write = n <= 20 and room >= 22
-    _cells(
-        sheet,
-        [place[c] for c in shown["country"]],
-        [at[p] for p in shown["persona"]],
-        colours,
-        height=step,
-        edge=on.page,
-        data=[
-            (
-                f"{row.persona}{BETWEEN}{row.country}",
-                said_of[row.persona],
-                said_of[row.country],
-                words.number(row.value),
-                words.signed(row.centred),
-            )
-            for row in shown.itertuples()
-        ],
-        hover="As a person from <b>%{customdata[1]}</b>, against people in <b>%{customdata[2]}</b>"
-        "<br>%{customdata[3]} of 100; %{customdata[4]} beyond what both have anyway",
-        text=[said(x, 0 if not centred else 1) for x in shown[column]] if write else None,
-        name="fits",
+    hover = (
+        "As a person from <b>%{customdata[1]}</b>, against people in <b>%{customdata[2]}</b>"
+        "<br>%{customdata[3]} of 100; %{customdata[4]} beyond what both have anyway"
     )
+    data = [
+        (
+            f"{row.persona}{BETWEEN}{row.country}",
+            said_of[row.persona],
+            said_of[row.country],
+            words.number(row.value),
+            words.signed(row.centred),
+        )
+        for row in shown.itertuples()
+    ]
+    columns, rows = [place[c] for c in shown["country"]], [at[p] for p in shown["persona"]]
+    if n > MOST_CLICKED:
+        _heat(sheet, columns, rows, shown[column], stops, (low, high), data, hover)
+    else:
+        said = words.signed if centred else words.number
+        write = n <= 20 and room >= 22
+        _cells(
+            sheet,
+            columns,
+            rows,
+            [shade(stops, (x - low) / (high - low)) for x in shown[column]],
+            height=step,
+            edge=on.page,
+            data=data,
+            hover=hover,
+            text=[said(x, 0 if not centred else 1) for x in shown[column]] if write else None,
+            name="fits",
+        )
     for iso3 in order:
         _box(sheet, place[iso3], at[iso3], step, on.ink, 1.4)
         sheet.note(

@@ -402,7 +402,7 @@ def _die_with_parent() -> None:
 def main() -> None:
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the app, which tells us to stop
-    os.nice(5)  # pages first
+    os.nice(10)  # pages first
     # Libraries print; keep the event stream clean by giving them standard error instead.
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

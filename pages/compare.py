@@ -169,8 +169,12 @@ def show_like():
         )  # fmt: skip
         ui.figure(drawn, "compare_matrix", on_select=clicked_cell, selection_mode="points")
         st.caption(
-            "A row is the model as a person from one country, a column the people of one. Choose "
-            "a cell to see the questions that tell the two countries apart."
+            "A row is the model as a person from one country, a column the people of one. "
+            + (
+                "Choose a cell to see the questions that tell the two countries apart."
+                if len(choice) <= relation_figures.MOST_CLICKED
+                else "Choose two countries below to see the questions that tell them apart."
+            )
         )
         with st.expander("As a table"):
             ui.table(drawn)

@@ -352,6 +352,24 @@ def test_the_matrix_writes_its_numbers_up_to_20_by_20_and_gives_back_what_is_cli
     assert cells(large, "fits").text is None
 
 
+def test_a_matrix_of_many_countries_is_one_picture_with_the_same_numbers():
+    n = relation_figures.MOST_CLICKED + 1
+    codes = [f"C{k}" for k in range(n)]
+    cells_of = pd.DataFrame(
+        {"persona": np.repeat(codes, n), "country": np.tile(codes, n)}
+    ).assign(value=np.arange(n * n, dtype=float) / n, centred=0.0)  # fmt: skip
+    cells_of.loc[5, "value"] = np.nan  # people there were not asked
+    who = pd.DataFrame({"iso3": codes}).assign(
+        name=[f"Land {k}" for k in range(n)], zone="", own=70.0, rank=1, centred_rank=1, best="C0",
+        best_name="Land 0", best_value=70.0,
+    )  # fmt: skip
+    drawn = relation_figures.fit_matrix(cells_of, who, codes)
+    heat = cells(drawn, "fits")
+    z = np.array(heat.z, dtype=float)
+    assert z.shape == (n, n) and np.isnan(z[0, 5]) and z[2, 3] == pytest.approx((2 * n + 3) / n)
+    assert list(heat.customdata[2][3][:3]) == ["C2\nC3", "Land 2", "Land 3"]
+
+
 def test_letters_can_be_read_on_every_cell():
     diverging = relation_figures._diverging(LIGHT), relation_figures._diverging(DARK)
     for stops in (CLOSENESS, *diverging):
