@@ -246,6 +246,7 @@ def exact_prompt(item, side: question.Side) -> None:
         for name, prompt in prompts.items():
             st.caption(name)
             st.code(question.prompt_text(prompt), language=None, wrap_lines=True)
+        st.caption("The model’s own chat template goes round these messages.")
 
 
 # -- before, while and after it is asked -----------------------------------------------------------
