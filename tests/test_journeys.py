@@ -250,6 +250,26 @@ def test_a_run_is_started_watched_stopped_resumed_and_changes_the_map(full, brow
             settled(page)
 
 
+def test_a_run_whose_server_was_killed_goes_on_after_the_next_start(tmp_path, browser):
+    (tmp_path / "demo-made").write_text("")
+    held = re.compile(r"[1-9][\d,]* of 80,290 ·")
+    with app(tmp_path) as address, tab(browser) as page:
+        page.goto(f"{address}/run?set=Every+question&places=Every+country&answers=Written+answers")
+        settled(page)
+        page.locator(".st-key-start button").first.click()
+        expect(page.get_by_text(held)).to_be_visible()
+    # The end of app() is kill -9.
+    with app(tmp_path) as address, tab(browser) as page:
+        page.goto(f"{address}/run")
+        resume = page.get_by_role("button", name="Resume")
+        expect(resume).to_be_visible()
+        kept = page.get_by_text("of 80,290 answers").inner_text()
+        resume.click()
+        under_way(page, beyond=re.search(r"([\d,]+) of", kept)[1])
+        page.get_by_role("button", name="Stop and keep").click()
+        expect(page.get_by_role("button", name="Resume")).to_be_visible()
+
+
 def under_way(page: Page, beyond: str) -> None:
     """Wait until the run under way holds another number of answers than `beyond`."""
     held = re.compile(rf"(?<![\d,])(?!{beyond} )[\d,]+ of 80,290 ·")
