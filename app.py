@@ -4,11 +4,15 @@
 "__main__" for every session. No page depends on anything done here.
 """
 
+import logging
 from pathlib import Path
 
 import streamlit as st
 
-import ui
+# Imported once more to find the server, where there is nothing to keep in: no news to anybody.
+logging.getLogger("streamlit.runtime.caching.cache_data_api").setLevel(logging.ERROR)
+
+import ui  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 
