@@ -154,7 +154,8 @@ def results(of: views.Tuning) -> None:
     if others["change"].notna().any():
         look = {"label": METRICS[measure].label, "dark": ui.is_dark(), "narrow": ui.is_narrow()}
         ui.figure(tuning_figures.arm_dots(table, **look), "exp_dots")
-        if method == "country":
+        points = experiments.alignment_diversity(table)
+        if method == "country" and len(points):  # of one country there is no diversity
             st.subheader("Closeness and diversity", anchor=False)
             st.markdown(
                 "Tuning can bring every country closer by making them all alike. Arms that move "
@@ -162,7 +163,6 @@ def results(of: views.Tuning) -> None:
                 "list above.",
                 width=ui.READING,
             )
-            points = experiments.alignment_diversity(table)
             ui.figure(tuning_figures.arms_diversity(points, **look), "exp_diversity")
     where(of, table, measure, part, method, done)
     curves(of, table)

@@ -91,7 +91,7 @@ def test_an_experiment_shows_its_arms_and_what_cannot_be_called(page):
     opened, home = page
     at = opened("experiment", tuning=ids(home)["Several"])
     assert not at.exception
-    assert "before tuning" in words_on(at)
+    assert "before tuning" in words_on(at) and "Closeness and diversity" in words_on(at)
     # Change of each arm, closeness and diversity, where the best arm moved.
     assert len(at.get("plotly_chart")) == 3
     assert "What it cost elsewhere" not in words_on(at)  # it was not asked to check
