@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> dict:
                 page.goto(f"{address}/tune")
                 page.locator(".st-key-tune_start button").click()
                 page.get_by_role("button", name="Stop and keep").wait_for()
-                time.sleep(5)
+                time.sleep(5)  # the tuning has loaded its model and is at work
                 result["page switch while tuning, ms"] = switches(page, a.rounds)
                 browser.close()
         finally:
