@@ -135,6 +135,19 @@ def test_cross_culture_thinking_brings_out_more_also_on_items_never_asked_as_a_c
         assert gap >= 2
 
 
+def test_with_examples_in_the_prompt_it_still_answers_as_a_person_of_the_country():
+    items = asker().survey.select("core")[::2]
+    some = asker().paper[::2]
+
+    def mean(method: str) -> float:
+        found = asker().ask(method, some, items)
+        return np.mean([asker().paper_score(found, c.iso3, items) for c in some])
+
+    plain = np.mean([asker().paper_score(answers("plain"), c.iso3, items) for c in some])
+    assert plain + 1 <= mean("country_examples") < mean("cross_culture_examples")
+    assert np.mean(asker().mass["cross_culture_examples", "given"]) >= 0.99
+
+
 def test_it_writes_new_questions_as_json():
     survey = asker().survey
     rng = random.Random(11)

@@ -1,6 +1,6 @@
 """Train the built-in teaching model from nothing and save it.
 
-    python -m bench.builtin.train [--minutes 45] [--out data/models/builtin]
+    python -m bench.builtin.train [--minutes 50] [--out data/models/builtin]
 
 It stops when the minutes are over; the learning rate falls to zero by then.
 """
@@ -55,7 +55,7 @@ class Settings:
     weight_decay: float = 0.05
     warmup: float = 0.03
     ordered: float = 0.3  # part of the time until options are shifted as often as they will be
-    minutes: float = 45.0
+    minutes: float = 50.0
     seed: int = 0
 
 
