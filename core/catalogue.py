@@ -884,6 +884,12 @@ def _sizes(spec: ModelSpec) -> tuple[int, int, Mapping] | None:
     return linear, parameters - linear, _usual_config(linear)
 
 
+def products_of(spec: ModelSpec) -> int | None:
+    """Parameters a token is multiplied with (embeddings are looked up); None where not known."""
+    sizes = _sizes(spec)
+    return (sizes[0] or sizes[1]) if sizes else None
+
+
 def _working_bytes(config: Mapping, tokens: int, batch: int) -> int:
     """Keys, values and activations while answering, for 16-bit numbers; generous."""
     text = config.get("text_config", config)

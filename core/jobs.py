@@ -551,8 +551,7 @@ class Jobs:
             if kind == "ended":
                 self._told = None
                 raise self._died(event["code"], command["do"])
-            if kind == "model":
-                self.model = event["held"]
+            if self._about_the_machine(event):
                 continue
             if event.get("job") != told:
                 continue
@@ -764,10 +763,18 @@ class Jobs:
         """Between jobs: take note of what the worker says of its model."""
         while not self._events.empty():
             event = self._events.get()
-            if event["event"] == "model":
-                self.model = event["held"]
-            elif event["event"] == "ended":
+            if not self._about_the_machine(event) and event["event"] == "ended":
                 self._process, self.model = None, None
+
+    def _about_the_machine(self, event: dict) -> bool:
+        """Take note of what belongs to no job: which model is held, how fast this machine is."""
+        if event["event"] == "model":
+            self.model = event["held"]
+        elif event["event"] == "machine":
+            self.store.keep_result("machine", event["device"], event["rates"])
+        else:
+            return False
+        return True
 
     def _mark_interrupted(self) -> None:
         """What was under way when the app last ended can be resumed."""

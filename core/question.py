@@ -18,7 +18,7 @@ from core.settings import AskSettings
 from core.store import Answer, Run, Store
 from core.survey import Item, Survey
 from core.translations import ENGLISH, Translation
-from core.views import prompt_of
+from core.views import as_read, prompt_of
 
 
 class Side(NamedTuple):
@@ -278,22 +278,26 @@ def reading(item: Item, answer: Answer) -> str:
     return f"Read as “{item.option(answer.chosen).label}”: {answer.rule}."
 
 
-def prompts(store: Store, item: Item, side: Side) -> dict[str, Rendered]:
+def prompts(store: Store, item: Item, side: Side) -> dict[str, str]:
     """The exact prompts behind a side, by what they are for."""
     found = {}
     if side.written_by:
-        found["For the written answer"] = prompt_of(store, side.written_by, item, side.iso3)
+        prompt = prompt_of(store, side.written_by, item, side.iso3)
+        found["For the written answer"] = prompt_text(side.written_by, prompt)
     if side.scored_by:
         orders = option_orders(item, side.scored_by.settings["orders"])
         for number in range(len(orders)):
             name = f"For the probabilities, order {number + 1} of {len(orders)}"
-            found[name] = prompt_of(store, side.scored_by, item, side.iso3, number)
+            prompt = prompt_of(store, side.scored_by, item, side.iso3, number)
+            found[name] = prompt_text(side.scored_by, prompt)
     return found
 
 
-def prompt_text(prompt: Rendered) -> str:
-    """Messages as one text: who speaks, then what is said."""
-    return "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in prompt.messages)
+def prompt_text(run: Run, prompt: Rendered) -> str:
+    """A prompt as the model read it; of a run that kept no frames, its messages one by one."""
+    return as_read(run, prompt) or "\n\n".join(
+        f"[{message['role']}]\n{message['content']}" for message in prompt.messages
+    )
 
 
 def as_text(store: Store, asked: Question) -> str:

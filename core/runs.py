@@ -16,9 +16,12 @@ from core.catalogue import (
     Fit,
     ModelSpec,
     builtin_held_out,
+    computes_in,
     describe,
     fit,
     fit_training,
+    loaded_as,
+    products_of,
     resolve_precision,
 )
 from core.demonstrations import NEAR_AND_FAR
@@ -498,13 +501,37 @@ def estimate(store: Store, plan: Plan, held_bytes: int = 0) -> Estimate:
     prompts = sum(len(one.keys(survey)) for one in plan.settings)
     first = plan.settings[0]
     work = _work(plan.settings, survey, _texts_in(plan))
+    room = fit(first.model, held_bytes=held_bytes)
+    basis = "from when this model was asked before"
     pace = _pace(store, first, plan.kind, work / prompts) if prompts else None
-    return Estimate(
-        prompts,
-        work / pace if pace else None,
-        "from when this model was asked before" if pace else "known once the first answers are in",
-        fit(first.model, held_bytes=held_bytes),
-    )
+    if pace is None:
+        basis = "a first guess from its size and the speed of this machine"
+        pace = first_pace(store, first.model, room, first.answering)
+    if pace is None:
+        basis = "known once the first answers are in"
+    return Estimate(prompts, work / pace if pace else None, basis, room)
+
+
+# How a model that was never asked is guessed, measured by `python -m bench.engine`: the engine
+# takes somewhat longer than its matrix products alone; 4-bit and 8-bit weights are unpacked first;
+# an answer that is written is read, and its tokens come one by one.
+_OVER_PRODUCTS = 1.2
+_UNPACKING = {"nf4": 1.5, "int8": 2.0}
+_WRITTEN = 2.0
+_BYTES_OF_TOKEN = 4  # of English text; other scripts have more bytes a character and fewer a token
+
+
+def first_pace(store: Store, model: ModelSpec, room: Fit, answering: str) -> float | None:
+    """Work (see _work) a model that was never asked can be thought to do in a second here."""
+    rates = store.kept_result("machine", room.device)
+    products = products_of(model)
+    if not rates or not products:
+        return None
+    precision = resolve_precision(model)
+    rate = rates.get(loaded_as(precision), rates.get(computes_in(), rates["fp32"]))
+    slower = _OVER_PRODUCTS * _UNPACKING.get(precision, 1.0)
+    slower *= _WRITTEN if answering == "written" else 1.0
+    return _BYTES_OF_TOKEN * rate / (2 * products * slower)
 
 
 _EARLIER = 3  # jobs that are looked at for a model's pace
@@ -556,6 +583,7 @@ def _texts_in(plan: Plan) -> Callable[[AskSettings], Texts]:
 
 
 _EVERY_PROMPT = 100  # characters that take as long as what has to be done for any prompt
+_SURVEY_PROMPT = 350  # what a usual prompt of a survey comes to
 _LOOKED_AT = 12  # pairs of prompts of a run
 
 
@@ -781,7 +809,10 @@ def estimate_tuning(store: Store, plan: TuningPlan, held_bytes: int = 0) -> Tuni
         same = asked[0].get("model") == plan.settings.model.to_json()
         if pace is None and same and job["rate"] and job["settings"].get("kind") == "survey":
             pace = job["rate"]
-    return TuningEstimate(work, work.cost / pace if pace else None, _training_fit(plan, held_bytes))
+    room = _training_fit(plan, held_bytes)
+    if pace is None and (first := first_pace(store, plan.settings.model, room, "probabilities")):
+        pace = first / _SURVEY_PROMPT
+    return TuningEstimate(work, work.cost / pace if pace else None, room)
 
 
 def _training_fit(plan: TuningPlan, held_bytes: int) -> Fit:

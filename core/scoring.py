@@ -198,17 +198,7 @@ def _reply(loaded: Loaded, messages: Sequence[dict], labels: tuple[str, ...]) ->
     if len(set(labels)) < len(labels) or not labels or not all(labels):
         raise ModelError(f"The labels of a question must be distinct and not empty: {labels}.")
     prompt = chat_text(loaded, messages)
-    context, tail = prompt, ""
-    probe = "Sunflower"
-    try:
-        replied = chat_text(
-            loaded, [*messages, {"role": "assistant", "content": probe}], generation_prompt=False
-        )
-    except ModelError:
-        replied = ""
-    at = replied.rfind(probe)
-    if at > 0:
-        context, tail = replied[:at], replied[at + len(probe) :]
+    context, tail = context_of(loaded, messages)
     same = common(prompt, context)
 
     before = encode(loaded, context)
@@ -226,6 +216,24 @@ def _reply(loaded: Loaded, messages: Sequence[dict], labels: tuple[str, ...]) ->
         labels=tokens,
         end=_end_of_turn(loaded, context + labels[0], with_label[0], tail),
     )
+
+
+def context_of(loaded: Loaded, messages: Sequence[dict]) -> tuple[str, str]:
+    """The text up to where a reply begins, and what follows a reply, by the template's rendering.
+
+    Where a template cannot write a reply: what it writes to have one generated, and "".
+    """
+    probe = "Sunflower"
+    try:
+        replied = chat_text(
+            loaded, [*messages, {"role": "assistant", "content": probe}], generation_prompt=False
+        )
+    except ModelError:
+        replied = ""
+    at = replied.rfind(probe)
+    if at > 0:
+        return replied[:at], replied[at + len(probe) :]
+    return chat_text(loaded, messages), ""
 
 
 def _end_of_turn(loaded: Loaded, text: str, ids: list[int], tail: str) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ import pandas as pd
 from core import languages, meaning, metrics, robustness, runs, scores, words
 from core.catalogue import describe
 from core.demonstrations import questions
+from core.frames import framed
 from core.metrics import HEADLINE, Panel
 from core.prompts import METHODS, Rendered, option_orders
 from core.relations import mean_answer
@@ -934,6 +935,13 @@ def prompt_of(store: Store, run: Run, item: Item, iso3: str, number: int = 0) ->
         texts = questions(survey, item if settings.own_item else None)
         vectors = meaning.kept(store.home, run.facts.get("embedder_revision"), texts)
     return prompt_for(settings, survey, prompts, item, persona, number, translations, vectors)
+
+
+def as_read(run: Run, prompt: Rendered) -> str | None:
+    """A prompt of a run with the model's chat template round it, to the letter; None of a run that
+    kept no frames (imported, or asked before they were)."""
+    frames = run.facts.get("chat_frames") or {}
+    return framed(frames, run.settings["answering"], prompt.messages)
 
 
 def shown_orders(run: Run, item: Item) -> list[str]:

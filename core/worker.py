@@ -12,7 +12,7 @@ Commands: {"do": "ask", "job", "runs": [...], "survey_file"}, {"do": "stop", "jo
 {"do": "abilities", "job", "model", "adapter", "tasks"} and {"do": "merge", "job", "model",
 "folder"}. Events carry the job they belong to: phase,
 facts, answers, text, written, training, trained, abilities, done, stopped, failed; "model" says
-what is held now.
+what is held now, and "machine" how fast matrices are multiplied here.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from core.catalogue import ModelSpec, adapters_sha256, by_adapter, describe, mer
 from core.culturespa import judge_file
 from core.demonstrations import questions
 from core.errors import PluriscopeError
+from core.frames import frames_of
 from core.prompts import PromptSet
 from core.responses import Planned, ask, plan
 from core.settings import AskSettings, Lora
@@ -65,6 +66,7 @@ class Worker:
         self.channel = channel
         self.stopped: set[str] = set()
         self._shelf = None
+        self._speed_of = None  # the device whose speed was told
         self._base: tuple | None = None  # what was trained on last: (spec, Loaded)
 
     @property
@@ -294,13 +296,23 @@ class Worker:
             if whole in (None, spec)
             else adapters_sha256(Path(whole.adapter).expanduser()),
             "merged_sha256": merged_sha256(spec),
+            "chat_frames": frames_of(loaded),
             "load_seconds": round(time.monotonic() - began, 2),
             "versions": {"python": platform.python_version()}
             | {name: version(name) for name in ("torch", "transformers", "tokenizers")},
         }
         self.channel.send("facts", job=job, run=run_id, facts=facts)
         self.say_model()
+        self._say_speed(loaded.device)
         return loaded
+
+    def _say_speed(self, device) -> None:
+        """Tell once how fast this machine is: how long a model takes is guessed from it."""
+        from core.models import matmul_rates
+
+        if self._speed_of != device:
+            self._speed_of = device
+            self.channel.send("machine", device=device.type, rates=matmul_rates(device))
 
     def say_model(self) -> None:
         """Tell which model is in memory: the one that is asked, or the one that is trained on."""

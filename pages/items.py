@@ -279,10 +279,16 @@ def show_prompt() -> None:
     for message in prompt.messages:
         st.caption({"system": "System", "user": "User"}.get(message["role"], message["role"]))
         st.code(message["content"], language=None, wrap_lines=True)
-    st.caption(
-        "The model’s own chat template goes round these messages. Possible answers: "
-        + ui.plain(", ".join(prompt.labels))
-    )
+    st.caption("Possible answers: " + ui.plain(", ".join(prompt.labels)))
+    with st.expander("As the model reads it", type="compact"):
+        if whole := views.as_read(by_method[asked], prompt):
+            st.caption("To the letter: the model’s own chat template stands round the messages.")
+            st.code(whole, language=None, wrap_lines=True)
+        else:
+            st.caption(
+                "The model’s own chat template goes round these messages. What it writes was not "
+                "kept with this run."
+            )
 
 
 with detail:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from core import responses, runs
+from core import catalogue, responses, runs
 from core.catalogue import ModelSpec
 from core.jobs import Jobs
 from core.store import Store
@@ -216,6 +216,37 @@ def test_the_time_of_a_run_follows_how_much_there_is_to_read(tmp_path):
     assert runs.estimate(store, wide).seconds == pytest.approx(104)
     assert runs.estimate(store, short).seconds == pytest.approx(10.4)
     store.close()
+
+
+def test_a_model_never_asked_is_guessed_from_its_size_and_the_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(catalogue, "computes_in", lambda: "bf16")
+    monkeypatch.setattr(runs, "computes_in", lambda: "bf16")
+    store = Store(tmp_path)
+
+    def seconds(**changes) -> float | None:
+        spec = ModelSpec("Qwen/Qwen2.5-7B-Instruct", precision=changes.pop("precision", "bf16"))
+        return runs.estimate(store, runs.plan_survey(store, spec, **changes)).seconds
+
+    assert seconds() is None  # before anything was loaded here
+    store.keep_result("machine", "cpu", {"bf16": 1e12, "fp32": 2.5e11})
+    plan = runs.plan_survey(store, ModelSpec("Qwen/Qwen2.5-7B-Instruct"))
+    characters = runs._work(plan.settings, store.survey(), runs._texts_in(plan))
+    # A token is four characters; 2 x 6.526 billion operations each, a fifth more than those alone.
+    assert seconds() == pytest.approx(characters / 4 * 2 * 6.526e9 * 1.2 / 1e12, rel=0.02)
+    assert seconds(precision="fp32") == pytest.approx(4 * seconds())
+    assert seconds() < seconds(precision="nf4") < seconds(precision="fp32")
+    assert seconds(answering="written") > seconds(orders="given")
+    guess = runs.estimate(store, plan)
+    assert guess.basis.startswith("a first guess")
+    tuning = runs.plan_tuning(store, ModelSpec("Qwen/Qwen2.5-7B-Instruct"), per_topic=2)
+    assert runs.estimate_tuning(store, tuning).seconds > guess.seconds
+    store.close()
+
+
+def test_asking_leaves_behind_how_fast_the_machine_is(jobs, model):
+    assert jobs.wait(runs.start(jobs, plan(jobs, model, cultures=["KEN"])))["state"] == "done"
+    rates = jobs.store.kept_result("machine", catalogue.free_memory()[0])
+    assert rates["fp32"] > 1e8
 
 
 def test_what_is_being_stopped_can_be_started_anew(jobs, model):

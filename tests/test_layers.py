@@ -26,6 +26,7 @@ FLOW = [
     "embedding",
     "tree",
     "scoring",
+    "frames",
     "generation",
     "tuning",
     "store",
