@@ -222,8 +222,48 @@ def model_picker(key: str = "model") -> ModelSpec | None:
     """Choose a model, its precision and an adapter. None while the choice cannot be used.
 
     Says size, licence and whether it fits before anything is loaded. The choice follows the user
-    from page to page.
+    from page to page, and stands in the address (?model=, ?precision=, ?adapter=) unless it is the
+    built-in model as it is.
     """
+    _from_address(key)
+    spec = _pick_model(key)
+    if spec:
+        _to_address(spec, key)
+    return spec
+
+
+MODEL_IN_ADDRESS = ("model", "precision", "adapter")
+
+
+def _from_address(key: str) -> None:
+    """Set the picker to the model a link names. Consent to its own code is never in a link."""
+    here = tuple(st.query_params.get(name, "") for name in MODEL_IN_ADDRESS)
+    if here == st.session_state.get(f"{key}_seen") or not any(here):
+        return
+    st.session_state[f"{key}_seen"] = here
+    source, precision, adapter = here
+    source, _, revision = (source or "builtin").partition("@")
+    precision = precision if precision in catalogue.PRECISIONS else "auto"
+    set_picker(ModelSpec(source, revision or None, precision, adapter or None), key)
+
+
+def _to_address(spec: ModelSpec, key: str) -> None:
+    usual = catalogue.resolve_precision(replace(spec, precision="auto"))
+    precision = catalogue.resolve_precision(spec)
+    source = f"{spec.source}@{spec.revision}" if spec.revision else spec.source
+    adapter = spec.adapter or ""
+    here = (source, "" if precision == usual else precision, adapter)
+    if here == ("builtin", "", ""):
+        here = ("", "", "")
+    for name, value in zip(MODEL_IN_ADDRESS, here, strict=True):
+        if value:
+            st.query_params[name] = value
+        else:
+            st.query_params.pop(name, None)
+    st.session_state[f"{key}_seen"] = here
+
+
+def _pick_model(key: str) -> ModelSpec | None:
     st.session_state.setdefault(f"{key}_kind", KINDS[0])
     kind = st.segmented_control(
         "Where the model is",
@@ -978,29 +1018,37 @@ def linked_many(
     default: Sequence[str],
     **look: object,
 ) -> list[str]:
-    """Several ids that also stand in the address, as ?name=id,id. Unknown ids are left out."""
+    """Several ids that also stand in the address, as ?name=id,id. Unknown ids are left out.
+
+    What was last chosen on this page comes back with it, unless the address says something else.
+    """
     key, seen = f"{page}_{name}", f"{page}_{name}_seen"
     here = st.query_params.get(name)
+    open_to_all = bool(look.get("accept_new_options"))
     if key not in st.session_state or here != st.session_state.get(seen):
-        known = [one for one in (here or "").split(",") if one in names]
+        wanted = (here or "").split(",")
+        if key not in st.session_state and here is None:  # just come to this page
+            wanted = st.session_state.get(f"last_{key}", ())
+        known = [one for one in wanted if one in names or (one and open_to_all)]
         st.session_state[key] = known[: look.get("max_selections")] or list(default)
         st.session_state[seen] = here
-    elif any(one not in names for one in st.session_state[key]):  # names of another survey
+    elif not open_to_all and any(one not in names for one in st.session_state[key]):
+        # names of another survey
         st.session_state[key] = [one for one in st.session_state[key] if one in names]
     return st.multiselect(
         label,
         list(names),
         format_func=lambda one: names.get(one, one),
         key=key,
-        on_change=lambda: link_many_to(page, name, st.session_state[key]),
+        on_change=lambda: link_many_to(page, name, st.session_state[key], default),
         **look,
     )
 
 
-def link_many_to(page: str, name: str, values: Sequence[str]) -> None:
-    """Set what linked_many() shows."""
-    st.session_state[f"{page}_{name}"] = list(values)
-    if values:
+def link_many_to(page: str, name: str, values: Sequence[str], default: Sequence[str] = ()) -> None:
+    """Set what linked_many() shows; what it shows without a link leaves the address clean."""
+    st.session_state[f"{page}_{name}"] = st.session_state[f"last_{page}_{name}"] = list(values)
+    if values and list(values) != list(default):
         st.query_params[name] = ",".join(values)
     else:
         st.query_params.pop(name, None)

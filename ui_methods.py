@@ -293,12 +293,12 @@ def pick_language(page: str, survey: Survey) -> tuple[dict, str]:
 
 def pick_wordings(page: str) -> list[str]:
     """One wording to ask in, or several."""
-    st.session_state.setdefault(f"{page}_wordings", ["pluriscope"])
-    picked = st.multiselect(
+    picked = ui.linked_many(
         "Wordings",
-        ui.wordings(),
-        format_func=views.wording_name,
-        key=f"{page}_wordings",
+        {name: views.wording_name(name) for name in ui.wordings()},
+        name="wordings",
+        page=page,
+        default=["pluriscope"],
         accept_new_options=True,
         placeholder="At least one",
         help=(
@@ -313,7 +313,7 @@ def pick_wordings(page: str) -> list[str]:
             key=f"{page}_three",
             type="tertiary",
             icon=":material/repeat:",
-            on_click=lambda: st.session_state.update({f"{page}_wordings": list(THREE)}),
+            on_click=lambda: ui.link_many_to(page, "wordings", THREE),
         )
     return picked
 

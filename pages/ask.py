@@ -83,7 +83,7 @@ def pick_item():
             "Topic",
             [EVERY_TOPIC, *survey.topics],
             key="ask_topic",
-            persist_state="session",
+            bind="query-params",
             width=260,
         )
         among = survey.items if topic == EVERY_TOPIC else survey.select(topic)
@@ -132,11 +132,12 @@ def write_item():
     """A question of the user's own; (None, None) until it can be asked."""
     left, right = st.columns(2)
     text = left.text_area(
-        "Your question", key="ask_own_question", max_chars=1000, height=120,
+        "Your question", key="ask_own_question", bind="query-params", max_chars=1000, height=120,
         placeholder="How important is it to you to …?",
     )  # fmt: skip
     lines = right.text_area(
-        "Its options, one on each line", key="ask_own_options", max_chars=3000, height=120,
+        "Its options, one on each line", key="ask_own_options", bind="query-params",
+        max_chars=3000, height=120,
         placeholder="Very important\nRather important\nNot important",
     )  # fmt: skip
     own = {"question": text, "options": [line for line in lines.splitlines() if line.strip()]}
@@ -244,9 +245,8 @@ def exact_prompt(item, side: question.Side) -> None:
             st.write(ui.plain(str(error)))
             return
         for name, prompt in prompts.items():
-            st.caption(name)
-            st.code(question.prompt_text(prompt), language=None, wrap_lines=True)
-        st.caption("The model’s own chat template goes round these messages.")
+            st.caption(ui.plain(name))
+            st.code(prompt, language=None, wrap_lines=True)
 
 
 # -- before, while and after it is asked -----------------------------------------------------------
@@ -378,7 +378,7 @@ with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
     model_blank = ui.blank("ask_model", "the built-in model")
     places_blank = ui.blank("ask_places", "plainly")
     more_blank = st.popover("Exactly how", key="ask_more", type="tertiary")
-    own_one = st.toggle("My own question", key="ask_own")
+    own_one = st.toggle("My own question", key="ask_own", bind="query-params")
 item_row = st.container(horizontal=True, vertical_alignment="bottom")
 with item_row:
     survey = ui_surveys.pick("ask", also=asked.survey if asked else None, width=260)

@@ -19,6 +19,7 @@ from core.store import BUNDLED_SURVEY
 
 SETS = ("The core set", "One topic", "Every question", "My own choice")
 PLACES = ("The 18 of the CultureSPA study", "Every country", "My own choice")
+LINK = "query-params"
 ANSWERING = {"Probabilities": "probabilities", "Written answers": "written"}
 
 queue, store = ui.jobs(), ui.store()
@@ -45,10 +46,9 @@ def which_items() -> tuple[str | list[str], str]:
     if chosen == SETS[2]:
         return "all", f"all {words.count(len(survey.items), 'question')}"
     labels = {item.id: f"{item.label} ({item.id})" for item in survey.items}
-    picked = st.multiselect(
-        "Questions", labels, format_func=labels.get, key="run_items", persist_state="session",
-        placeholder="Search by word",
-    )  # fmt: skip
+    picked = ui.linked_many(
+        "Questions", labels, name="items", page="run", default=(), placeholder="Search by word"
+    )
     return picked, words.count(len(picked), "question") + " of my own choice"
 
 
@@ -90,11 +90,13 @@ def how_exactly() -> dict:
     else:
         left, right = st.columns(2)
         settings["samples"] = int(
-            left.number_input("Answers to each question", 1, 50, 5, key="samples")
+            left.number_input("Answers to each question", 1, 50, 5, key="samples", bind=LINK)
         )
-        settings["seed"] = int(right.number_input("Seed", 0, 2**31 - 1, 42, key="run_seed"))
-        settings["temperature"] = left.slider("Temperature", 0.0, 2.0, 0.6, 0.05, key="run_t")
-        settings["top_p"] = right.slider("Top-p", 0.05, 1.0, 0.9, 0.05, key="run_top_p")
+        settings["seed"] = int(right.number_input("Seed", 0, 2**31 - 1, 42, key="seed", bind=LINK))
+        settings["temperature"] = left.slider(
+            "Temperature", 0.0, 2.0, 0.6, 0.05, key="temperature", bind=LINK
+        )
+        settings["top_p"] = right.slider("Top-p", 0.05, 1.0, 0.9, 0.05, key="top_p", bind=LINK)
     settings["prompt_set"] = ui_methods.pick_wordings("run")
     settings["name"] = st.text_input(
         "Name", key="run_name", placeholder="Made from the choices above", max_chars=200

@@ -426,3 +426,49 @@ def test_models_are_told_apart_by_what_is_loaded():
     assert ui.same_model(ModelSpec("a/b"), ModelSpec("a/b", precision="nf4"))
     assert not ui.same_model(ModelSpec("a/b"), ModelSpec("a/b", precision="bf16"))
     assert not ui.same_model(ModelSpec("a/b"), ModelSpec("a/b", adapter="x"))
+
+
+def test_a_link_to_run_names_model_questions_and_wordings(working, tmp_path):
+    at = working(
+        "run",
+        model="some/model@v2", precision="bf16", set="My own choice", items="Q2,Q1,Q9999",
+        wordings="pluriscope-b,pluriscope", answers="Written answers", samples="7", seed="11",
+        temperature="0.9",
+    )  # fmt: skip
+    assert not at.exception
+    assert at.session_state["model_spec"] == ModelSpec("some/model", "v2", "bf16")
+    assert at.multiselect(key="run_items").value == ["Q2", "Q1"]  # an unknown one is left out
+    assert at.multiselect(key="run_wordings").value == ["pluriscope-b", "pluriscope"]
+    assert [at.number_input(key=key).value for key in ("samples", "seed")] == [7, 11]
+    assert at.slider(key="temperature").value == 0.9
+
+
+def test_what_is_chosen_for_a_run_stands_in_its_address(working):
+    at = working("run")
+    assert not {"model", "precision", "adapter"} & set(at.query_params)
+    at.session_state["model_precision_True"] = "bf16"
+    at.run()
+    assert at.query_params["precision"] == "bf16"
+    assert at.query_params["model"] == "builtin"
+    at.radio(key="set").set_value("My own choice").run()
+    at.multiselect(key="run_items").set_value(["Q3", "Q5"]).run()
+    assert at.query_params["items"] == "Q3,Q5"
+    at.session_state["model_precision_True"] = "fp32"
+    at.run()
+    assert not {"model", "precision", "adapter"} & set(at.query_params)
+
+
+@pytest.mark.parametrize("model", ["../../etc", "a b", "<b>x</b>", "owner/name@"])
+def test_a_mangled_model_in_a_link_is_said_and_harms_nothing(working, model):
+    at = working("run", model=model, precision="float128", adapter="/nowhere", items=",,x")
+    assert not at.exception
+    assert at.error or at.session_state["model_spec"].source == "owner/name"
+    assert "<b>" not in "".join(str(one.value) for one in at.error)
+
+
+def test_a_question_of_ones_own_can_be_sent_as_a_link(working):
+    at = working(
+        "ask", ask_own="true", ask_own_question="Tea or coffee?", ask_own_options="Tea\nCoffee"
+    )
+    assert not at.exception
+    assert at.header[0].value == "Tea or coffee?"
