@@ -308,3 +308,37 @@ metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
     assert (test.n, test.difference, test.figures["lost"]) == (20, 0, 0)
     assert test.verdict == UNSURE  # 20 questions cannot show a loss of less than a point
     assert harness.compare(loaded, "no_such_task").endswith("knows no such task.")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "questions"), [("mmlu", 57 * 2), ("arc", 2 * 2), ("gsm8k", 2)])
+def test_a_preset_runs_the_harness_s_own_tasks(tmp_path, monkeypatch, name, questions):
+    """Made-up rows with the columns of the published data sets, read by the harness's own tasks."""
+    pytest.importorskip("lm_eval", reason="lm-evaluation-harness is optional")
+    import datasets
+
+    def rows(path: str) -> list[dict]:
+        if path == "cais/mmlu":
+            return [
+                {"question": f"{k} + 1 =", "subject": "sums", "answer": k % 4,
+                 "choices": [str(k), str(k + 1), str(k + 2), str(k + 3)]}
+                for k in range(6)
+            ]  # fmt: skip
+        if path == "allenai/ai2_arc":
+            return [
+                {"id": str(k), "question": f"{k} + 1 =", "answerKey": "B",
+                 "choices": {"text": [str(k), str(k + 1)], "label": ["A", "B"]}}
+                for k in range(6)
+            ]  # fmt: skip
+        return [{"question": f"{k} + 1 = ?", "answer": f"One more. #### {k + 1}"} for k in range(6)]
+
+    def load(path=None, *given, **named):
+        made = datasets.Dataset.from_list(rows(path))
+        splits = ("train", "validation", "dev", "test")
+        return datasets.DatasetDict({split: made for split in splits})
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setitem(harness.PRESETS, name, harness.PRESETS[name]._replace(limit=2))
+    test = harness.compare(tuned(tmp_path, scale=0.0), name)
+    assert isinstance(test, verdicts.Outcome), test
+    assert (test.n, test.difference, test.figures["lost"]) == (questions, 0, 0)
