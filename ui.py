@@ -1176,11 +1176,14 @@ CHANGE_HELP = "Points, from plainly asked. Grey: too small to call."
 def grey_unclear(rows: pd.DataFrame, clear: pd.Series) -> Styler:
     """A table whose column change, where there is one, is grey where it is too small to call.
 
-    clear: bool, one for each row.
+    clear: bool, one for each row. The column says its sign, with a real minus, and no sign of 0.
     """
+    if "change" not in rows:
+        return rows.style
     grey = f"color: {palette(is_dark()).muted}"
     looks = ["" if one else grey for one in clear]
-    return rows.style.apply(lambda _: looks, subset=[name for name in ("change",) if name in rows])
+    signed = rows.style.format(lambda value: words.signed(value, 0), subset=["change"])
+    return signed.apply(lambda _: looks, subset=["change"])
 
 
 def downloads(table: pd.DataFrame, file_name: str, run: Run, before: Run | None = None) -> None:

@@ -467,7 +467,7 @@ def closeness_map(
         bin_names(limits),
         _lines(scored),
         narrow,
-        _key(key, bool(len(not_asked)), False, palette(dark), narrow),
+        _key(key, bool(len(not_asked)), False, palette(dark)),
     )
     sheet = _map_frame(strip, dark)
     hover = [_score_hover(row, dark) for row in scored.itertuples()]
@@ -521,7 +521,7 @@ def change_map(
         names,
         marks,
         narrow,
-        _key(key, bool(len(not_asked)), True, palette(dark), narrow),
+        _key(key, bool(len(not_asked)), True, palette(dark)),
         words.signed,
     )
     sheet = _map_frame(strip, dark)
@@ -556,18 +556,15 @@ def _lines(scored: pd.DataFrame) -> list[_Mark]:
     return marks
 
 
-def _key(text: str, not_asked: bool, too_small: bool, on: Palette, narrow: bool) -> list[str]:
-    """The lines of words under a map, from the top."""
+def _key(text: str, not_asked: bool, too_small: bool, on: Palette) -> list[str]:
+    """The lines of words under a map, from the top: short, for the window may be narrow."""
     looks = []
     if too_small:
         looks.append(f"{coloured('■', on.too_small)} too small to call")
     if not_asked:
         looks.append(f"{coloured('□', on.muted)} not asked")
     looks.append(f"{coloured('■', on.land)} not surveyed")
-    beside = "   ".join(looks)
-    if narrow:
-        return [*textwrap.wrap(text, 48), beside]
-    return [text, beside] if too_small else [f"{text}   {beside}"]
+    return [*textwrap.wrap(text, 48), "   ".join(looks)]
 
 
 def _strip(

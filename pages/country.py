@@ -41,7 +41,7 @@ def question_list(title: str, rows, key: str) -> None:
         column_config={
             "label": st.column_config.ButtonColumn(
                 "Question",
-                width="medium",
+                width=150,
                 type="tertiary",
                 alignment="left",
                 key=key,
@@ -49,9 +49,7 @@ def question_list(title: str, rows, key: str) -> None:
                 args=(key, rows["item"].tolist()),
             ),
             "value": st.column_config.NumberColumn("Score", format="%.0f", width=70),
-            "change": st.column_config.NumberColumn(
-                "Change", format="%+.0f", width=75, help=ui.CHANGE_HELP
-            ),
+            "change": st.column_config.NumberColumn("Change", width=75, help=ui.CHANGE_HELP),
         },
         alt=f"{title}: {words.listed(rows['label'].tolist())}",
     )

@@ -172,11 +172,9 @@ with listing:
             on_select=clicked_row,
             selection_mode=["single-row", "single-cell"],
             column_config={
-                "label": st.column_config.TextColumn("Question", width="medium"),
+                "label": st.column_config.TextColumn("Question", width=150),
                 "value": st.column_config.NumberColumn("Score", format="%.0f", width=70),
-                "change": st.column_config.NumberColumn(
-                    "Change", format="%+.0f", width=75, help=ui.CHANGE_HELP
-                ),
+                "change": st.column_config.NumberColumn("Change", width=75, help=ui.CHANGE_HELP),
                 "held": st.column_config.NumberColumn(
                     "Held",
                     format="percent",
