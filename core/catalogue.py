@@ -365,13 +365,23 @@ def _kept_in(path: Path, shelf: Path) -> Path | None:
 
 
 def describe(spec: ModelSpec) -> str:
-    """A model's short name for people: "Built-in model", "Qwen2.5 0.5B Instruct + my-adapter"."""
+    """A model's name for people: "Built-in model", "Qwen2.5 0.5B Instruct + my-adapter", "Built-in
+    model, tuned for Kenya: …"."""
     if spec.source == "builtin":
         name = BUILTIN_NAME
     else:
         known = {entry.source: entry.name for entry in _download_list()}
         name = known.get(spec.source) or Path(spec.source).name
-    return f"{name} + {Path(spec.adapter).name}" if spec.adapter else name
+    if not spec.adapter:
+        return name
+    title = adapter_title(Path(spec.adapter).expanduser())
+    return title if title.startswith(f"{name}, ") else f"{name} + {title}"
+
+
+def adapter_title(folder: Path) -> str:
+    """What an adapter was called when it was made, else its folder's name."""
+    told = read_json(folder / ADAPTER_RECORD) or read_json(folder / ADAPTER_INDEX)
+    return " ".join(str(told.get("title") or folder.name).split())[:200]
 
 
 # -- where a model lies ----------------------------------------------------------------------------

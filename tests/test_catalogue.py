@@ -257,3 +257,11 @@ def test_names_are_short():
     assert describe(ModelSpec("builtin")) == "Built-in model"
     assert describe(ModelSpec("Qwen/Qwen2.5-0.5B-Instruct")) == "Qwen2.5 0.5B Instruct"
     assert describe(ModelSpec("/models/mine", adapter="/adapters/kenya")) == "mine + kenya"
+
+
+def test_an_adapter_is_called_what_it_was_called_when_it_was_made(tmp_path):
+    """Its folder's name is made for a disk, not for people."""
+    title = "Built-in model, tuned for Kenya: all questions"
+    (tmp_path / "training.json").write_text(json.dumps({"title": title}), encoding="utf-8")
+    assert describe(ModelSpec("builtin", adapter=str(tmp_path))) == title
+    assert describe(ModelSpec("/models/mine", adapter=str(tmp_path))) == f"mine + {title}"
