@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from core.errors import PluriscopeError
 from core.survey import DATA, Culture, Item
+from core.texts import json_object
 
 PROMPTS = DATA / "prompts"
-MOST_BYTES = 1_000_000  # of a prompt set's file
 
 
 class Method(NamedTuple):
@@ -181,19 +181,10 @@ def load_prompt_set(name_or_path: str | Path = "pluriscope") -> PromptSet:
 def _record(path: Path) -> dict:
     """What a prompt set's file holds."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise PluriscopeError(f"{path.name} is larger than 1 MB; that is no prompt set.")
-        record = json.loads(path.read_text(encoding="utf-8"))
+        return json_object(path, 1, "a prompt set")
     except FileNotFoundError:
         known = ", ".join(sorted(p.stem for p in PROMPTS.glob("*.json")))
         raise PluriscopeError(f"There is no prompt set {path.stem!r}. Known: {known}.") from None
-    except OSError as error:
-        raise PluriscopeError(f"{path.name} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:
-        raise PluriscopeError(f"{path.name} is not a prompt set: {str(error)[:200]}.") from None
-    if not isinstance(record, dict):
-        raise PluriscopeError(f"{path.name} is not a prompt set: it has to be {{…}}.")
-    return record
 
 
 def option_orders(item: Item, orders: str) -> list[tuple[int, ...]]:

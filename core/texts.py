@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
+from pathlib import Path
+
+from core.errors import PluriscopeError
 
 _TAG = re.compile(r"<(script|style)\b[^>]*>.*?</\1\s*>|</?[a-zA-Z!][^<>]*>", re.I | re.S)
 # Invisible or direction-changing characters that make a text read otherwise than it is written.
@@ -34,3 +38,23 @@ def clean_text(text: str, limit: int = 2_000) -> str:
 def is_formula(text: str) -> bool:
     """True for a cell that a spreadsheet would run ("=1+1", "@SUM(A1)"); "-1" is a number."""
     return bool(_FORMULA.match(text)) and not re.fullmatch(r"\s*[+-]?[\d.,]+\s*", text)
+
+
+def json_object(path: Path, most_mb: int, what: str) -> dict:
+    """The JSON object of a small file that people may have written.
+
+    what: "a prompt set". Raises PluriscopeError with a sentence, and FileNotFoundError.
+    """
+    try:
+        if path.stat().st_size > most_mb * 1_000_000:
+            raise PluriscopeError(f"{path.name} is larger than {most_mb} MB; it is not {what}.")
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise PluriscopeError(f"{path.name} cannot be read: {error.strerror}.") from None
+    except (ValueError, RecursionError) as error:
+        raise PluriscopeError(f"{path.name} is not {what}: {str(error)[:200]}.") from None
+    if not isinstance(record, dict):
+        raise PluriscopeError(f"{path.name} is not {what}: it has to be {{…}}.")
+    return record

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from core.errors import PluriscopeError
 from core.prompts import Example, Neighbours, PromptSet
 from core.survey import BUNDLED, Culture, Item, Option, Survey, bundled_items
-from core.texts import clean_text, visible
+from core.texts import clean_text, json_object, visible
 
 FOLDER = BUNDLED / "translations"
 ENGLISH = "en"
@@ -214,18 +214,7 @@ def _by_language(path: Path, language: str) -> dict[str, str]:
 
 @lru_cache(maxsize=16)
 def _json_file(path: str, changed: int) -> dict:
-    file = Path(path)
-    try:
-        if file.stat().st_size > MOST_BYTES:
-            raise PluriscopeError(f"{file.name} is larger than 20 MB; it has to hold a few texts.")
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PluriscopeError(f"{file.name} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:
-        raise PluriscopeError(f"{file.name} is no JSON: {str(error)[:200]}.") from None
-    if not isinstance(record, dict):
-        raise PluriscopeError(f"{file.name} has to hold texts by language.")
-    return record
+    return json_object(Path(path), 20, "a file of translations")
 
 
 def _read(path: Path, survey: Survey, language: str, of_this_survey: bool) -> dict[str, ItemText]:

@@ -364,9 +364,9 @@ DEEP = "[" * 200_000
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (DEEP, "prompts.json is no JSON"),
-        ("{", "prompts.json is no JSON"),
-        ("[]", "has to hold texts by language"),
+        (DEEP, "prompts.json is not a file of translations"),
+        ("{", "prompts.json is not a file of translations"),
+        ("[]", "has to be {…}"),
         ('{"ja": "' + " " * 20_000_000 + '"}', "larger than 20 MB"),
         (prompts(plain_system="x" * 20_000), "longer than 10,000 characters"),
     ],
