@@ -1031,6 +1031,7 @@ def linked_many(
             wanted = st.session_state.get(f"last_{key}", ())
         known = [one for one in wanted if one in names or (one and open_to_all)]
         st.session_state[key] = known[: look.get("max_selections")] or list(default)
+        st.session_state[f"last_{key}"] = known
         st.session_state[seen] = here
     elif not open_to_all and any(one not in names for one in st.session_state[key]):
         # names of another survey

@@ -441,6 +441,12 @@ def test_a_link_to_run_names_model_questions_and_wordings(working, tmp_path):
     assert at.multiselect(key="run_wordings").value == ["pluriscope-b", "pluriscope"]
     assert [at.number_input(key=key).value for key in ("samples", "seed")] == [7, 11]
     assert at.slider(key="temperature").value == 0.9
+    at.switch_page("pages/items.py").run()
+    at.query_params.clear()
+    at.switch_page("pages/run.py").run()
+    at.radio(key="set").set_value("My own choice").run()
+    assert at.multiselect(key="run_items").value == ["Q2", "Q1"]
+    assert at.session_state["model_spec"].source == "some/model"
 
 
 def test_what_is_chosen_for_a_run_stands_in_its_address(working):
@@ -453,6 +459,10 @@ def test_what_is_chosen_for_a_run_stands_in_its_address(working):
     at.radio(key="set").set_value("My own choice").run()
     at.multiselect(key="run_items").set_value(["Q3", "Q5"]).run()
     assert at.query_params["items"] == "Q3,Q5"
+    at.switch_page("pages/items.py").run()
+    at.query_params.clear()
+    at.switch_page("pages/run.py").run()  # and are there again when one comes back
+    assert at.multiselect(key="run_items").value == ["Q3", "Q5"]
     at.session_state["model_precision_True"] = "fp32"
     at.run()
     assert not {"model", "precision", "adapter"} & set(at.query_params)
