@@ -139,6 +139,7 @@ class Worker:
             planned(),
             stop=self.stop_asked(job),
             on_text=on_text if runs[0].get("side_by_side") else None,
+            same_luck=bool(runs[0].get("side_by_side")),
         ):
             rows: dict[str, list] = {}
             for answer in answers:

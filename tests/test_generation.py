@@ -1,9 +1,11 @@
+import numpy as np
 import pytest
 import tiny
 import torch
 
 from core.generation import Written, choose, exponentials, generate
 from core.models import chat, stop_tokens
+from core.responses import luck
 
 PLACES = ("Kenya", "Germany", "a country far away and high up in the mountains", "X")
 
@@ -193,3 +195,20 @@ def test_a_stop_keeps_what_was_written():
     written = generate(loaded, conversations(), max_new_tokens=50, stop=stop)
     assert [w.tokens for w in written] == [5] * 4 or any(w.finished for w in written)
     assert max(w.tokens for w in written) == 5
+
+
+def test_answers_of_a_run_are_draws_of_their_own_and_sides_of_a_question_are_not():
+    """One label would win wherever options are about as likely, if a survey shared its luck."""
+    keys = [(iso3, f"Q{n}", 0) for iso3 in ("", "KEN") for n in range(1000)]
+    even = torch.zeros(len(keys), 4)
+    for seed in (1, 42):
+        drawn = choose(even, [luck(seed, key) for key in keys], [0] * len(keys), 1.0, 1.0)
+        counts = np.bincount(drawn, minlength=4) / len(keys)
+        assert (abs(counts - 0.25) < 0.05).all()
+        plain, kenya = np.array(drawn[:1000]), np.array(drawn[1000:])
+        assert abs((plain == kenya).mean() - 0.25) < 0.05  # as two samples of the same one
+        again = choose(even, [luck(seed, (*k[:2], 1)) for k in keys], [0] * len(keys), 1.0, 1.0)
+        assert abs((np.array(drawn) == np.array(again)).mean() - 0.25) < 0.05
+    assert luck(42, ("", "Q1", 0), same=True) == luck(42, ("KEN", "Q1", 0), same=True)
+    # The second sample of one seed is not the first of the next.
+    assert luck(42, ("KEN", "Q1", 1)) != luck(43, ("KEN", "Q1", 0))
