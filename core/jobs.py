@@ -618,10 +618,10 @@ class Jobs:
         self.store.update_job(job["id"], state=state, finished=_now(), **worked)
 
     def _runs_of(self, job: dict) -> list[str]:
-        """The runs a job holds; those of a tuning are made as it goes."""
+        """The runs a job holds that are there; those of a tuning are made as it goes."""
         if job["kind"] == "tune":
             return [run.id for run in self.store.tuning_runs(job["settings"]["tuning"])]
-        return job["runs"]
+        return self.store.there_are(job["runs"])
 
     def _has_failed_arms(self, job: dict) -> bool:
         if job["kind"] != "tune" or job["state"] != "done":

@@ -597,6 +597,12 @@ class Store:
                     "update runs set facts = ? where id = ?", [json.dumps(facts), run_id]
                 )
 
+    def there_are(self, run_ids: Sequence[str]) -> list[str]:
+        """Those of some runs that are in the store, in the bin or not, in the order given."""
+        found = self.rows("select id from runs where list_contains(?, id)", [list(run_ids)])
+        known = {run_id for (run_id,) in found}
+        return [run_id for run_id in run_ids if run_id in known]
+
     def delete_runs(self, run_ids: Iterable[str]) -> None:
         """Hide runs; restore_runs brings them back until empty_bin."""
         self._mark(run_ids, _now())
@@ -612,16 +618,18 @@ class Store:
     def empty_bin(self) -> int:
         """Remove deleted runs and their answers, and deleted tunings, for good.
 
-        Says how many runs.
+        What a job still holds, while it is being stopped, stays until the next time. Says how many
+        runs.
         """
         with self._writing() as cursor:
-            gone = "(select no from runs where deleted is not null)"
+            gone = """(select no from runs r where deleted is not null and not exists (
+                select 1 from jobs j where state in ('queued', 'loading', 'running', 'stopping')
+                  and (list_contains(j.runs, r.id)
+                       or (j.kind = 'tune' and starts_with(r.grp, j.settings->>'tuning')))))"""
             cursor.execute(f"delete from answers where run_no in {gone}")
             cursor.execute(f"delete from scores where run_no in {gone}")
             cursor.execute(f"delete from changes where a in {gone} or b in {gone}")
-            removed = cursor.execute(
-                "delete from runs where deleted is not null returning no"
-            ).fetchall()
+            removed = cursor.execute(f"delete from runs where no in {gone} returning no").fetchall()
             tunings = self._forget_tunings(cursor)
         for tuning_id in tunings:
             shutil.rmtree(self.tuning_folder(tuning_id), ignore_errors=True)
