@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING
+
+from core.errors import ModelError
 
 if TYPE_CHECKING:
     from core.models import Loaded
@@ -17,9 +20,6 @@ if TYPE_CHECKING:
 _MARK = "\ue000{}\ue001"
 _MARKS = re.compile("\ue000([<=>|])([0-9]+)\ue001")
 _TRIM = {"=": str, "|": str.strip, "<": str.lstrip, ">": str.rstrip}
-# What templates do to the spaces round texts: nothing; off everywhere; off the whole first turn,
-# which a system text was put at the head of.
-_TRIMS = (("=", "="), ("|", "|"), ("<", ">"))
 
 SHAPES = (("user",), ("system", "user"))  # the roles of the messages that methods send
 PROBES = ("\n Rate it\n\nfrom 1 to 3. \n", "Rate it.\n\nAnswer:")
@@ -38,14 +38,19 @@ def frames_of(loaded: Loaded) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for answering, render in ways.items():
         for roles in SHAPES:
-            for trims in _TRIMS:
-                trims = trims[: len(roles)]
+            # Templates take the spaces off all texts, off some, or off a whole turn, at the head of
+            # which a system text was put.
+            for trims in product(_TRIM, repeat=len(roles)):
                 marks = [_MARK.format(f"{trim}{place}") for place, trim in enumerate(trims)]
-                frame = render(loaded, _messages(roles, marks))
-                if all(
-                    _filled(frame, texts) == render(loaded, _messages(roles, texts))
-                    for texts in ([probe] * len(roles) for probe in PROBES)
-                ):
+                try:
+                    frame = render(loaded, _messages(roles, marks))
+                    exact = all(
+                        _filled(frame, texts) == render(loaded, _messages(roles, texts))
+                        for texts in ([probe] * len(roles) for probe in PROBES)
+                    )
+                except ModelError:  # a template that refuses marks or such texts
+                    continue
+                if exact:
                     found.setdefault(answering, {})[" ".join(roles)] = frame
                     break
     return found

@@ -278,26 +278,33 @@ def reading(item: Item, answer: Answer) -> str:
     return f"Read as “{item.option(answer.chosen).label}”: {answer.rule}."
 
 
-def prompts(store: Store, item: Item, side: Side) -> dict[str, str]:
-    """The exact prompts behind a side, by what they are for."""
+class Shown(NamedTuple):
+    """A prompt as text. exact: as the model read it, chat template included; else its messages."""
+
+    text: str
+    exact: bool
+
+
+def prompts(store: Store, item: Item, side: Side) -> dict[str, Shown]:
+    """The prompts behind a side, by what they are for."""
     found = {}
     if side.written_by:
         prompt = prompt_of(store, side.written_by, item, side.iso3)
-        found["For the written answer"] = prompt_text(side.written_by, prompt)
+        found["For the written answer"] = _shown(side.written_by, prompt)
     if side.scored_by:
         orders = option_orders(item, side.scored_by.settings["orders"])
         for number in range(len(orders)):
             name = f"For the probabilities, order {number + 1} of {len(orders)}"
             prompt = prompt_of(store, side.scored_by, item, side.iso3, number)
-            found[name] = prompt_text(side.scored_by, prompt)
+            found[name] = _shown(side.scored_by, prompt)
     return found
 
 
-def prompt_text(run: Run, prompt: Rendered) -> str:
-    """A prompt as the model read it; of a run that kept no frames, its messages one by one."""
-    return as_read(run, prompt) or "\n\n".join(
-        f"[{message['role']}]\n{message['content']}" for message in prompt.messages
-    )
+def _shown(run: Run, prompt: Rendered) -> Shown:
+    if text := as_read(run, prompt):
+        return Shown(text, True)
+    parts = (f"[{message['role']}]\n{message['content']}" for message in prompt.messages)
+    return Shown("\n\n".join(parts), False)
 
 
 def as_text(store: Store, asked: Question) -> str:

@@ -246,7 +246,9 @@ def exact_prompt(item, side: question.Side) -> None:
             return
         for name, prompt in prompts.items():
             st.caption(ui.plain(name))
-            st.code(prompt, language=None, wrap_lines=True)
+            st.code(prompt.text, language=None, wrap_lines=True)
+            if not prompt.exact:
+                st.caption("The model’s own chat template goes round these messages.")
 
 
 # -- before, while and after it is asked -----------------------------------------------------------

@@ -50,6 +50,27 @@ def test_a_template_that_strips_texts_is_shown_stripping_them():
     assert text == chat_text(loaded, messages) and "  Rate" not in text
 
 
+# How Gemma 3 and Cohere's Aya treat spaces: a system text as it is, the user's without any.
+UNEVEN = (
+    "{% for m in messages %}{% if m['role'] == 'system' %}<sys>{{ m['content'] }}</sys>"
+    "{% else %}<{{ m['role'] }}>{{ m['content'] | trim }}</s>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+@pytest.mark.parametrize("answering", list(READ))
+def test_a_template_may_strip_one_text_and_not_the_other(answering):
+    loaded = tiny.loaded("qwen2")
+    loaded.tokenizer.chat_template = UNEVEN
+    messages = [
+        {"role": "system", "content": " You live in Kenya. "},
+        {"role": "user", "content": " Rate it. "},
+    ]
+    text = framed(frames_of(loaded), answering, messages)
+    assert text == READ[answering](loaded, messages)
+    assert "<sys> You live in Kenya. </sys><user>Rate it.</s>" in text
+
+
 def test_a_template_that_changes_texts_has_no_frame():
     loaded = tiny.loaded("qwen2")
     loaded.tokenizer.chat_template = "{% for m in messages %}{{ m['content'] | upper }}{% endfor %}"

@@ -91,9 +91,9 @@ def test_a_question_with_examples_shows_them_also_for_the_written_answer(working
     kenya = asked.sides[1]
     assert kenya.method == "country_examples" and kenya.shares.sum() == pytest.approx(1, abs=1e-5)
     for prompt in question.prompts(ui.store(), asked.item, kenya).values():
-        assert prompt.count("Answer: ") == 2
+        assert prompt.exact and prompt.text.count("Answer: ") == 2
     written = question.prompts(ui.store(), asked.item, kenya)["For the written answer"]
-    assert "explain in one or two sentences" in written
+    assert "explain in one or two sentences" in written.text
     assert "country’s commonest answers to up to 2 other questions" in said(at)
 
     at = working("ask", ask=asked.group)
@@ -176,7 +176,7 @@ def test_a_question_is_asked_in_english_and_in_the_countrys_own_language(working
     assert german.question.startswith("Kann man in der Regel")
     for name, words in (("Frage:", german), ("Question:", english)):
         for prompt in question.prompts(ui.store(), asked.item, words).values():
-            assert f">{name}" in prompt or f"\n{name}" in prompt
+            assert f">{name}" in prompt.text or f"\n{name}" in prompt.text
     assert german.shares.tolist() != english.shares.tolist()
     assert working("ask", ask=asked.group).toggle(key="ask_own_language").value
 
