@@ -554,6 +554,10 @@ def cost_step(of: views.Tuning, arm: Arm, seed: int) -> None:
         (one["record"] for one in ui.store().abilities(of.id)
          if (one["arm"], one["seed"]) == (arm.name, seed)), None,
     )  # fmt: skip
+    state = of.arm(arm.name, seed)
+    if record is None and (failed := (state["facts"] if state else {}).get("cost")):
+        st.write(ui.plain(f"It could not be checked. {failed['error']}"))
+        return
     if record is None:
         st.caption(
             "Not checked yet. After tuning, the model is compared with itself before: ordinary "

@@ -163,7 +163,7 @@ class Guard:
                 from core.harness import compare
 
                 self.say(f"Working through {name}")
-                compared = compare(loaded, name)
+                compared = compare(loaded, name, self.stop)
                 tests += [compared] if isinstance(compared, Outcome) else []
                 notes += [compared] if isinstance(compared, str) else []
         if self.stop():

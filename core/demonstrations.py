@@ -88,14 +88,19 @@ def batteries(survey: Survey) -> dict[str, int]:
 def hold_out(survey: Survey, share: float, seed: int = 0) -> tuple[str, ...]:
     """Ids of about `share` of the items, in whole batteries drawn by chance, in survey order.
 
-    No near twin of an item that is held out is left among the others.
+    No near twin of an item that is held out is left among the others. Of every topic a battery
+    stays: new questions on it are written after its items.
     """
     numbers = batteries(survey)
+    topic_of = {item.id: item.topic for item in survey.items}
+    left = Counter(topic_of.values())
     wanted, held = share * len(numbers), set()
     for battery in np.random.default_rng(seed).permutation(max(numbers.values(), default=-1) + 1):
         members = {item for item, number in numbers.items() if number == battery}
-        if len(held) + len(members) / 2 <= wanted:
+        topic = next((topic_of[item] for item in members), "")
+        if 0 < len(members) < left[topic] and len(held) + len(members) / 2 <= wanted:
             held |= members
+            left[topic] -= len(members)
     return tuple(item for item in numbers if item in held)
 
 

@@ -6,6 +6,7 @@ questions, a sentence says so and the other tests stand.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -54,16 +55,16 @@ def installed() -> bool:
     return find_spec("lm_eval") is not None
 
 
-def compare(loaded: Loaded, name: str) -> Outcome | str:
+def compare(loaded: Loaded, name: str, stop: Callable[[], bool] = lambda: False) -> Outcome | str:
     """The test of a preset or of any task of the harness by its name; a sentence where it fails.
 
-    Tasks of the user's own are found in the folder `tasks` of PLURISCOPE_HOME.
+    Tasks of the user's own are found in the folder `tasks` of PLURISCOPE_HOME. stop: asked before
+    each batch; once it is true, what was done is thrown away.
     """
     preset = PRESETS.get(name) or Preset(
         name, f"Up to {QUESTIONS} questions of the task {name}.", (name,), QUESTIONS
     )
     try:
-        from datasets.exceptions import DatasetsError
         from lm_eval.tasks import TaskManager
     except ImportError:
         return (
@@ -71,26 +72,42 @@ def compare(loaded: Loaded, name: str) -> Outcome | str:
             "`.venv/bin/pip install -r requirements-bench.txt` installs it."
         )
     own = home() / "tasks"
-    manager = TaskManager(include_path=str(own) if own.is_dir() else None)
-    unknown = [task for task in preset.tasks if task not in manager.all_tasks]
-    if unknown:
-        return f"“{unknown[0]}” was not tested: lm-evaluation-harness knows no such task."
     try:
+        manager = TaskManager(include_path=str(own) if own.is_dir() else None)
+        unknown = [task for task in preset.tasks if task not in manager.all_tasks]
+        if unknown:
+            return f"“{unknown[0]}” was not tested: lm-evaluation-harness knows no such task."
         with bare(loaded):
-            base = _scores(loaded, preset, manager)
-        tuned = _scores(loaded, preset, manager)
-    # No network, no such data set, code of its own, half a download, a package that is not here.
-    except (OSError, ValueError, DatasetsError, ImportError) as error:
+            base = _scores(loaded, preset, manager, stop)
+        tuned = _scores(loaded, preset, manager, stop)
+    except _Stopped:
+        return f"“{preset.title}” was not tested: it was stopped."
+    except _fetching_errors() as error:
         reason = " ".join(str(error).split())[:160]
         return (
             f"“{preset.title}” was not tested: its questions could not be had ({reason}). "
             "Fetch the data set while this machine is online, then try again."
         )
+    # A task is somebody's own code and template: whatever it raises must not cost a finished arm.
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        return f"“{preset.title}” was not tested: the task itself failed ({reason})."
     shared = sorted(base.keys() & tuned.keys())
     if not shared:
         return f"“{preset.title}” was not tested: it gives no score for single questions."
     sides = [np.array([side[key] for key in shared]) for side in (base, tuned)]
     return compared(name, preset, *sides)
+
+
+class _Stopped(Exception):
+    """Somebody asked for the work to stop."""
+
+
+def _fetching_errors() -> tuple[type[Exception], ...]:
+    """No network, no such data set, code of its own, half a download, a package that is missing."""
+    from datasets.exceptions import DatasetsError
+
+    return OSError, ValueError, DatasetsError, ImportError
 
 
 def compared(name: str, preset: Preset, base: np.ndarray, tuned: np.ndarray) -> Outcome:
@@ -102,20 +119,30 @@ def compared(name: str, preset: Preset, base: np.ndarray, tuned: np.ndarray) -> 
     return made(kind, len(base), base.mean(), tuned.mean(), paired_mean(base, tuned))
 
 
-def _scores(loaded: Loaded, preset: Preset, manager: TaskManager) -> dict[tuple[str, int], float]:
-    """(task, number of the question) -> its score."""
+def _scores(
+    loaded: Loaded, preset: Preset, manager: TaskManager, stop: Callable[[], bool]
+) -> dict[tuple[str, int], float]:
+    """(task, number of the question) -> its score. Raises _Stopped."""
     from lm_eval import simple_evaluate
     from lm_eval.models.huggingface import HFLM
 
+    def go_on(*_: object) -> None:
+        if stop():
+            raise _Stopped
+
     model = HFLM(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=8)
-    results = simple_evaluate(
-        model=model,
-        tasks=list(preset.tasks),
-        limit=preset.limit,
-        task_manager=manager,
-        bootstrap_iters=0,
-        log_samples=True,
-    )
+    watch = loaded.model.register_forward_pre_hook(go_on)  # the harness knows no stop of its own
+    try:
+        results = simple_evaluate(
+            model=model,
+            tasks=list(preset.tasks),
+            limit=preset.limit,
+            task_manager=manager,
+            bootstrap_iters=0,
+            log_samples=True,
+        )
+    finally:
+        watch.remove()
     scores = {}
     for task, samples in results["samples"].items():
         for sample in samples:

@@ -417,7 +417,6 @@ class _Tuning:
             files = self._examples(arm, seed, written)
             folder = self._train(arm, seed, files)
             runs = self._after(arm, seed, folder)
-            self._what_it_cost(arm, seed, folder)
         except PluriscopeError as error:
             # One arm that cannot be made does not keep the others from being made.
             self.hands.stopping()
@@ -430,10 +429,9 @@ class _Tuning:
                 self.id, arm.name, seed, state="running", runs=[run.id for run in runs]
             )
             cards.write_card(self.store, self.id, arm, seed, folder)
-            self.store.set_arm(
-                self.id, arm.name, seed, state="done", runs=[run.id for run in runs],
-                finished=_now(),
-            )  # fmt: skip
+            if self._what_it_cost(arm, seed, folder):
+                cards.write_card(self.store, self.id, arm, seed, folder)
+            self.store.set_arm(self.id, arm.name, seed, state="done", finished=_now())
         self.behind = behind
         self._advance(whole)
 
@@ -631,12 +629,16 @@ class _Tuning:
                     "the version back and resume, or start a tuning anew."
                 )
 
-    def _what_it_cost(self, arm: Arm, seed: int, folder: Path) -> None:
+    def _what_it_cost(self, arm: Arm, seed: int, folder: Path) -> bool:
+        """Have it checked what tuning cost elsewhere; True if the store tells of it now.
+
+        The adapter is made and asked by now: a check that cannot be made takes nothing away.
+        """
         if not self.settings.abilities:
-            return
+            return False
         done = {(one["arm"], one["seed"]) for one in self.store.abilities(self.id)}
         if (arm.name, seed) in done:
-            return
+            return True
         self.hands.begin("Checking what it cost elsewhere")
         command = {
             "do": "abilities",
@@ -644,9 +646,16 @@ class _Tuning:
             "adapter": str(folder),
             "tasks": list(self.settings.tasks),
         }
-        for event in self.hands.do(command):
-            if event["event"] == "abilities":
-                self.store.keep_abilities(self.id, arm.name, seed, event["record"])
+        try:
+            for event in self.hands.do(command):
+                if event["event"] == "abilities":
+                    self.store.keep_abilities(self.id, arm.name, seed, event["record"])
+                    done.add((arm.name, seed))
+        except PluriscopeError as error:
+            self.hands.stopping()
+            failed = {"cost": {"error": str(error), "details": getattr(error, "details", "")}}
+            self.store.set_arm(self.id, arm.name, seed, facts=failed)
+        return (arm.name, seed) in done
 
 
 def tuning_words(settings: TuneSettings) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from core import derived
+from core import culturespa, derived
 from core.catalogue import (
     Fit,
     ModelSpec,
@@ -761,6 +761,9 @@ def plan_tuning(
         raise PluriscopeError("Give at least one seed.")
     if evaluate:
         survey.select(evaluate)
+    if any(arm.teacher != "people" for arm in settings.arms):
+        for topic in culturespa.topics_of(settings):  # each needs an example to write after
+            culturespa.seed_items(settings, survey, topic, 0)
     return TuningPlan(settings, prompts, name or tuning_words(settings))
 
 
@@ -810,6 +813,9 @@ def estimate_tuning(store: Store, plan: TuningPlan, held_bytes: int = 0) -> Tuni
         if pace is None and same and job["rate"] and job["settings"].get("kind") == "survey":
             pace = job["rate"]
     room = _training_fit(plan, held_bytes)
+    if room.fits:  # it is asked as well, in a precision of its own
+        asking = fit(plan.settings.model, held_bytes=held_bytes)
+        room = room if asking.fits else asking
     if pace is None and (first := first_pace(store, plan.settings.model, room, "probabilities")):
         pace = first / _SURVEY_PROMPT
     return TuningEstimate(work, work.cost / pace if pace else None, room)

@@ -677,6 +677,18 @@ def test_distributions_are_taught_in_both_orders():
     assert max(ratio.values()) == pytest.approx(min(ratio.values()))
 
 
+def test_a_pair_that_weighs_nothing_is_not_taught():
+    still = PAIRS.copy()
+    nothing = still.index[~still["differs"]][::2]
+    still.loc[nothing, "distance"] = 0.0
+    arm = Arm("a", "A", answers="probabilities", labels="soft", choose="all", weighted=True)
+    lines = taught(arm, pairs=still)
+    gone = {(row.iso3, row.item) for row in still.loc[nothing].itertuples()}
+    assert gone and gone.isdisjoint(cells(lines))
+    assert all(line["weight"] > 0 for line in lines)
+    assert np.mean([line["weight"] for line in lines]) > 0
+
+
 def test_what_is_chosen():
     differing = cells(taught(Arm("a", "A")))
     same = cells(taught(Arm("a", "A", choose="same")))

@@ -108,6 +108,10 @@ def test_what_is_held_out_is_whole_batteries(seed):
     assert hold_out(SURVEY, 0, seed) == ()
     assert hold_out(SURVEY, 0.2, seed) == hold_out(SURVEY, 0.2, seed)
     assert held != set(hold_out(SURVEY, 0.2, seed + 1))
+    # However much is held out, of every topic something is left to write new questions after.
+    most = set(hold_out(SURVEY, 0.5, seed))
+    assert len(most) > len(SURVEY.items) * 0.4
+    assert {i.topic for i in SURVEY.items if i.id not in most} == set(SURVEY.topics)
 
 
 def test_no_example_of_the_own_battery_when_asked_so():

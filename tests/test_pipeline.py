@@ -368,6 +368,33 @@ def test_a_worker_that_dies_in_training_costs_one_arm(own):
     assert "Tokens at once" in states["people"]["facts"]["error"]
 
 
+def test_a_check_of_the_cost_that_cannot_be_made_takes_nothing_from_a_finished_arm(own):
+    jobs, store = own, own.store
+    asked = plan(store, arms=("people:0.02",), abilities=True)
+    job_id = runs.start_tuning(jobs, asked)
+    tuning_id = store.job(job_id)["settings"]["tuning"]
+    deadline = time.monotonic() + 120
+    while (live := jobs.live(job_id)) is None or "cost" not in live.stage:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(jobs._process.pid, signal.SIGKILL)
+    job = jobs.wait(job_id)
+    (state,) = [arm for arm in store.arms(tuning_id) if arm["arm"] == "people:0.02"]
+    assert (job["state"], state["state"]) == ("done", "done")
+    assert len(state["runs"]) == 2 and state["facts"]["cost"]["error"]
+    (adapter,) = store.adapters(tuning_id)
+    assert (store.home / adapter["path"] / "README.md").is_file()
+
+
+def test_a_topic_without_an_item_left_to_show_is_refused_before_anything_is_asked(tmp_path):
+    store = Store(tmp_path)
+    every = [item.id for item in store.survey().select("Corruption")]
+    with pytest.raises(PluriscopeError, match="Every survey question of “Corruption” is held out"):
+        plan(store, held_out_items=every)
+    plan(store, held_out_items=every, arms=("people",))  # has no questions written
+    store.close()
+
+
 def test_settings_survive_the_store_and_bad_ones_change_nothing(tmp_path):
     store = Store(tmp_path)
     made = plan(store, arms=("culturespa:0.3", "soft"), seeds=(1, 2))

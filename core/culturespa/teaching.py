@@ -226,6 +226,7 @@ def _of_pairs(
     cells = [
         Cell(pair.iso3, pair.item, pair.target, pair.distance / mean if mean else 1.0)
         for pair in chosen
+        if not mean or pair.distance > 0  # what weighs nothing teaches nothing
     ]
     return _controlled(arm, cells, targets, seed)
 
