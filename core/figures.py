@@ -31,7 +31,6 @@ CONFIG = {"displayModeBar": False, "scrollZoom": False, "responsive": True}
 MAP_CONFIG = {**CONFIG, "topojsonURL": "/app/static/"}
 
 FONT = "Inter, system-ui, sans-serif"
-SERIF = "Newsreader, Georgia, serif"
 
 
 class Figure(NamedTuple):
@@ -1618,47 +1617,3 @@ def _spaced(df: pd.DataFrame, most: int) -> set:
         if all(abs(row.model - y) > 0.06 or abs(row.people - x) > 0.3 for x, y in named.values()):
             named[row.Index] = (row.people, row.model)
     return set(named)
-
-
-# ------------------------------------------------------------------------------------------------
-# A run under way
-
-
-def rate_line(df: pd.DataFrame, *, dark: bool = False) -> Figure:
-    """Answers per second while a run goes on. df: columns seconds (since the start), rate."""
-    on = palette(dark)
-    df = df.dropna().sort_values("seconds")
-    top = max(1e-9, df["rate"].max() if len(df) else 1)
-    accent = "#5BC8BE" if dark else "#0B6E69"
-    sheet = Sheet(
-        64,
-        dark,
-        xaxis=quiet_axis(),
-        yaxis=quiet_axis(range=[0, top * 1.5]),
-    )
-    sheet.trace(
-        "scatter",
-        x=df["seconds"],
-        y=df["rate"],
-        mode="lines",
-        line={"color": accent, "width": 1.6, "shape": "spline", "smoothing": 0.5},
-        fill="tozeroy",
-        fillcolor="rgba(91,200,190,0.14)" if dark else "rgba(11,110,105,0.10)",
-        hovertemplate="%{y:.1f} a second<extra></extra>",
-    )
-    last = df["rate"].iloc[-1] if len(df) else math.nan
-    if len(df):
-        sheet.note(
-            f"{words.number(last)} answers a second",
-            1,
-            1,
-            xref="paper",
-            yref="paper",
-            yanchor="top",
-            anchor="right",
-            colour=on.muted,
-            size=11,
-        )
-    table = df.round(1).rename(columns={"seconds": "Seconds", "rate": "Answers a second"})
-    alt = f"Answers a second, now {words.number(last)}." if len(df) else "No answers yet."
-    return Figure(sheet.done(), table.reset_index(drop=True), alt)

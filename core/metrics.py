@@ -1009,22 +1009,6 @@ class Score:
     others: float
     countries: Mapping[str, CountryScore]
 
-    def as_dict(self) -> dict:
-        """For JSON: NaN becomes None."""
-        return {
-            "metric": self.metric,
-            "mean": _plain(self.mean._asdict()),
-            **_plain({"floor": self.floor, "ceiling": self.ceiling, "others": self.others}),
-            "countries": {iso3: _plain(c._asdict()) for iso3, c in self.countries.items()},
-        }
-
-
-def _plain(numbers: Mapping[str, float]) -> dict:
-    return {
-        key: None if isinstance(x, float) and not math.isfinite(x) else x
-        for key, x in numbers.items()
-    }
-
 
 def seen(panel: Panel) -> Panel:
     """The panel with people's answers only where the model was asked."""
@@ -1429,18 +1413,6 @@ def _two_sided(value: np.ndarray, error: np.ndarray, freedom: np.ndarray) -> np.
         z = np.sqrt(freedom * np.log1p(t**2 / freedom)) * (8 * freedom + 1) / (8 * freedom + 3)
     z = np.where(np.isinf(freedom) | np.isinf(t), t, z)
     return np.array([math.erfc(x / math.sqrt(2)) for x in z])
-
-
-class ItemScore(NamedTuple):
-    item: Item
-    value: float
-
-
-def ranked_items(panel: Panel, iso3: str, name: str | Metric = HEADLINE) -> list[ItemScore]:
-    """A country's items with their own scores, worst first; those that do not count left out."""
-    row = by_item(panel.only(countries=[iso3]), name)[0]
-    there = [(item, float(x)) for item, x in zip(panel.items, row, strict=True) if not np.isnan(x)]
-    return [ItemScore(*pair) for pair in sorted(there, key=lambda pair: pair[1])]
 
 
 class Rates(NamedTuple):

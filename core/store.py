@@ -699,14 +699,6 @@ class Store:
             sql, params = f"{sql} and number = ?", [*params, number]
         return self.arrow(sql, params)
 
-    def answer_states(self, run_no: int) -> dict[str, int]:
-        """How many answers were answered, refused and unparseable."""
-        return dict(
-            self.rows(
-                "select state, count(*) from answers where run_no = ? group by state", [run_no]
-            )
-        )
-
     # -- scores, kept once computed --------------------------------------------------------------
 
     def kept_scores(

@@ -449,13 +449,6 @@ def test_the_scatter_names_who_is_furthest_apart():
     assert figures.means_scatter(table.iloc[:0], item).alt.endswith("no answers yet.")
 
 
-def test_the_rate_line_says_the_last_rate():
-    drawn = figures.rate_line(pd.DataFrame({"seconds": [2.0, 1.0], "rate": [30.0, 10.0]}))
-    assert drawn.alt == "Answers a second, now 30.0."
-    assert list(drawn.figure.data[0].x) == [1.0, 2.0]
-    assert figures.rate_line(pd.DataFrame({"seconds": [], "rate": []})).alt == "No answers yet."
-
-
 def test_no_figure_brings_a_background_or_a_foreign_font():
     for drawn in (figures.closeness_map(WORLD), figures.answer_bars(answers())):
         layout = drawn.figure.layout
