@@ -7,6 +7,7 @@ answer (?ask=), which opens exactly as it was.
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 import streamlit as st
 
@@ -16,7 +17,8 @@ import ui_surveys
 from core import figures, languages, question, runs, words
 from core.errors import PluriscopeError
 from core.jobs import RESUMABLE, UNFINISHED
-from core.settings import own_item
+from core.prompts import load_prompt_set
+from core.settings import AskSettings, own_item
 
 MOST = 6
 FIRST = ("DEU", "JPN", "KEN")
@@ -31,9 +33,13 @@ queue, store = ui.jobs(), ui.store()
 
 def reopen(asked: question.Question) -> None:
     """Set the page to a stored answer, once, when its link is opened."""
-    if st.session_state.get("ask_open") == asked.group:
+    still_here = "ask_people" in st.session_state  # what is chosen goes when the page is left
+    if st.session_state.get("ask_open") == asked.group and still_here:
         return
     st.session_state["ask_open"] = asked.group
+    st.session_state.pop("ask_opened_as", None)
+    for name in ui.MODEL_IN_ADDRESS:  # chosen after the answer, before the page was loaded again
+        st.query_params.pop(name, None)
     ui.link_to("ask", "survey", ui_surveys.key_of(asked.survey))
     ui.link_many_to("ask", "people", asked.countries)
     ui_methods.set_way("ask", asked.method)
@@ -44,8 +50,8 @@ def reopen(asked: question.Question) -> None:
     ui.set_orders("ask", settings.orders)
     for name in DECODING:
         st.session_state[f"ask_{name}"] = getattr(settings, name)
-    if settings.prompt_set in ui.wordings():
-        st.session_state["ask_wording"] = settings.prompt_set
+    if wording := wording_of(settings):
+        st.session_state["ask_wording"] = wording
     own = settings.own_item
     st.session_state["ask_own"] = bool(own)
     if own:
@@ -56,19 +62,33 @@ def reopen(asked: question.Question) -> None:
         ui.link_to("ask", "item", asked.item.id)
 
 
+def wording_of(settings: AskSettings) -> str | None:
+    """The wording to choose from that holds the very texts of an answer, or else has its name."""
+    known = ui.wordings()
+    for one in known:
+        with suppress(PluriscopeError):  # a file that is no prompt set
+            if load_prompt_set(one).sha256 == settings.prompt_sha256:
+                return one
+    return settings.prompt_set if settings.prompt_set in known else None
+
+
 def still_chosen(asked: question.Question) -> bool:
-    """True while the page is set to just what was asked; else it offers to ask what is set."""
-    settings = asked.settings
-    return (
-        (asked.survey, asked.item, asked.countries) == (survey, item, countries)
-        and (not countries or asked.method == as_who)
-        and [side.key for side in asked.sides] == [side.key for side in sides]
-        and all(getattr(asked.country_settings, name) == examples[name] for name in examples)
-        and (model is None or ui.same_model(model, settings.model))
-        and settings.orders == details["orders"]
-        and all(getattr(settings, name) == details[name] for name in DECODING)
-        and (settings.prompt_set == details["prompt_set"] or details["prompt_set"][-5:] == ".json")
-    )
+    """True until something else is chosen than when the stored answer was opened.
+
+    What the page is set to then need not be what was asked: an adapter, a model or a wording may
+    be gone since, and the address may say otherwise. The answer is still there, and is shown.
+    """
+    chosen = {
+        "survey": ui_surveys.key_of(survey),
+        "question": own or (item and item.id),
+        "countries": countries,
+        "way": (as_who, examples, own_too) if countries else None,
+        **details,
+    }
+    opened, opened_model = st.session_state.setdefault("ask_opened_as", (chosen, model))
+    # None: the model that is chosen cannot be used, which may only be so for a while.
+    same_model = model in (None, opened_model) or ui.same_model(model, asked.settings.model)
+    return chosen == opened and same_model
 
 
 def another(topic: str) -> None:
@@ -357,6 +377,7 @@ def show(job_id: str) -> None:
     """Put what a job asks into the address; the page then shows it."""
     group = store.run(store.job(job_id)["runs"][0]).group
     st.query_params["ask"] = st.session_state["ask_open"] = group
+    st.session_state.pop("ask_opened_as", None)
 
 
 # -- the page --------------------------------------------------------------------------------------
@@ -374,6 +395,8 @@ if group := st.query_params.get("ask"):
         reopen(asked)
     except PluriscopeError as error:
         st.caption(f":material/link_off: {ui.plain(str(error))} Ask anew below.")
+else:
+    st.session_state.pop("ask_open", None)  # so that Back and Forward open it again
 
 with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
     st.subheader("Ask", anchor=False, width="content")
@@ -394,13 +417,17 @@ with more_blank:
 ui.fill(ask_model=ui.model_words(ui.picked_model()), ask_places=places_said)
 
 item, own = write_item() if own_one else pick_item()
-if item is None:
-    st.stop()
-
-st.header(ui.plain(item.question), anchor=False)
-sides = question.preview(survey, item, countries, as_who, own_too and not own)
 if asked and not still_chosen(asked):
     asked = None
+if asked:
+    survey, item, countries, sides = asked.survey, asked.item, asked.countries, asked.sides
+    model = asked.settings.model
+elif item is None:
+    st.stop()
+else:
+    sides = question.preview(survey, item, countries, as_who, own_too and not own)
+
+st.header(ui.plain(item.question), anchor=False)
 job = runs.job_of(store, asked.runs[0]) if asked else None
 if not asked:
     before()

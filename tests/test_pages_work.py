@@ -13,6 +13,8 @@ import ui
 from core import catalogue, export, question, runs
 from core.catalogue import ModelSpec
 from core.jobs import UNFINISHED
+from core.prompts import load_prompt_set
+from core.store import Answer
 from core.survey import load_bundled
 from tests import filled, hub
 from tests.conftest import pages_on
@@ -114,6 +116,104 @@ def test_a_question_is_asked_stored_reopened_and_asked_again(working, tiny_model
     other = question.load(ui.store(), ui.store().runs(kind="question")[0].group)
     assert (asked.settings.seed, other.settings.seed) == (42, 43)
     assert np.allclose(asked.sides[1].shares, other.sides[1].shares)  # the seed is for writing
+
+
+def stored(store, model, prompt_set="pluriscope") -> question.Question:
+    """A question of long ago in the store: answered, by a model that need not be there any more."""
+    plan = runs.plan_question(
+        store, model, cultures=["DEU", "KEN"], item="Q1", prompt_set=str(prompt_set), seed=7
+    )
+    wording = plan.prompts
+    store.add_prompt_set(wording.sha256, wording.id, wording.name, "en", dict(wording.texts))
+    group = None
+    for settings, name in zip(plan.settings, plan.names, strict=True):
+        keys = settings.keys(store.survey())
+        run = store.add_run(
+            settings.to_json(), planned=len(keys), name=name, group=group, kind="question",
+            facts={"precision": "fp32", "device": "cpu"},
+        )  # fmt: skip
+        group = run.group
+        scored = settings.answering == "probabilities"
+        shares, text = ((0.4, 0.3, 0.2, 0.1), None) if scored else ((), "1, so I think.")
+        rest = (shares, 0.9, 1, "answered", "label", text, 0.2)
+        store.add_answers(run.no, [Answer(*key, *rest) for key in keys])
+        store.update_run(run.id, state="done")
+    return question.load(store, group)
+
+
+def wording_file(home, name="mine.json", **about):
+    """A prompt set in a file of the user's."""
+    path = home / "prompts" / name
+    path.parent.mkdir(exist_ok=True)
+    texts = dict(load_prompt_set().texts)
+    texts["plain_system"] += " Be brief."
+    path.write_text(json.dumps({"id": "my-own", "texts": texts, **about}), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("gone", ["adapter", "folder", "file", "nothing"])
+def test_a_link_shows_the_stored_answer_whatever_is_gone_since(filled_home, app, tmp_path, gone):
+    app("home")
+    path = wording_file(filled_home)
+    model = {
+        "adapter": ModelSpec("builtin", adapter=str(tmp_path / "deleted-adapter")),
+        "folder": ModelSpec(str(tmp_path / "deleted-model"), precision="fp32"),
+    }.get(gone, ModelSpec("builtin"))
+    asked = stored(ui.store(), model, path if gone in ("file", "nothing") else "pluriscope")
+    if gone == "file":
+        path.unlink()
+    at = app("ask", ask=asked.group)
+    for _ in ("opened", "again"):
+        assert not at.exception
+        assert question.how(asked) in said(at)
+        assert not any(one.label == "Ask" for one in at.button)
+        at.run()
+    if gone == "nothing":
+        assert at.selectbox(key="ask_wording").value == str(path)
+    # Loaded again, with all that the address holds by now; and come back to from another page.
+    address = {
+        name: one[0] if isinstance(one, list) else one for name, one in at.query_params.items()
+    }
+    assert question.how(asked) in said(app("ask", **address))
+    at.switch_page("pages/run.py").run()
+    at.query_params.clear()
+    at.query_params["ask"] = asked.group
+    at.switch_page("pages/ask.py").run()
+    assert question.how(asked) in said(at)
+
+
+def test_a_stored_answer_gives_way_once_something_else_is_chosen(filled_home, app, tmp_path):
+    app("home")
+    gone = ModelSpec("builtin", adapter=str(tmp_path / "deleted-adapter"))
+    asked = stored(ui.store(), gone, wording_file(filled_home))
+    changes = {
+        "country": lambda at: at.multiselect(key="ask_people").set_value(["KEN"]),
+        "question": lambda at: at.selectbox(key="ask_item").set_value("Q2"),
+        "seed": lambda at: at.number_input(key="ask_seed").set_value(8),
+        "wording": lambda at: at.selectbox(key="ask_wording").set_value("pluriscope-b"),
+        "orders": lambda at: at.segmented_control(key="ask_orders").set_value("As given"),
+        "way": lambda at: at.radio(key="ask_as").set_value(at.radio(key="ask_as").options[1]),
+        "precision": lambda at: at.segmented_control(key="model_precision_True").set_value("bf16"),
+        "own": lambda at: at.toggle(key="ask_own").set_value(True),
+    }
+    for name, change in changes.items():
+        at = app("ask", ask=asked.group)
+        assert question.how(asked) in said(at), name
+        change(at).run()
+        assert not at.exception, name
+        assert question.how(asked) not in said(at), name
+    # A link opened shows its answer, whatever else an address holds that was changed since.
+    address = {"model": "builtin", "precision": "bf16", "ask_own": "true", "item": "Q2"}
+    at = app("ask", ask=asked.group, **address)
+    assert question.how(asked) in said(at)
+    assert at.header[0].value == ui.plain(asked.item.question)
+    assert at.session_state["model_spec"] == ModelSpec("builtin")
+    assert at.multiselect(key="ask_people").value == ["DEU", "KEN"]
+    at = app("ask", ask=asked.group)
+    at.multiselect(key="ask_people").set_value(["KEN"]).run()
+    assert button(at, "Ask").label == "Ask"
+    at.multiselect(key="ask_people").set_value(["DEU", "KEN"]).run()
+    assert question.how(asked) in said(at)  # and back again
 
 
 def test_an_own_question_says_that_it_has_no_people(app):
