@@ -186,7 +186,7 @@ def how_exactly() -> dict:
 
 
 def columns(item, sides, *, done: bool = False) -> list:
-    """Every side beside the others. Gives the boxes for what each side writes."""
+    """Every side beside the others, and their table. Gives the boxes for what each side writes."""
     tables = [question.table(item, side, sides) for side in sides]
     top, level = figures.answer_top(tables), max(map(_lines, tables))
     boxes = []
@@ -208,6 +208,11 @@ def columns(item, sides, *, done: bool = False) -> list:
                     st.caption(ui.plain(question.reading(item, side.written)))
                 if done:
                     exact_prompt(item, side)
+    # There with all its rows and columns before anything is asked, so that nothing moves later.
+    with st.expander("The numbers, in per cent", key="ask_numbers", type="compact"):
+        st.dataframe(
+            question.numbers(item, sides), hide_index=True, height="content", placeholder=""
+        )
     return boxes
 
 
@@ -354,8 +359,6 @@ def after(asked: question.Question, job: dict | None) -> None:
             st.button("Resume", key="ask_resume", on_click=queue.resume, args=(job["id"],))
         ui.job_trouble(job, key="ask_trouble")
     write(asked.sides, columns(asked.item, asked.sides, done=True), {})
-    with st.expander("The numbers, in per cent", type="compact"):
-        st.dataframe(question.numbers(asked.item, asked.sides), hide_index=True, height="content")
     with st.container(horizontal=True, vertical_alignment="center"):
         ui.provenance(*asked.runs, key="ask_from")
         with st.popover("Copy", icon=":material/content_copy:", type="tertiary", key="ask_copy"):

@@ -88,7 +88,9 @@ else:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(ui.plain(result.kicker), width="content")
         ui.provenance(*views.by_method(asking).values(), key="home_from")
-        st.page_link("pages/map.py", label="As a list or a table", query_params={"face": "table"})
+        st.page_link("pages/map.py", label="As a ranked list", query_params={"face": "ranked"})
+    with st.expander("As a table", key="home_map_table", type="compact"):
+        ui.table(drawn)
 
 st.space("small")
 pages = Path(__file__).parent

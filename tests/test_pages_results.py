@@ -250,6 +250,14 @@ def test_every_figure_of_a_country_has_its_table(results):
     assert questions == 2 and len(at.dataframe) - questions == len(at.get("plotly_chart")) == 4
 
 
+def test_the_map_on_the_first_page_has_its_table(results):
+    page, _ = results
+    at = page("home")
+    (table,) = at.dataframe
+    assert table.value["Score"].notna().sum() == 18
+    assert "As a table" in [one.label for one in at.expander]
+
+
 def test_the_first_run_under_way_is_a_map_and_a_table(home, app):
     store = Store(home)
     filled.begun(store)

@@ -151,6 +151,22 @@ def wording_file(home, name="mine.json", **about):
     return path
 
 
+def test_the_bars_of_a_question_have_their_table_before_while_and_after(
+    filled_home, app, monkeypatch
+):
+    at = app("ask", item="Q1", people="DEU,KEN")
+    queue = ui.jobs()
+    monkeypatch.setattr(type(queue), "_next", lambda self: None)  # nothing begins
+    before = at.dataframe[0].value
+    assert before["People in Germany"].notna().all() and before["Asked plainly"].isna().all()
+    button(at, "Ask").click().run()
+    assert button(at, "Stop")
+    after = app("ask", ask=stored(queue.store, ModelSpec("builtin")).group).dataframe[0].value
+    assert after["Asked plainly"].notna().all()
+    for shown in (at.dataframe[0].value, after):  # nothing moves when the numbers come
+        assert list(shown.columns) == list(before.columns) and len(shown) == len(before)
+
+
 @pytest.mark.parametrize("gone", ["adapter", "folder", "file", "nothing"])
 def test_a_link_shows_the_stored_answer_whatever_is_gone_since(filled_home, app, tmp_path, gone):
     app("home")
