@@ -236,31 +236,39 @@ MODEL_IN_ADDRESS = ("model", "precision", "adapter")
 
 
 def _from_address(key: str) -> None:
-    """Set the picker to the model a link names. Consent to its own code is never in a link."""
+    """Set the picker to the model a link names. Consent to its own code is never in a link.
+
+    An address that names none leaves the choice alone, so that going Back never undoes it.
+    """
     here = tuple(st.query_params.get(name, "") for name in MODEL_IN_ADDRESS)
-    if here == st.session_state.get(f"{key}_seen") or not any(here):
-        return
-    st.session_state[f"{key}_seen"] = here
-    source, precision, adapter = here
-    source, _, revision = (source or "builtin").partition("@")
-    precision = precision if precision in catalogue.PRECISIONS else "auto"
-    set_picker(ModelSpec(source, revision or None, precision, adapter or None), key)
+    if any(here) and here != st.session_state.get(f"{key}_seen"):
+        source, precision, adapter = here
+        source, _, revision = (source or "builtin").partition("@")
+        precision = precision if precision in catalogue.PRECISIONS else "auto"
+        set_picker(ModelSpec(source, revision or None, precision, adapter or None), key)
 
 
 def _to_address(spec: ModelSpec, key: str) -> None:
+    """Write a model that was just chosen, here or on the page before, into the address.
+
+    Not again on every run: it would put back what Back has taken away, and Back would lead nowhere.
+    """
     usual = catalogue.resolve_precision(replace(spec, precision="auto"))
     precision = catalogue.resolve_precision(spec)
     source = f"{spec.source}@{spec.revision}" if spec.revision else spec.source
-    adapter = spec.adapter or ""
-    here = (source, "" if precision == usual else precision, adapter)
-    if here == ("builtin", "", ""):
-        here = ("", "", "")
-    for name, value in zip(MODEL_IN_ADDRESS, here, strict=True):
+    said = (source, "" if precision == usual else precision, spec.adapter or "")
+    if said == ("builtin", "", ""):
+        said = ("", "", "")
+    page = (st.context.url or "").partition("?")[0]
+    if (page, said) == st.session_state.get(f"{key}_written"):
+        return
+    for name, value in zip(MODEL_IN_ADDRESS, said, strict=True):
         if value:
             st.query_params[name] = value
         else:
             st.query_params.pop(name, None)
-    st.session_state[f"{key}_seen"] = here
+    st.session_state[f"{key}_seen"] = said
+    st.session_state[f"{key}_written"] = (page, said)
 
 
 def _pick_model(key: str) -> ModelSpec | None:
@@ -572,24 +580,25 @@ def fill(**said: str) -> None:
         st.rerun()
 
 
-ORDERS = {"Both ways": "both", "As given": "given", "Reversed": "reversed", "Every shift": "cyclic"}
+ORDERS = {"both": "Both ways", "given": "As given", "reversed": "Reversed", "cyclic": "Every shift"}
 
 
-def pick_orders(key: str) -> str:
-    st.session_state.setdefault(f"{key}_orders", "Both ways")
-    chosen = st.segmented_control(
+def pick_orders(page: str) -> str:
+    return linked(
         "Order of the options",
-        list(ORDERS),
-        required=True,
-        key=f"{key}_orders",
+        ORDERS,
+        name="orders",
+        page=page,
+        default="both",
+        widget=st.segmented_control,
         help="Models prefer what stands first or last. Orders are averaged to cancel that.",
     )
-    return ORDERS.get(chosen, "both")
 
 
-def set_orders(key: str, orders: str) -> None:
+def set_orders(page: str, orders: str) -> None:
     """Set pick_orders, before it is drawn."""
-    st.session_state[f"{key}_orders"] = next(name for name, o in ORDERS.items() if o == orders)
+    link_to(page, "orders", "" if orders == "both" else orders)
+    st.session_state[f"{page}_orders"] = orders
 
 
 def wordings() -> list[str]:

@@ -894,6 +894,19 @@ def _sizes(spec: ModelSpec) -> tuple[int, int, Mapping] | None:
     return linear, parameters - linear, _usual_config(linear)
 
 
+def to_fetch(spec: ModelSpec) -> str:
+    """How much is downloaded before a model can be asked, "15.0 GB"; "" for one that is here."""
+    try:
+        if find(spec) is not None:
+            return ""
+    except ModelError:
+        return ""
+    size = next((e.size_bytes for e in _download_list() if e.source == spec.source), None)
+    if size is None and (told := hub.told(spec.source, spec.revision)):
+        size = told.size_bytes
+    return words(size) if size else "its files"
+
+
 def products_of(spec: ModelSpec) -> int | None:
     """Parameters a token is multiplied with (embeddings are looked up); None where not known."""
     sizes = _sizes(spec)

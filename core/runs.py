@@ -23,6 +23,7 @@ from core.catalogue import (
     loaded_as,
     products_of,
     resolve_precision,
+    to_fetch,
 )
 from core.demonstrations import NEAR_AND_FAR
 from core.errors import PluriscopeError
@@ -121,6 +122,8 @@ def plan_survey(
     countries = choose_cultures(survey, cultures)
     if not methods:
         raise PluriscopeError("Choose at least one way of asking.")
+    if not countries:
+        raise PluriscopeError("Choose at least one country. Plain answers are compared with it.")
     methods, derive = _with_sources(methods, alpha)
     if derive and answering != "probabilities":
         raise PluriscopeError("Amplifying and calibrating need probabilities, not written answers.")
@@ -509,6 +512,8 @@ def estimate(store: Store, plan: Plan, held_bytes: int = 0) -> Estimate:
         pace = first_pace(store, first.model, room, first.answering)
     if pace is None:
         basis = "known once the first answers are in"
+    if size := to_fetch(first.model):
+        basis += f", after {size} are downloaded"
     return Estimate(prompts, work / pace if pace else None, basis, room)
 
 
