@@ -375,13 +375,15 @@ def describe(spec: ModelSpec) -> str:
     if not spec.adapter:
         return name
     title = adapter_title(Path(spec.adapter).expanduser())
-    return title if title.startswith(f"{name}, ") else f"{name} + {title}"
+    return title if title.startswith((f"{name}, ", f"{name}: ")) else f"{name} + {title}"
 
 
 def adapter_title(folder: Path) -> str:
     """What an adapter was called when it was made, else its folder's name."""
     told = read_json(folder / ADAPTER_RECORD) or read_json(folder / ADAPTER_INDEX)
-    return " ".join(str(told.get("title") or folder.name).split())[:200]
+    title = " ".join(str(told.get("title") or folder.name).split())[:200]
+    one_of_many = (folder.parent / ADAPTER_INDEX).is_file()
+    return f"{title} ({folder.name})" if one_of_many and title != folder.name else title
 
 
 # -- where a model lies ----------------------------------------------------------------------------

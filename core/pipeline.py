@@ -529,6 +529,7 @@ class _Tuning:
         self, arm: Arm, seed: int, iso3: str, examples: Path, folder: Path, cost: float
     ) -> None:
         where = f" for {self.survey.culture(iso3).name}" if iso3 else ""
+        again = f", seed {seed}" if len(self.settings.seeds) > 1 else ""
         self.hands.begin(f"Training{where}")
         before = self.behind
         points: list[dict] = []
@@ -544,7 +545,7 @@ class _Tuning:
             "lora": self.settings.to_json()["lora"],
             "seed": seed,
             "folder": str(folder),
-            "title": f"{self.name}: {arm.title}",
+            "title": f"{self.name}: {arm.title}{again}",
             "iso3": iso3,
         }
         trained = None

@@ -265,3 +265,8 @@ def test_an_adapter_is_called_what_it_was_called_when_it_was_made(tmp_path):
     (tmp_path / "training.json").write_text(json.dumps({"title": title}), encoding="utf-8")
     assert describe(ModelSpec("builtin", adapter=str(tmp_path))) == title
     assert describe(ModelSpec("/models/mine", adapter=str(tmp_path))) == f"mine + {title}"
+    # One of several, for a country each, says whose it is.
+    (tmp_path / "KEN").mkdir()
+    (tmp_path / "KEN" / "training.json").write_text(json.dumps({"title": title}), encoding="utf-8")
+    (tmp_path / "adapters.json").write_text(json.dumps({"title": title}), encoding="utf-8")
+    assert describe(ModelSpec("builtin", adapter=str(tmp_path / "KEN"))) == f"{title} (KEN)"
