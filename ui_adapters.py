@@ -175,7 +175,7 @@ def choose() -> None:
     elif uploaded:
         bring_in(uploaded.getvalue(), Path(uploaded.name).stem)
     else:
-        bring_in(Path(typed).expanduser(), "")
+        bring_in(catalogue.typed_path(typed), "")
 
 
 def bring_in(file: bytes | Path, name: str) -> None:

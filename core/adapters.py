@@ -142,7 +142,7 @@ def bring_in(file: Path | bytes, home: Path, *, name: str = "") -> BroughtIn:
     Only LoRA in safetensors is taken, and only its known files; it is checked before anything is
     kept. Raises ImportRefused with what is wrong.
     """
-    if isinstance(file, Path) and not file.exists():
+    if isinstance(file, Path) and not os.path.exists(file):
         raise ImportRefused(f"There is no file or folder {file}.")
     shelf = home / "adapters"
     with _opened(file) as source, _landing(shelf) as folder:
@@ -351,7 +351,7 @@ def _pairs(folder: Path) -> dict[str, dict[str, tuple[int, ...]]]:
     weights = folder / ADAPTER_WEIGHTS
     try:
         header = catalogue.read_header(weights)
-    except (ModelError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ModelError, OSError) as error:
         raise ImportRefused(
             f"The weights in {ADAPTER_WEIGHTS} are damaged or not safetensors."
         ) from error

@@ -256,29 +256,31 @@ def adapter_entry(folder: Path) -> AdapterEntry | None:
     if not is_adapter(parts[0]) or not config:
         return None
     record = read_json(folder / (ADAPTER_INDEX if countries else ADAPTER_RECORD))
-    told = [read_json(part / ADAPTER_RECORD).get("facts") or {} for part in parts]
+    told = [read_json(part / ADAPTER_RECORD).get("facts") for part in parts]
+    revision = config.get("revision")
     return AdapterEntry(
         path=folder,
         name=str(record.get("title") or folder.name),
         base=str(config.get("base_model_name_or_path") or ""),
-        base_revision=config.get("revision"),
+        base_revision=revision if isinstance(revision, str) else None,
         size_bytes=sum((part / ADAPTER_WEIGHTS).stat().st_size for part in parts),
         countries=countries,
-        complete=all(facts.get("complete", True) for facts in told),
+        complete=all(facts.get("complete", True) for facts in told if isinstance(facts, dict)),
     )
 
 
 def is_adapter(folder: Path) -> bool:
-    return (folder / ADAPTER_CONFIG).is_file() and (folder / ADAPTER_WEIGHTS).is_file()
+    # Path.is_file would raise on a name that is too long and in a folder that may not be entered.
+    return os.path.isfile(folder / ADAPTER_CONFIG) and os.path.isfile(folder / ADAPTER_WEIGHTS)
 
 
 def adapter_countries(folder: Path) -> tuple[str, ...]:
     """Countries that have an adapter of their own in this folder, as codes."""
-    if not folder.is_dir():
+    try:
+        names = os.listdir(folder)
+    except (OSError, ValueError):  # ValueError: a zero byte
         return ()
-    return tuple(
-        sorted(p.name for p in folder.iterdir() if ISO3.fullmatch(p.name) and is_adapter(p))
-    )
+    return tuple(sorted(n for n in names if ISO3.fullmatch(n) and is_adapter(folder / n)))
 
 
 def by_adapter(spec: ModelSpec, whom: Sequence[str]) -> dict[ModelSpec, tuple[str, ...]]:
@@ -286,7 +288,7 @@ def by_adapter(spec: ModelSpec, whom: Sequence[str]) -> dict[ModelSpec, tuple[st
 
     whom: country codes, "" for nobody in particular. A single adapter answers for all.
     """
-    folder = Path(spec.adapter).expanduser() if spec.adapter else None
+    folder = typed_path(spec.adapter) if spec.adapter else None
     countries = adapter_countries(folder) if folder and not is_adapter(folder) else ()
     if not countries:
         return {spec: tuple(whom)}
@@ -320,16 +322,26 @@ def fits_base(adapter: AdapterEntry, source: str) -> bool:
 
 
 def _written(folder: Path) -> list[float]:
-    return [p.stat().st_mtime for p in folder.glob(f"**/{ADAPTER_WEIGHTS}")]
+    return [p.stat().st_mtime for p in folder.glob(f"**/{ADAPTER_WEIGHTS}") if p.is_file()]
 
 
 def read_json(path: Path) -> dict:
     """A file's JSON object; empty where there is none or it cannot be read."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        return json_object(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return record if isinstance(record, dict) else {}
+
+
+def json_object(text: bytes) -> dict:
+    """A JSON object from a file that anybody may have written. Raises ValueError on all else."""
+    try:
+        record = json.loads(text)
+    except RecursionError:
+        raise ValueError("It is nested too deeply.") from None
+    if not isinstance(record, dict):
+        raise ValueError("It is no JSON object.")
+    return record
 
 
 def can_delete(entry: Entry, home: Path) -> bool:
@@ -374,7 +386,7 @@ def describe(spec: ModelSpec) -> str:
         name = known.get(spec.source) or Path(spec.source).name
     if not spec.adapter:
         return name
-    title = adapter_title(Path(spec.adapter).expanduser())
+    title = adapter_title(typed_path(spec.adapter))
     return title if title.startswith((f"{name}, ", f"{name}: ")) else f"{name} + {title}"
 
 
@@ -401,6 +413,14 @@ def hub_caches(home: Path) -> list[Path]:
     return [home / "models" / "hub", Path(HF_HUB_CACHE)]
 
 
+def typed_path(path: str) -> Path:
+    """A path as somebody gave it, ~ being the home folder.
+
+    The ~ of a user who is not there is left as it is; Path.expanduser would raise.
+    """
+    return Path(os.path.expanduser(path))
+
+
 def find(spec: ModelSpec) -> Path | None:
     """The folder of a spec's model if all of it is on this machine, None if it is to be downloaded.
 
@@ -409,11 +429,18 @@ def find(spec: ModelSpec) -> Path | None:
     if spec.source == "builtin":
         check(BUILTIN)
         return BUILTIN
-    path = Path(spec.source).expanduser()
-    if path.is_dir():
+    path = typed_path(spec.source)
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise ModelError(
+            f"{spec.source} cannot be opened ({error.strerror or error}). Give the full path of a "
+            "model's folder."
+        ) from error
+    if is_folder:
         check(path)
         return path
-    if path.is_file():
+    if is_file:
         raise ModelError(
             f"{spec.source} is a file. Give the folder that holds config.json and the weights."
         )
@@ -423,7 +450,7 @@ def find(spec: ModelSpec) -> Path | None:
             "Hugging Face id such as Qwen/Qwen2.5-0.5B-Instruct."
         )
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError
 
     for cache in hub_caches(data_home()):
         try:
@@ -436,7 +463,7 @@ def find(spec: ModelSpec) -> Path | None:
                 allow_patterns=hub.wanted(spec.trust_remote_code),
                 ignore_patterns=list(hub.UNWANTED),
             )
-        except (LocalEntryNotFoundError, FileNotFoundError):
+        except OSError:  # not there, or a revision that no file can be named after
             continue
         except HFValidationError as error:
             raise ModelError(f"{spec.source} is no Hugging Face id: {error}") from error
@@ -457,6 +484,15 @@ def problem(folder: Path) -> str:
 
     Reads config.json and the headers of the weight files only.
     """
+    try:
+        return _problem(folder)
+    except ModelError as error:
+        return str(error)
+    except OSError as error:
+        return f"{folder} cannot be opened ({error.strerror or error})."
+
+
+def _problem(folder: Path) -> str:
     if not folder.is_dir():
         return f"There is no folder {folder}."
     if not (folder / "config.json").is_file():
@@ -466,18 +502,11 @@ def problem(folder: Path) -> str:
                 "adapter on top."
             )
         return f"{folder} is not a model: it has no config.json."
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return f"The file config.json in {folder} cannot be read. Download the model again."
-    if not isinstance(config, dict) or "model_type" not in config:
+    if "model_type" not in read_config(folder):
         return f"The config.json in {folder} names no model type, so it cannot be loaded."
-    try:
-        files = weight_files(folder)
-        for file in files:
-            read_header(file)
-    except ModelError as error:
-        return str(error)
+    files = weight_files(folder)
+    for file in files:
+        read_header(file)
     if not files:
         if any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
             return (
@@ -493,23 +522,40 @@ def problem(folder: Path) -> str:
     return ""
 
 
+def read_config(folder: Path) -> dict:
+    """A model's config.json. Raises ModelError where it cannot be read."""
+    try:
+        return json_object((folder / "config.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"The file config.json in {folder} cannot be read. Download the model again."
+        ) from error
+
+
+def quantised(config: Mapping) -> str:
+    """How a model's files are quantised already; "" if they are not."""
+    said = config.get("quantization_config")
+    return str(said.get("quant_method") or "") if isinstance(said, dict) else ""
+
+
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model. Raises ModelError if its index names absent ones."""
+    """The safetensors files of a model. Raises ModelError if its index is damaged or names absent
+    ones."""
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         single = folder / "model.safetensors"
         return [single] if single.is_file() else sorted(folder.glob("model*.safetensors"))
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError) as error:
+    listed = read_json(index).get("weight_map")
+    if not isinstance(listed, dict) or not all(isinstance(n, str) for n in listed.values()):
         raise ModelError(
             f"The list of weight files in {folder.name} cannot be read. Download the model again."
-        ) from error
-    missing = [name for name in names if not (folder / name).is_file()]
+        )
+    names = sorted(set(listed.values()))
+    missing = [name for name in names if not os.path.isfile(folder / name)]
     if missing:
         raise ModelError(
             f"{folder.name} is not complete: {len(missing)} of {len(names)} weight files are "
-            f"missing ({missing[0]}). Download the model again."
+            f"missing ({missing[0][:200]}). Download the model again."
         )
     return [folder / name for name in names]
 
@@ -517,7 +563,8 @@ def weight_files(folder: Path) -> list[Path]:
 def read_header(file: Path) -> dict[str, dict]:
     """The tensors of a safetensors file: name -> {"dtype", "shape"}. Checks the file's length.
 
-    Layout: 8 bytes little-endian header length, a JSON header, then the data.
+    Layout: 8 bytes little-endian header length, a JSON header, then the data. Raises ModelError
+    where the file is damaged, whatever its header says.
     """
     broken = ModelError(
         f"The weight file {file.name} in {file.parent.name} is damaged or was not downloaded to "
@@ -532,19 +579,34 @@ def read_header(file: Path) -> dict[str, dict]:
         if length > min(size - 8, 100_000_000):
             raise broken
         try:
-            header = json.loads(stream.read(length))
+            header = json_object(stream.read(length))
         except ValueError:
             raise broken from None
     header.pop("__metadata__", None)
+    if not all(map(_is_tensor, header.values())):
+        raise broken
     end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
     if 8 + length + end != size:
         raise broken
     return header
 
 
+def _is_tensor(said: object) -> bool:
+    """Is this how a safetensors header describes a tensor?"""
+    if not isinstance(said, dict) or not isinstance(said.get("dtype"), str):
+        return False
+    shape, offsets = said.get("shape"), said.get("data_offsets")
+    if not isinstance(shape, list) or not isinstance(offsets, list) or len(offsets) != 2:
+        return False
+    return all(type(number) is int and number >= 0 for number in (*shape, *offsets))
+
+
 def weights(folder: Path) -> Weights:
-    """Count a model's parameters from its files, without reading the weights."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    """Count a model's parameters from its files, without reading the weights.
+
+    Raises ModelError where they are damaged.
+    """
+    config = read_config(folder)
     linear = other = stored = 0
     for file in weight_files(folder):
         stored += file.stat().st_size
@@ -556,8 +618,7 @@ def weights(folder: Path) -> Weights:
                 linear += count
             else:
                 other += count
-    quantised = (config.get("quantization_config") or {}).get("quant_method", "")
-    return Weights(linear, other, stored, quantised, config)
+    return Weights(linear, other, stored, quantised(config), config)
 
 
 def _entry_of_folder(path: Path, kind: str, source: str, name: str) -> Entry:
@@ -607,11 +668,7 @@ def _note(path: Path, facts: Weights) -> str:
 def has_chat_template(folder: Path) -> bool:
     if any((folder / name).is_file() for name in ("chat_template.jinja", "chat_template.json")):
         return True
-    try:
-        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return bool(config.get("chat_template"))
+    return bool(read_json(folder / "tokenizer_config.json").get("chat_template"))
 
 
 def _cached(cache: Path) -> list[Entry]:
@@ -621,7 +678,7 @@ def _cached(cache: Path) -> list[Entry]:
 
     try:
         repos = scan_cache_dir(cache).repos
-    except (CacheNotFound, ValueError):
+    except (CacheNotFound, OSError, ValueError):
         return []
     known = {entry.source: entry for entry in _download_list()}
     entries = []
@@ -653,8 +710,7 @@ def _cached(cache: Path) -> list[Entry]:
 
 
 def _is_language_model(folder: Path) -> bool:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    names = " ".join(config.get("architectures") or [])
+    names = str(read_config(folder).get("architectures"))
     return "CausalLM" in names or "ConditionalGeneration" in names
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import json
 import logging
 import re
 import threading
@@ -217,8 +216,7 @@ def _load_base(spec: ModelSpec, say: Phase) -> Loaded:
     if folder is None:
         folder = _download(spec, name, say)
         _check_room(spec)  # now that its files can be counted
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    stored = (config.get("quantization_config") or {}).get("quant_method", "")
+    stored = catalogue.quantised(catalogue.read_config(folder))
     precision = stored or catalogue.resolve_precision(spec)
     if precision == "bf16":
         precision = DTYPES[compute_dtype()]
@@ -412,17 +410,17 @@ def _with_adapter(base: Loaded, spec: ModelSpec, say: Phase) -> Loaded:
     from peft import PeftModel
 
     say("Adding the adapter")
-    folder = Path(spec.adapter).expanduser()
-    weights = folder / "adapter_model.safetensors"
-    if not (folder / "adapter_config.json").is_file() or not weights.is_file():
+    folder = catalogue.typed_path(spec.adapter)
+    weights = folder / catalogue.ADAPTER_WEIGHTS
+    if not catalogue.is_adapter(folder):
         raise ModelError(
             f"{spec.adapter} is not an adapter: it needs adapter_config.json and "
             "adapter_model.safetensors."
         )
     try:
-        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        config = catalogue.json_object((folder / catalogue.ADAPTER_CONFIG).read_bytes())
         catalogue.read_header(weights)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise ModelError(f"The adapter {folder.name} cannot be read: {error}") from error
     _check_base(base, config, folder.name)
     wrong = ModelError(

@@ -35,7 +35,14 @@ from typing import Any
 import numpy as np
 
 from core.adapters import write_index
-from core.catalogue import ModelSpec, adapters_sha256, by_adapter, describe, merged_sha256
+from core.catalogue import (
+    ModelSpec,
+    adapters_sha256,
+    by_adapter,
+    describe,
+    merged_sha256,
+    typed_path,
+)
 from core.culturespa import judge_file
 from core.demonstrations import questions
 from core.errors import PluriscopeError
@@ -295,7 +302,7 @@ class Worker:
             "memory_bytes": loaded.memory_bytes,
             "adapter_sha256": loaded.adapter_sha256
             if whole in (None, spec)
-            else adapters_sha256(Path(whole.adapter).expanduser()),
+            else adapters_sha256(typed_path(whole.adapter)),
             "merged_sha256": merged_sha256(spec),
             "chat_frames": frames_of(loaded),
             "load_seconds": round(time.monotonic() - began, 2),

@@ -1,5 +1,7 @@
 import json
+import os
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -135,6 +137,108 @@ def test_a_source_that_is_neither_folder_nor_hub_id_is_refused(tmp_path):
         catalogue.find(ModelSpec(str(file)))
 
 
+ODD_PATHS = ("~nosuchuser/x", "/" + "x" * 300, "x" * 300, "a/" + "b" * 300, "a\0b", "~nosuchuser")
+
+
+@pytest.mark.parametrize("source", ODD_PATHS)
+def test_an_odd_path_is_refused_in_a_sentence(source):
+    with pytest.raises(ModelError):
+        catalogue.find(ModelSpec(source))
+    assert describe(ModelSpec("builtin", adapter=source)).startswith("Built-in model")
+    assert catalogue.adapter_entry(Path(source)) is None
+    odd = ModelSpec("builtin", adapter=source)
+    assert catalogue.by_adapter(odd, ("KEN",)) == {odd: ("KEN",)}
+
+
+def test_an_odd_revision_is_no_model_here(model, tmp_path, monkeypatch):
+    cache = tmp_path / "hub"
+    (cache / "models--maker--Tiny" / "refs").mkdir(parents=True)
+    (cache / "models--maker--Tiny" / "snapshots").mkdir()
+    monkeypatch.setattr(catalogue, "hub_caches", lambda home: [cache])
+    for revision in ("..", "x" * 300):
+        assert catalogue.find(ModelSpec("maker/Tiny", revision)) is None
+
+
+def test_a_folder_that_may_not_be_entered_is_refused_in_a_sentence(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(catalogue, "hub_caches", lambda home: [])
+    shut = shutil.copytree(model, tmp_path / "models" / "shut")
+    stat = os.stat
+
+    def refusing(path, *args, **options):
+        if Path(str(path)).parent == shut:
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", refusing)  # tests may run as root, who may enter all folders
+    for source in (shut, shut / "inside"):
+        with pytest.raises(ModelError, match="Permission denied"):
+            catalogue.find(ModelSpec(str(source)))
+    assert catalogue.adapter_entry(shut) is None
+    assert "Permission denied" in problem(shut)
+    assert on_this_machine(tmp_path) == []
+
+
+def headed(folder: Path, header: object) -> None:
+    """Weights with this for a header and no data."""
+    text = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text)
+
+
+def listed(folder: Path, index: object) -> None:
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def configured(folder: Path, **changed: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changed))
+
+
+TENSOR = {"dtype": "F32", "shape": [], "data_offsets": [0, 0]}
+DAMAGE = {
+    "list": lambda f: headed(f, []),
+    "number": lambda f: headed(f, 3),
+    "deep": lambda f: (f / "model.safetensors").write_bytes(
+        struct.pack("<Q", 100_000) + b"[" * 100_000
+    ),
+    "no offsets": lambda f: headed(f, {"a": {"dtype": "F32", "shape": [1]}}),
+    "odd offsets": lambda f: headed(f, {"a": TENSOR | {"data_offsets": [0, "4"]}}),
+    "one offset": lambda f: headed(f, {"a": TENSOR | {"data_offsets": [0]}}),
+    "odd shape": lambda f: headed(f, {"a": TENSOR | {"shape": ["x"]}}),
+    "no shape": lambda f: headed(f, {"a": {"dtype": "F32", "data_offsets": [0, 0]}}),
+    "no type": lambda f: headed(f, {"a": {"shape": [], "data_offsets": [0, 0]}}),
+    "no tensor": lambda f: headed(f, {"a": None}),
+    "index list": lambda f: listed(f, []),
+    "index null": lambda f: listed(f, {"weight_map": None}),
+    "index words": lambda f: listed(f, {"weight_map": ["model.safetensors"]}),
+    "index numbers": lambda f: listed(f, {"weight_map": {"a": 1, "b": []}}),
+    "long name": lambda f: listed(f, {"weight_map": {"a": "x" * 300}}),
+    "deep config": lambda f: (f / "config.json").write_text("[" * 100_000),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_one_damaged_folder_leaves_the_others_listed(kind, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(catalogue, "hub_caches", lambda home: [])
+    shutil.copytree(model, tmp_path / "models" / "good")
+    DAMAGE[kind](shutil.copytree(model, tmp_path / "models" / "odd"))
+    good, odd = on_this_machine(tmp_path)
+    assert not good.problem and odd.problem.endswith(".") and "odd" in odd.problem
+    with pytest.raises(ModelError):
+        catalogue.find(ModelSpec(str(odd.path)))
+    with pytest.raises(ModelError):
+        catalogue.weights(odd.path)
+    assert not fit(ModelSpec(str(odd.path))).needed_bytes
+
+
+def test_odd_settings_of_a_model_do_not_keep_it_from_being_listed(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(catalogue, "hub_caches", lambda home: [])
+    folder = shutil.copytree(model, tmp_path / "models" / "odd")
+    configured(folder, quantization_config=["bitsandbytes"], architectures=3)
+    (folder / "tokenizer_config.json").write_text("[]")
+    [entry] = on_this_machine(tmp_path)
+    assert entry.parameters == catalogue.weights(model).parameters and not entry.problem
+
+
 def test_the_download_list_is_sane():
     entries = to_download()
     records = json.loads((catalogue.MODELS / "catalogue.json").read_text())["models"]
@@ -251,6 +355,25 @@ def test_adapters_are_found_at_any_depth(model, tmp_path):
     assert set(found) == {"kenya", "joint"}
     assert Path(found["kenya"].base) == model
     assert found["kenya"].size_bytes > 1000
+
+
+def test_a_damaged_adapter_leaves_the_others_listed(model, tmp_path):
+    shelf = tmp_path / "adapters"
+    tiny.save_adapter(shelf / "good", model)
+    for name, file, text in (
+        ("facts", "training.json", '{"facts": [1], "title": ["x"]}'),
+        ("revision", "adapter_config.json", '{"revision": ["x"], "base_model_name_or_path": {}}'),
+        ("settings", "adapter_config.json", "[]"),
+        ("deep", "adapter_config.json", "[" * 100_000),
+    ):
+        tiny.save_adapter(shelf / name, model)
+        (shelf / name / file).write_text(text)
+    tiny.save_adapter(shelf / "links", model)
+    (shelf / "links" / "inside").mkdir()
+    (shelf / "links" / "inside" / "adapter_model.safetensors").symlink_to(tmp_path / "nowhere")
+    found = {entry.path.name: entry for entry in catalogue.adapters(tmp_path)}
+    assert set(found) == {"good", "facts", "revision", "links"}
+    assert found["revision"].base_revision is None and found["facts"].complete
 
 
 def test_names_are_short():

@@ -87,6 +87,13 @@ def test_mangled_links_degrade(app):
         assert not app(name, set="nonsense", places="?", shelf="zzz", who="Atlantis").exception
 
 
+@pytest.mark.parametrize("odd", ["~nosuchuser/x", "/" + "x" * 300, "x" * 300])
+def test_a_link_to_a_model_at_an_odd_path_is_a_sentence(app, odd):
+    at = app("ask", model=odd, adapter=odd)
+    assert not at.exception and button(at, "Ask").disabled
+    assert at.error
+
+
 # -- Ask -------------------------------------------------------------------------------------------
 
 
