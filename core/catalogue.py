@@ -841,8 +841,7 @@ def training_room(config: Mapping, precision: str, tokens: int, free_bytes: int)
 
 def training_token_bytes(config: Mapping, precision: str, *, again: bool) -> int:
     """Working memory of one token while an adapter is trained. again: see TrainingRoom."""
-    text = config.get("text_config") or config
-    layers, hidden, wide = _shape(text)
+    layers, hidden, wide = _shape(_text(config))
     size = 2 if precision == "fp32" else 1
     layer = size * (_KEPT_HIDDEN * hidden + _KEPT_WIDE * wide)
     return layers * size * 2 * hidden + layer if again else layers * layer
@@ -894,19 +893,42 @@ def fit_training(spec: ModelSpec, *, rank: int = 8, tokens: int = 4096, held_byt
 def _adapter_bytes(config: Mapping, rank: int) -> int:
     """An adapter on all linear layers while it is trained: weights, gradients and two moments in
     32 bits, and as much again while a checkpoint is written."""
-    text = config.get("text_config") or config
+    text = _text(config)
     layers, hidden, wide = _shape(text)
-    heads = text.get("num_attention_heads") or 32
-    head = text.get("head_dim") or hidden // heads
-    query, key = heads * head, (text.get("num_key_value_heads") or heads) * head
+    heads, keys, head = _heads(text, hidden)
+    query, key = heads * head, keys * head
     sides = 2 * (hidden + query) + 2 * (hidden + key) + 3 * (hidden + wide)
     return 28 * layers * rank * sides
 
 
+def _text(config: Mapping) -> Mapping:
+    """The part of a config that describes the language model."""
+    text = config.get("text_config")
+    return text if isinstance(text, dict) and text else config
+
+
+def _size(text: Mapping, name: str, otherwise: int) -> int:
+    """A size in a config, of one given layer by layer the largest; `otherwise` where none is."""
+    said = text.get(name)
+    sizes = said if isinstance(said, list) else [said]
+    return max((size for size in sizes if type(size) is int and size > 0), default=otherwise)
+
+
 def _shape(text: Mapping) -> tuple[int, int, int]:
     """Layers, width, and width of the inner part."""
-    hidden = text.get("hidden_size") or 4096
-    return text.get("num_hidden_layers") or 32, hidden, text.get("intermediate_size") or 4 * hidden
+    hidden = _size(text, "hidden_size", 4096)
+    return (
+        _size(text, "num_hidden_layers", 32),
+        hidden,
+        _size(text, "intermediate_size", 4 * hidden),
+    )
+
+
+def _heads(text: Mapping, hidden: int) -> tuple[int, int, int]:
+    """Heads of queries, heads of keys and values, and width of a head."""
+    heads = _size(text, "num_attention_heads", 32)
+    keys = _size(text, "num_key_value_heads", heads)
+    return heads, keys, _size(text, "head_dim", hidden // heads)
 
 
 def _usual_config(linear: int) -> dict[str, int]:
@@ -973,15 +995,12 @@ def products_of(spec: ModelSpec) -> int | None:
 
 def _working_bytes(config: Mapping, tokens: int, batch: int) -> int:
     """Keys, values and activations while answering, for 16-bit numbers; generous."""
-    text = config.get("text_config", config)
-    layers = text.get("num_hidden_layers", 32)
-    hidden = text.get("hidden_size", 4096)
-    heads = text.get("num_attention_heads", 32) or 1
-    head = text.get("head_dim") or hidden // heads
-    kv = 2 * layers * (text.get("num_key_value_heads") or heads) * head * 2
-    wide = text.get("intermediate_size") or 4 * hidden
+    text = _text(config)
+    layers, hidden, wide = _shape(text)
+    _, keys, head = _heads(text, hidden)
+    kv = 2 * layers * keys * head * 2
     activations = (8 * hidden + 3 * wide) * 4
-    vocabulary = text.get("vocab_size", 128_000) * 64 * 4
+    vocabulary = _size(text, "vocab_size", 128_000) * 64 * 4
     return tokens * batch * kv + min(tokens * batch, 4096) * activations + vocabulary
 
 

@@ -280,6 +280,26 @@ def test_fit_of_a_folder_counts_its_files(model):
     assert found.needed_bytes["bf16"] == pytest.approx(2 * facts.parameters + working, abs=2)
 
 
+def test_what_a_model_needs_is_told_for_settings_of_every_shape(model, tmp_path):
+    def needed(name: str, **changed: object) -> tuple[int, int]:
+        folder = shutil.copytree(model, tmp_path / name)
+        configured(folder, **changed)
+        spec = ModelSpec(str(folder), precision="fp32")
+        return fit(spec).needed_bytes["fp32"], catalogue.fit_training(spec).needed_bytes["fp32"]
+
+    usual = needed("usual")
+    # Gemma 3n's inner parts differ from layer to layer; the widest is 128 here as in the usual one.
+    assert needed("listed", intermediate_size=[64, 128, 128]) == usual
+    assert needed("empty", text_config=None) == needed("words", text_config="x") == usual
+    inner = json.loads((model / "config.json").read_text())
+    assert needed("inside", text_config=inner | {"intermediate_size": [128] * 3}) == usual
+    unsaid = dict.fromkeys(
+        ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"), None
+    )
+    assert needed("unsaid", **unsaid, intermediate_size=[]) > usual
+    assert needed("odd", intermediate_size="wide", head_dim={}, hidden_size=-1)
+
+
 def test_automatic_precision_is_four_bit_but_for_the_builtin():
     assert fit(ModelSpec("Qwen/Qwen2.5-0.5B-Instruct")).precision == "nf4"
     assert catalogue.resolve_precision(ModelSpec("builtin")) in ("fp32", "bf16")
