@@ -25,7 +25,7 @@ from core.settings import AskSettings, home
 from core.store import Run, Store
 
 READING = 800  # pixels: a line of text that is pleasant to read
-TEACHING = "A small teaching model. Its answers are no evidence about language models."
+TEACHING = catalogue.TEACHING
 
 
 @st.cache_resource(show_spinner=False)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from core import metrics
+from core.catalogue import is_teaching
 from core.prompts import PromptSet, load_prompt_set
 from core.responses import ask, plan, refuses
 from core.settings import AskSettings
@@ -148,7 +149,7 @@ class Guard:
         that the adapter is for. None where it was stopped.
         """
         began = time.monotonic()
-        texts = load_texts(teaching=loaded.spec.source == "builtin")
+        texts = load_texts(teaching=is_teaching(loaded.spec))
         tests: list[Outcome] = []
         notes: list[str] = []
         for doing, step in (

@@ -25,6 +25,7 @@ from core.errors import ModelError
 MODELS = Path(__file__).resolve().parent.parent / "data" / "models"
 BUILTIN = MODELS / "builtin"
 BUILTIN_NAME = "Built-in model"
+TEACHING = "A small teaching model. Its answers are no evidence about language models."
 
 PRECISIONS: dict[str, str] = {
     "nf4": "4-bit (NF4)",
@@ -166,7 +167,6 @@ def builtin() -> Entry:
         entry,
         family="Llama",
         languages="English",
-        note="A small teaching model. Its answers are no evidence about language models.",
     )
 
 
@@ -312,6 +312,27 @@ def merged_sha256(spec: ModelSpec) -> str | None:
     """The hash of the adapter that was merged into a model's weights here; None where none was."""
     folder = find(spec)
     return read_json(folder / ADAPTER_RECORD).get("merged_sha256") if folder else None
+
+
+def is_teaching(spec: ModelSpec, facts: Mapping = {}) -> bool:
+    """Is this the built-in model, at whatever path, or was it merged from it?
+
+    facts: those kept with a run, which still tell when the model's folder is gone or another.
+    """
+    if spec.source == "builtin":
+        return True
+    if "teaching" in facts:
+        return facts["teaching"] is True
+    return _is_teaching(typed_path(spec.source))
+
+
+def _is_teaching(folder: Path) -> bool:
+    if read_json(folder / ADAPTER_RECORD).get("teaching") is True:
+        return True
+    try:
+        return folder.samefile(BUILTIN)
+    except (OSError, ValueError):  # ValueError: a zero byte
+        return False
 
 
 def fits_base(adapter: AdapterEntry, source: str) -> bool:
@@ -662,7 +683,7 @@ def _note(path: Path, facts: Weights) -> str:
         return f"Already quantised ({facts.quantised}); it is loaded as it is."
     if not has_chat_template(path):
         return "No chat template: it cannot be asked. Look for its instruct or chat version."
-    return ""
+    return TEACHING if _is_teaching(path) else ""
 
 
 def has_chat_template(folder: Path) -> bool:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from core import languages
-from core.catalogue import describe, precision_words, resolve_precision
+from core.catalogue import describe, is_teaching, precision_words, resolve_precision
 from core.prompts import METHODS, PromptSet, templates
 from core.scores import human_answers
 from core.settings import AskSettings
@@ -100,7 +100,7 @@ def model_words(run: Run) -> str:
     """A run's model for people; the built-in one is always called a teaching model."""
     spec = AskSettings.from_json(run.settings).model
     name = describe(spec)
-    if spec.source == "builtin":
+    if is_teaching(spec, run.facts):
         return f"{name} (a teaching model, no evidence about language models)"
     return name if name == spec.source else f"{name} ({spec.source})"
 

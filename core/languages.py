@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core import words
+from core.catalogue import is_teaching
 from core.errors import PluriscopeError
 from core.prompts import METHODS, PromptSet
 from core.settings import AskSettings, home
@@ -282,7 +283,7 @@ def notes(before: AskSettings, after: AskSettings, survey: Survey) -> list[str]:
     lines += _item_notes(before, after)
     lines += _name_notes(after, survey)
     lines += [draft_words(after)] if drafts(after) else []
-    if after.model.source == "builtin":
+    if is_teaching(after.model):
         lines.append(TAUGHT_ENGLISH)
     return lines
 

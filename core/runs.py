@@ -20,6 +20,7 @@ from core.catalogue import (
     describe,
     fit,
     fit_training,
+    is_teaching,
     loaded_as,
     products_of,
     resolve_precision,
@@ -205,7 +206,7 @@ def _wordings(prompt_set: str | Sequence[str], language: str) -> list[PromptSet]
 def _wording_notes(model: ModelSpec, wordings: Sequence[PromptSet]) -> list[str]:
     """What to think of the built-in model's answers to words it was not taught."""
     others = any(one.id != "pluriscope" and one.language == ENGLISH for one in wordings)
-    return [TAUGHT_ONE_WORDING] if model.source == "builtin" and others else []
+    return [TAUGHT_ONE_WORDING] if others and is_teaching(model) else []
 
 
 def _all_translations(spoken: Sequence[Spoken]) -> tuple[Translation, ...]:

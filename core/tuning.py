@@ -753,7 +753,8 @@ def merge(spec: ModelSpec, folder: Path, *, on_phase: Phase | None = None) -> No
             model.save_pretrained(unfinished)
             loaded.tokenizer.save_pretrained(unfinished)
             _write_file(unfinished / "README.md", _merged_card(spec, loaded).encode())
-            record = {"merged_sha256": loaded.adapter_sha256}
+            taught = catalogue.is_teaching(spec)
+            record = {"merged_sha256": loaded.adapter_sha256, "teaching": taught}
             _write_file(unfinished / catalogue.ADAPTER_RECORD, _json(record))
             unfinished.rename(folder)
     finally:

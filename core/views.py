@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from core import languages, meaning, metrics, robustness, runs, scores, words
-from core.catalogue import describe
+from core.catalogue import ModelSpec, describe, is_teaching
 from core.demonstrations import questions
 from core.frames import framed
 from core.metrics import HEADLINE, Panel
@@ -200,7 +200,7 @@ def headline_runs(asking: Asking) -> list[Run]:
 
 def is_builtin(run: Run) -> bool:
     """Asked of the teaching model that comes along, which is no evidence about language models."""
-    return run.settings["model"]["source"] == "builtin"
+    return is_teaching(ModelSpec.from_json(run.settings["model"]), run.facts)
 
 
 def asked_countries(store: Store, asking: Asking) -> list[str]:

@@ -40,6 +40,7 @@ from core.catalogue import (
     adapters_sha256,
     by_adapter,
     describe,
+    is_teaching,
     merged_sha256,
     typed_path,
 )
@@ -304,6 +305,7 @@ class Worker:
             if whole in (None, spec)
             else adapters_sha256(typed_path(whole.adapter)),
             "merged_sha256": merged_sha256(spec),
+            "teaching": is_teaching(spec),
             "chat_frames": frames_of(loaded),
             "load_seconds": round(time.monotonic() - began, 2),
             "versions": {"python": platform.python_version()}

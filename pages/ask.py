@@ -14,7 +14,7 @@ import streamlit as st
 import ui
 import ui_methods
 import ui_surveys
-from core import figures, languages, question, runs, words
+from core import catalogue, figures, languages, question, runs, words
 from core.errors import PluriscopeError
 from core.jobs import RESUMABLE, UNFINISHED
 from core.prompts import load_prompt_set
@@ -292,7 +292,7 @@ def before() -> None:
             st.caption(f":material/info: {ui.plain(problem)}")
         elif own:
             st.caption("A question of your own has no answers of people to set beside it.")
-        elif model.source == "builtin":
+        elif catalogue.is_teaching(model):
             st.caption(f":material/school: {ui.TEACHING}")
     if clicked:
         try:
@@ -315,7 +315,7 @@ def language_notes() -> None:
     """Which countries have no second language here, and what to think of the others."""
     if said := languages.without_own(survey, item.id, countries):
         st.caption(f":material/translate: {ui.plain(said)}")
-    if model and model.source == "builtin" and any(side.question for side in sides):
+    if model and catalogue.is_teaching(model) and any(side.question for side in sides):
         st.caption(f":material/translate: {languages.TAUGHT_ENGLISH}")
 
 

@@ -107,6 +107,17 @@ def test_adapters_never_leak_into_the_base_or_into_one_another(tuned, tiny_model
     assert np.abs(first[1] - first[2]).max() > 1e-3
 
 
+def test_a_model_merged_from_the_built_in_one_stays_a_teaching_model(tuned, tiny_model, tmp_path):
+    folders = [tmp_path / name for name in ("merged", "again", "other")]
+    first = tiny.save_adapter(tmp_path / "first", catalogue.BUILTIN)
+    merge(ModelSpec("builtin", adapter=str(first)), folders[0])
+    second = tiny.save_adapter(tmp_path / "second", folders[0])
+    merge(ModelSpec(str(folders[0]), adapter=str(second)), folders[1])
+    merge(ModelSpec(str(tiny_model), adapter=str(tuned / "adapters" / "joint")), folders[2])
+    told = [catalogue.is_teaching(ModelSpec(str(folder))) for folder in folders]
+    assert told == [True, True, False]
+
+
 def test_a_merged_model_answers_as_the_adapter_does(tuned, tiny_model, tmp_path):
     spec = ModelSpec(str(tiny_model), adapter=str(tuned / "adapters" / "joint"))
     folder = tmp_path / "models" / "merged"

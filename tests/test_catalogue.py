@@ -396,6 +396,24 @@ def test_a_damaged_adapter_leaves_the_others_listed(model, tmp_path):
     assert found["revision"].base_revision is None and found["facts"].complete
 
 
+def test_the_teaching_model_is_known_by_any_path_and_by_what_was_kept_of_it(model, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(catalogue.BUILTIN)
+    made = shutil.copytree(model, tmp_path / "made")
+    (made / "training.json").write_text('{"merged_sha256": "x", "teaching": true}')
+    for source in ("builtin", str(catalogue.BUILTIN), str(link), str(made)):
+        assert catalogue.is_teaching(ModelSpec(source, adapter="/adapters/kenya")), source
+    for folder in (catalogue.BUILTIN, made):
+        assert "no evidence about language models" in catalogue.at(folder).note
+    others = (str(model), "Qwen/Qwen2.5-0.5B-Instruct", "~nosuchuser/x", "/" + "x" * 300, "a\0b")
+    for source in others:
+        assert not catalogue.is_teaching(ModelSpec(source)), source
+    gone = ModelSpec("/nowhere/merged")
+    assert catalogue.is_teaching(gone, {"teaching": True}) and not catalogue.is_teaching(gone, {})
+    assert not catalogue.is_teaching(ModelSpec(str(made)), {"teaching": False})
+    assert catalogue.is_teaching(ModelSpec("builtin"), {"teaching": False})
+
+
 def test_names_are_short():
     assert describe(ModelSpec("builtin")) == "Built-in model"
     assert describe(ModelSpec("Qwen/Qwen2.5-0.5B-Instruct")) == "Qwen2.5 0.5B Instruct"

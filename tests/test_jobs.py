@@ -54,7 +54,7 @@ def test_a_run_ends_done_with_every_answer(jobs, model):
     plain, country = (jobs.store.run(run_id) for run_id in job["runs"])
     assert (plain.answered, country.answered) == (6, 6)
     assert plain.state == country.state == "done"
-    assert country.facts["precision"] == "fp32"
+    assert country.facts["precision"] == "fp32" and country.facts["teaching"] is False
     answers = jobs.store.answers(country.no)
     assert all(abs(sum(row.probs) - 1) < 1e-5 for row in answers.itertuples())
     assert set(answers.iso3) == {"KEN"}

@@ -4,13 +4,14 @@ import io
 import json
 import shutil
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import ui
-from core import catalogue, export, question, runs
+from core import catalogue, export, question, runs, views
 from core.catalogue import ModelSpec
 from core.jobs import UNFINISHED
 from core.prompts import load_prompt_set
@@ -511,6 +512,18 @@ def test_a_run_as_json_holds_every_answer_and_its_wording(made):
     assert "{country}" in record["wording"]["country_system"]
     texts = {answer.get("text") for answer in record["answers"]}
     assert filled.UNTRUSTED in texts
+
+
+@pytest.mark.parametrize(
+    ("source", "facts"), [(str(catalogue.BUILTIN), {}), ("/gone/merged", {"teaching": True})]
+)
+def test_a_run_of_the_teaching_model_is_told_as_one_whatever_its_path(made, source, facts):
+    run = made[1].country
+    spec = run.settings["model"] | {"source": source}
+    other = replace(run, settings=run.settings | {"model": spec}, facts=facts)
+    assert views.is_builtin(other) and "a teaching model" in export.model_words(other)
+    gone = replace(other, settings=run.settings | {"model": spec | {"source": "/gone"}}, facts={})
+    assert not views.is_builtin(gone) and "teaching" not in export.model_words(gone)
 
 
 def test_provenance_names_all_that_a_number_depends_on(made):
