@@ -166,6 +166,23 @@ def _compared(store: Store, tuning_id: str) -> _Compared:
     return _Compared(settings, survey, states, runs)
 
 
+def made_of(store: Store, tuning_id: str) -> tuple:
+    """What is made of a tuning so far: tables of one tuning are the same where this is the same.
+
+    Hashable. Each arm and seed with its state, its examples and what it failed of; then the
+    finished runs that are still there. An arm that failed and then succeeds is told apart, and so
+    is a run that was deleted for good. Raises PluriscopeError where there is no such tuning.
+    """
+    of = _compared(store, tuning_id)
+    arms = [
+        (state["arm"], state["seed"], state["state"], state["examples"],
+         state["facts"].get("error", ""))
+        for state in of.states
+    ]  # fmt: skip
+    runs = [(*key, run.no, run.answered) for key, run in of.runs.items()]
+    return tuple(arms), tuple(sorted(runs))
+
+
 class _Panels:
     """Panels of runs on one part, each made once, and the distances between their countries."""
 

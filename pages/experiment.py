@@ -109,12 +109,12 @@ def form() -> None:
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def arms_table(tuning_id: str, metric: str, part: str, method: str, done: int) -> pd.DataFrame:
-    """Kept for exactly the arms that are done."""
+def arms_table(tuning_id: str, metric: str, part: str, method: str, made: tuple) -> pd.DataFrame:
+    """Kept for exactly what is made of the arms, as experiments.made_of() tells it."""
     return experiments.arms_table(store, tuning_id, metric, part, method)
 
 
-def results(of: views.Tuning) -> None:
+def results(of: views.Tuning, made: tuple) -> None:
     survey = store.survey(of.settings.survey, of.settings.survey_version)
     parts = experiments.parts_of(of.settings, survey)
     method = ui.linked(
@@ -130,9 +130,8 @@ def results(of: views.Tuning) -> None:
         )  # fmt: skip
     with right:
         measure = ui.pick_measure("experiment")
-    done = sum(arm["state"] in ("done", "failed") for arm in of.arms)
     with st.spinner("Comparing the arms …"):
-        table = arms_table(of.id, measure, part, method, done)
+        table = arms_table(of.id, measure, part, method, made)
     if table.empty:
         st.caption("The model before tuning is asked first. The arms appear here one by one.")
         return
@@ -164,9 +163,9 @@ def results(of: views.Tuning) -> None:
                 width=ui.READING,
             )
             ui.figure(tuning_figures.arms_diversity(points, **look), "exp_diversity")
-    where(of, table, measure, part, method, done)
+    where(of, table, measure, part, method, made)
     curves(of, table)
-    choices(of, measure, part, method, done)
+    choices(of, measure, part, method, made)
     costs(of)
     failed = table[table["state"].eq("failed")]
     for row in failed.itertuples():
@@ -176,30 +175,30 @@ def results(of: views.Tuning) -> None:
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def country_table(
-    tuning_id: str, arm: str, metric: str, part: str, method: str, done: int
+    tuning_id: str, arm: str, metric: str, part: str, method: str, made: tuple
 ) -> pd.DataFrame:
-    """Kept for exactly the arms that are done."""
+    """Kept as arms_table() is."""
     return experiments.country_changes(store, tuning_id, arm, metric, part, method)
 
 
-def best(made: Iterable[str], arms: pd.DataFrame) -> str:
-    """Of the arms that are made, the one that came closest to people."""
-    rows = arms[arms["arm"].isin(list(made))].sort_values("change", ascending=False)
-    return rows["arm"].iloc[0] if len(rows) else next(iter(made))
+def best(names: Iterable[str], arms: pd.DataFrame) -> str:
+    """Of some arms, the one that came closest to people."""
+    rows = arms[arms["arm"].isin(list(names))].sort_values("change", ascending=False)
+    return rows["arm"].iloc[0] if len(rows) else next(iter(names))
 
 
 def where(
-    of: views.Tuning, arms: pd.DataFrame, measure: str, part: str, method: str, done: int
+    of: views.Tuning, arms: pd.DataFrame, measure: str, part: str, method: str, made: tuple
 ) -> None:
     """One arm's change in every country, over its seeds. arms: as arms_table()."""
-    made = {arm.name: arm.title for arm in of.settings.arms
-            if any(a["arm"] == arm.name and a["state"] == "done" for a in of.arms)}  # fmt: skip
-    if not made:
+    titles = {arm.name: arm.title for arm in of.settings.arms
+              if any(a["arm"] == arm.name and a["state"] == "done" for a in of.arms)}  # fmt: skip
+    if not titles:
         return
     st.subheader("Where", anchor=False)
-    arm = ui.linked("Arm", made, name="arm", page="experiment", default=best(made, arms))
+    arm = ui.linked("Arm", titles, name="arm", page="experiment", default=best(titles, arms))
     try:
-        table = country_table(of.id, arm, measure, part, method, done)
+        table = country_table(of.id, arm, measure, part, method, made)
     except PluriscopeError as error:
         st.caption(f":material/info: {ui.plain(str(error))}")
         return
@@ -234,14 +233,14 @@ def curves(of: views.Tuning, table: pd.DataFrame) -> None:
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def quality_table(tuning_id: str, metric: str, part: str, method: str, done: int) -> pd.DataFrame:
-    """Kept for exactly the arms that are done."""
+def quality_table(tuning_id: str, metric: str, part: str, method: str, made: tuple) -> pd.DataFrame:
+    """Kept as arms_table() is."""
     return experiments.quality_table(store, tuning_id, metric, part, method)
 
 
-def choices(of: views.Tuning, measure: str, part: str, method: str, done: int) -> None:
+def choices(of: views.Tuning, measure: str, part: str, method: str, made: tuple) -> None:
     """Which pairs to teach, where arms differ in that alone."""
-    table = quality_table(of.id, measure, part, method, done)
+    table = quality_table(of.id, measure, part, method, made)
     if table["change"].notna().any():
         st.subheader("Which pairs to teach", anchor=False)
         drawn = tuning_figures.quality(table, dark=ui.is_dark(), narrow=ui.is_narrow())
@@ -250,8 +249,7 @@ def choices(of: views.Tuning, measure: str, part: str, method: str, done: int) -
 
 def under_way(tuning_id: str, was: tuple) -> None:
     of = views.tuning(store, tuning_id)
-    done = sum(arm["state"] in ("done", "failed") for arm in of.arms)
-    if (of.state, done) != was:
+    if (of.state, experiments.made_of(store, tuning_id)) != was:
         st.rerun()
     if of.state in UNFINISHED:
         ui_tuning.at_work(of.job)
@@ -273,12 +271,12 @@ if tuning_id:
         of = views.tuning(store, tuning_id)
         with st.container(border=True, gap="medium"):
             ui_tuning.head(of, here="experiment")
-            done = sum(arm["state"] in ("done", "failed") for arm in of.arms)
+            made = experiments.made_of(store, of.id)
             live = of.state in UNFINISHED
-            st.fragment(under_way, run_every=2.0 if live else None)(of.id, (of.state, done))
+            st.fragment(under_way, run_every=2.0 if live else None)(of.id, (of.state, made))
             if of.job and not live:
                 ui_tuning.ended(of)
-            results(of)
+            results(of, made)
             st.page_link("pages/tune.py", label="Questions, pairs and training of every arm",
                          icon=":material/tune:", query_params={"tuning": of.id})  # fmt: skip
     except PluriscopeError as error:

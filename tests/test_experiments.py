@@ -260,6 +260,19 @@ def test_a_table_is_kept_for_exactly_the_answers_it_came_from(made_store):
     assert made_store.table().loc[FLAT, "change"] != first.loc[FLAT, "change"]
 
 
+def test_what_is_made_of_a_tuning_differs_wherever_its_tables_do(store):
+    made = Made(store, settings(arm("late"), seeds=(1,))).runs("base", same(before))
+    store.set_arm(made.id, "late", 1, state="failed", facts={"error": "Too few pairs."})
+    failed = experiments.made_of(store, made.id)
+    assert experiments.made_of(store, made.id) == failed and {failed}  # stays, and can be a key
+    store.set_arm(made.id, "late", 1, facts={})
+    made.runs("late", same(closer(0.3)))
+    done = experiments.made_of(store, made.id)
+    store.delete_runs([run for s in store.arms(made.id) if s["arm"] == "late" for run in s["runs"]])
+    store.empty_bin()
+    assert len({failed, done, experiments.made_of(store, made.id)}) == 3
+
+
 # -- parts ---------------------------------------------------------------------------------------
 
 
