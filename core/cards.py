@@ -119,6 +119,7 @@ def _training(settings: TuneSettings, arm: Arm, seed: int) -> list[tuple[str, ob
     return [
         ("Labels", "whole distributions" if arm.labels == "soft" else "one option"),
         ("Pairs used", arm.choose),
+        ("Weighted by how far answers are apart", "yes" if arm.weighted else "no"),
         ("Adapters", "one for all countries" if arm.mode == "joint" else "one for each country"),
         ("Rank, alpha, dropout", f"{lora.rank}, {lora.alpha}, {lora.dropout:g}"),
         ("Learning rate", f"{lora.learning_rate:g}, cosine, warm-up {lora.warmup:g}"),

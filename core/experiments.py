@@ -664,7 +664,9 @@ def quality_table(
     recipes: dict[tuple, list[Arm]] = {}
     for arm in of.settings.arms:
         if not arm.control:
-            recipe = (arm.teacher, arm.answers, arm.labels, arm.mode, arm.fraction)
+            recipe = (
+                arm.teacher, arm.answers, arm.labels, arm.weighted, arm.mode, arm.fraction
+            )  # fmt: skip
             recipes.setdefault(recipe, []).append(arm)
     by_arm = table.set_index("arm")
     rows = []
@@ -690,7 +692,9 @@ def recipe_words(arm: Arm) -> str:
         "people": "People’s own shares",
     }[arm.teacher]
     how = "whole distributions" if arm.labels == "soft" else "one option"
-    return f"{whose}, {how}"
+    weight = ", far pairs count more" if arm.weighted else ""
+    part = f", {words.percent(arm.fraction)} of them" if arm.fraction < 1 else ""
+    return f"{whose}, {how}{weight}{part}"
 
 
 QUALITY_COLUMNS = [

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core import derived, experiments, metrics, relations, scores
+from core import cards, derived, experiments, metrics, relations, scores
 from core.catalogue import ModelSpec, builtin_held_out
 from core.errors import PluriscopeError
 from core.prompts import load_prompt_set
@@ -398,6 +398,27 @@ def test_the_choice_of_pairs_is_set_against_the_choice_by_chance(store):
     assert math.isnan(table.loc["random", "over_random"])
     assert made.table()["control"].tolist() == [False, False, False, True, True, True]
     assert "So does a control" in experiments.finding(made.table(), "all").paragraph
+
+
+def test_arms_that_weigh_pairs_by_distance_are_compared_among_themselves(store):
+    """Beside those that do not, it would not be told what the choice of pairs did."""
+    names = ("cct_soft", "cct_random", "cct_soft_all", "cct_balanced", "soft_all")
+    made = Made(store, settings(*(ARMS[name] for name in names), seeds=(1,)))
+    made.runs("base", same(before))
+    for name in names:
+        made.runs(name, same(closer(0.3 if name == "cct_soft" else 0.1)))
+    table = experiments.quality_table(store, made.id, "tv")
+    recipes = table.groupby("recipe")["arm"].agg(set).to_dict()
+    assert sorted(map(sorted, recipes.values())) == [
+        ["cct_balanced", "cct_soft_all"], ["cct_random", "cct_soft"]
+    ]  # fmt: skip
+    (weighed,) = [said for said in recipes if "far pairs count more" in said]
+    assert recipes[weighed] == {"cct_soft", "cct_random"}
+    over = table.set_index("arm")["over_random"]
+    assert over["cct_soft"] > 0 and over.drop("cct_soft").isna().all()
+    for name, said in (("cct_soft", "yes"), ("cct_soft_all", "no")):
+        text = cards.card(store, made.id, ARMS[name], 1)
+        assert f"| Weighted by how far answers are apart | {said} |" in text
 
 
 def test_people_stand_at_the_ceiling_and_at_their_own_diversity(made_store):
