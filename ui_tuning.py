@@ -513,7 +513,7 @@ def after_step(of: views.Tuning, arm: Arm, seed: int) -> None:
         )
         return
     survey = store.survey(of.settings.survey, of.settings.survey_version)
-    parts = experiments.parts_of(of.settings, survey)
+    parts = experiments.parts_of(of.settings, survey, arm)
     method = st.segmented_control(
         "Asked", methods, format_func=lambda m: METHODS[m].name, default=methods[0],
         required=True, key="tune_after_method", label_visibility="collapsed",

@@ -138,7 +138,7 @@ def _scores(store: Store, tuning_id: str, settings: TuneSettings, arm: Arm, seed
         "|---|---|---:|---:|---:|---:|",
     ]
     for method, asked in (("country", "as a person from …"), ("plain", "plainly")):
-        for part, name in experiments.parts_of(settings, survey).items():
+        for part, name in experiments.parts_of(settings, survey, arm).items():
             found = experiments.one_arm(store, tuning_id, arm, seed, HEADLINE, part, method)
             if found is None:
                 continue

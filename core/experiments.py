@@ -103,12 +103,16 @@ def countries_of(part: str, settings: TuneSettings) -> tuple[str, ...]:
     )
 
 
-def parts_of(settings: TuneSettings, survey: Survey) -> dict[str, str]:
-    """The parts that a tuning has something in: name -> words."""
+def parts_of(settings: TuneSettings, survey: Survey, arm: Arm | None = None) -> dict[str, str]:
+    """The parts that a tuning has something in: name -> words.
+
+    arm: of this arm alone, without the parts whose very questions it was taught.
+    """
     asked = {item.id for item in survey.select(settings.evaluate)} if settings.evaluate else set()
     found = {"all": PARTS["all"]}
     held = set(items_of("held_out", settings, survey) or ())
-    if asked & held and asked - held:
+    taught = arm is not None and was_taught(arm, settings, "held_out")
+    if asked & held and asked - held and not taught:
         for name in ("held_out", "tuned", *_BUILTIN_KINDS):
             if asked & set(items_of(name, settings, survey) or ()):
                 found[name] = PARTS[name]
@@ -117,8 +121,15 @@ def parts_of(settings: TuneSettings, survey: Survey) -> dict[str, str]:
     return found
 
 
-def _was_taught(arm: Arm, settings: TuneSettings, survey: Survey, part: str) -> bool:
-    """An arm on people's answers was taught items that the built-in model's own list keeps out."""
+TAUGHT = "This arm was taught these very questions."
+
+
+def was_taught(arm: Arm, settings: TuneSettings, part: str) -> bool:
+    """Was an arm taught the questions of a part that is called kept out?
+
+    An arm on people's answers is taught all that the settings do not keep out: where they keep
+    nothing out, those of the built-in model's own list too.
+    """
     if not arm.uses_human_answers or part not in ("held_out", *_BUILTIN_KINDS):
         return False
     return not (settings.held_out_items or settings.held_out_topics)
@@ -304,7 +315,7 @@ def _measure_all(
         rows.append({"arm": BETTER_PROMPT, **_measured(panels, level, other, metric, True)})
     for arm in of.settings.arms:
         pairs = of.pairs(arm.name, method)
-        if not pairs or _was_taught(arm, of.settings, of.survey, part):
+        if not pairs or was_taught(arm, of.settings, part):
             continue
         before = [panels.of(run, baseline == CALIBRATED) for run, _ in pairs]
         after = [panels.of(run) for _, run in pairs]
@@ -388,8 +399,8 @@ def _frame(of: _Compared, found: dict, part: str) -> pd.DataFrame:
     said = []
     for row in table.itertuples():
         arm = arms.get(row.arm)
-        if arm and _was_taught(arm, of.settings, of.survey, part):
-            said.append("Was taught these very questions.")
+        if arm and was_taught(arm, of.settings, part):
+            said.append(TAUGHT)
         elif arm and math.isnan(row.change):
             said.append(_unfinished(of, row))
         else:
@@ -565,8 +576,12 @@ class OneArm(NamedTuple):
 def one_arm(
     store: Store, tuning_id: str, arm: Arm, seed: int, metric: str, part: str, method: str
 ) -> OneArm | None:
-    """What one seed of an arm did; None where the survey was not asked on both sides."""
+    """What one seed of an arm did; None where the survey was not asked on both sides, or where the
+    arm was taught the part's questions.
+    """
     of = _compared(store, tuning_id)
+    if was_taught(arm, of.settings, part):
+        return None
     before = of.by_seed(BASE, method).get(seed)
     after = of.by_seed(arm.name, method).get(seed)
     if before is None or after is None:
@@ -592,9 +607,12 @@ def country_changes(
 ) -> pd.DataFrame:
     """One arm's change in every country, over its seeds: as scores.change() gives it.
 
-    Columns: iso3, name, region, value, low, high, p, clear, state.
+    Columns: iso3, name, region, value, low, high, p, clear, state. Raises PluriscopeError where
+    there is nothing to compare, or where the arm was taught the part's questions.
     """
     of = _compared(store, tuning_id)
+    if any(a.name == arm and was_taught(a, of.settings, part) for a in of.settings.arms):
+        raise PluriscopeError(TAUGHT)
     pairs = of.pairs(arm, method)
     if not pairs:
         raise PluriscopeError("This arm has nothing to compare yet.")

@@ -323,9 +323,20 @@ def test_an_arm_taught_the_built_in_model_s_list_is_not_scored_on_it_as_held_out
     made = Made(store, of).runs("base", same(before))
     made.runs("people", same(closer(0.9))).runs(BETTER, same(closer(0.2)))
     table = made.table(part="held_out")
-    assert table.loc["people", "verdict"] == "Was taught these very questions."
+    assert table.loc["people", "verdict"] == experiments.TAUGHT
     assert math.isnan(table.loc["people", "change"]) and table.loc[BETTER, "clear"]
     assert math.isfinite(made.table(part="all").loc["people", "change"])
+    # Nowhere else either: not on its card, not on the Tune page, not by country.
+    survey = store.survey()
+    assert list(experiments.parts_of(made.settings, survey, ARMS["people"])) == ["all"]
+    assert "held_out" in experiments.parts_of(made.settings, survey, arm(BETTER))
+    assert "kept out of the tuning" not in cards.card(store, made.id, ARMS["people"], 1)
+    assert "kept out of the tuning" in cards.card(store, made.id, arm(BETTER), 1)
+    with pytest.raises(PluriscopeError, match=experiments.TAUGHT):
+        experiments.country_changes(store, made.id, "people", "tv", "held_out")
+    side = ("tv", "held_out", "country")
+    assert experiments.one_arm(store, made.id, ARMS["people"], 1, *side) is None
+    assert experiments.one_arm(store, made.id, arm(BETTER), 1, *side).change.clear
 
 
 # -- what needs no tuning ------------------------------------------------------------------------
