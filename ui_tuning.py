@@ -520,7 +520,9 @@ def after_step(of: views.Tuning, arm: Arm, seed: int) -> None:
     )  # fmt: skip
     left, right = st.columns(2)
     part = left.selectbox(
-        "Questions", list(parts), format_func=parts.get, key="tune_after_part",
+        "Questions", list(parts), format_func=parts.get,
+        index=list(parts).index("held_out") if "held_out" in parts else 0,
+        key=f"tune_after_part_{of.id}_{arm.name}",
         help="Kept out: questions that had no part in the tuning.",
     )  # fmt: skip
     with right:
@@ -530,8 +532,12 @@ def after_step(of: views.Tuning, arm: Arm, seed: int) -> None:
     held = of.settings.held_out_cultures
     countries = experiments.countries_of(part, of.settings) if held else None
     table, mean = scores.change(store, before, after, measure, only=only, countries=countries)
-    finding = experiments.change_words(table, mean, arm)
+    made = experiments.made_of(store, of.id)
+    whole = one_arm(of.id, arm, seed, measure, part, method, made)
+    finding = experiments.change_words(table, mean, arm, whole.diversity if whole else None)
     st.markdown(f"**{ui.plain(finding.headline)}**")
+    if whole:
+        sides(whole, METRICS[measure].label)
     st.markdown(ui.plain(finding.paragraph), width=ui.READING)
     ui.teaching_note(before, after)
     drawn = figures.change_map(
@@ -547,6 +553,30 @@ def after_step(of: views.Tuning, arm: Arm, seed: int) -> None:
         )  # fmt: skip
         download(table, f"pluriscope-{of.id}-change.csv")
     st.caption(words.CAUTION)
+
+
+@st.cache_data(max_entries=64, show_spinner="Comparing …")
+def one_arm(
+    tuning_id: str, arm: Arm, seed: int, metric: str, part: str, method: str, made: tuple
+) -> experiments.OneArm | None:
+    """Kept for exactly what is made of the tuning, as experiments.made_of() tells it."""
+    return experiments.one_arm(ui.store(), tuning_id, arm, seed, metric, part, method)
+
+
+def sides(one: experiments.OneArm, label: str) -> None:
+    """The score before and after, and beside it whether countries became alike."""
+    with st.container(horizontal=True, gap="large"):
+        st.metric(
+            f"{label}, of 100", f"{words.number(one.before)} → {words.number(one.after)}",
+            width="content",
+        )  # fmt: skip
+        apart = one.diversity
+        if apart:
+            st.metric(
+                "How far countries lie apart, people = 1",
+                f"{apart.before.value:.2f} → {apart.after.value:.2f}", width="content",
+                help="Tuning can bring every country closer by making them all alike.",
+            )  # fmt: skip
 
 
 def cost_step(of: views.Tuning, arm: Arm, seed: int) -> None:

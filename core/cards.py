@@ -142,7 +142,8 @@ def _scores(store: Store, tuning_id: str, settings: TuneSettings, arm: Arm, seed
             found = experiments.one_arm(store, tuning_id, arm, seed, HEADLINE, part, method)
             if found is None:
                 continue
-            before, after, change, spread = found
+            before, after, change, apart = found
+            spread = f"{apart.before.value:.2f} to {apart.after.value:.2f}" if apart else "–"
             rows.append(
                 f"| {asked} | {name.lower()} | {words.number(before)} | {words.number(after)} | "
                 f"{words.signed(change.value)} ({words.interval(change.low, change.high)})"

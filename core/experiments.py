@@ -25,6 +25,7 @@ from core.catalogue import builtin_held_out
 from core.errors import PluriscopeError
 from core.metrics import HEADLINE, Difference, Panel
 from core.prompts import METHODS
+from core.relations import DiversityOverSeeds
 from core.settings import Arm, TuneSettings
 from core.store import Run, Store
 from core.survey import Survey
@@ -538,8 +539,12 @@ def _small(title: str) -> str:
     return title[0].lower() + title[1:]
 
 
-def change_words(table: pd.DataFrame, mean: metrics.Difference, arm: Arm) -> words.Finding:
-    """What one arm did, from scores.change: the mean first, then the countries."""
+def change_words(
+    table: pd.DataFrame, mean: Difference, arm: Arm, apart: DiversityOverSeeds | None = None
+) -> words.Finding:
+    """What one arm did, from scores.change: the mean first, then the countries, then whether they
+    became more alike (apart: as OneArm has it).
+    """
     scored = table[table["state"].eq("scored")]
     closer = scored[scored["clear"] & (scored["value"] > 0)].sort_values("value", ascending=False)
     away = scored[scored["clear"] & (scored["value"] < 0)].sort_values("value")
@@ -558,6 +563,12 @@ def change_words(table: pd.DataFrame, mean: metrics.Difference, arm: Arm) -> wor
         if len(some):
             names = words.listed([words.country(n) for n in some["name"]], most=3)
             text.append(f"Clearly {what} in {len(some)} of {len(scored)} countries: {names}.")
+    if apart and apart.change.clear:
+        way = "made countries more alike" if apart.change.value < 0 else "told countries apart more"
+        text.append(
+            f"Tuning {way}: they lie {words.percent(apart.after.value)} as far apart as people do, "
+            f"before it {words.percent(apart.before.value)}."
+        )
     if arm.human_answers:
         only = "" if arm.uses_human_answers else "only "
         text.append(f"Of people’s answers this arm used {only}{arm.human_answers}.")
@@ -565,12 +576,14 @@ def change_words(table: pd.DataFrame, mean: metrics.Difference, arm: Arm) -> wor
 
 
 class OneArm(NamedTuple):
-    """One seed of an arm: scores before and after, the change, and diversity in words."""
+    """One seed of an arm: scores before and after, the change, and how far its countries lie apart
+    (1 is as far as people's; None where there are no countries to tell apart).
+    """
 
     before: float
     after: float
     change: Difference
-    diversity: str
+    diversity: DiversityOverSeeds | None
 
 
 def one_arm(
@@ -589,11 +602,11 @@ def one_arm(
     panels = _Panels(store, of, part)
     sides = panels.of(before), panels.of(after)
     found = metrics.compare_seeds([sides], metric, replicates=REPLICATES)
-    spread = "–"
+    spread = None
     if METHODS[method].needs_culture and len(panels.countries) > 1:
-        ratios = [relations.diversity(panels.apart(side)).ratio for side in sides]
-        if all(map(math.isfinite, ratios)):
-            spread = f"{ratios[0]:.2f} to {ratios[1]:.2f}"
+        spread = relations.diversity_seeds([tuple(map(panels.apart, sides))])
+        if not math.isfinite(spread.change.value):
+            spread = None
     return OneArm(found.before.value, found.after.value, found.change, spread)
 
 

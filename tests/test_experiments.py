@@ -457,6 +457,25 @@ def test_every_country_s_change_of_an_arm(made_store):
     assert one.after - one.before == pytest.approx(one.change.value)
 
 
+def test_what_one_arm_did_says_whether_it_flattened_countries(made_store):
+    table = made_store.table()
+
+    def told(name):
+        one = experiments.one_arm(
+            made_store.store, made_store.id, arm(name), 2, "tv", "all", "country"
+        )
+        found = experiments.country_changes(made_store.store, made_store.id, name, "tv")
+        said = experiments.change_words(found, one.change, arm(name), one.diversity)
+        return one.diversity, said.paragraph
+
+    apart, said = told(FLAT)
+    assert apart.before.value == pytest.approx(table.loc["base", "diversity"])
+    assert apart.after.value == pytest.approx(table.loc[FLAT, "diversity"], abs=1e-6)
+    assert "Tuning made countries more alike: they lie 0% as far apart as people do" in said
+    assert "alike" not in told(SAME)[1] and "apart" not in told(SAME)[1]
+    assert "told countries apart more" in told(BETTER)[1]
+
+
 # -- what it cost --------------------------------------------------------------------------------
 
 

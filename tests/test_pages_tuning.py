@@ -230,3 +230,18 @@ def test_an_arm_that_failed_and_then_succeeds_is_shown_as_it_is_now(page):
     store.empty_bin()
     at = opened("experiment", tuning=tuning_id, part="all", arm="people")
     assert not at.exception and "This arm has nothing to compare yet." in words_on(at)
+
+
+def test_diversity_stands_beside_the_score_before_and_after(page):
+    opened, home = page
+    at = opened("tune", tuning=ids(home)["One"], step="after")
+    assert not at.exception
+    score, apart = at.metric
+    assert "of 100" in score.label and "people = 1" in apart.label
+    assert all("→" in one.value for one in (score, apart))
+    of = views.tuning(open_jobs(home).store, ids(home)["One"])
+    part = next(box for box in at.selectbox if box.label == "Questions")
+    kept_out = experiments.parts_of(of.settings, open_jobs(home).store.survey())
+    assert part.value == ("held_out" if "held_out" in kept_out else "all")
+    at.segmented_control(key="tune_after_method").set_value("plain").run()
+    assert not at.exception and len(at.metric) == 1  # of no country there is no diversity
