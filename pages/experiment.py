@@ -26,12 +26,10 @@ SETS = {
     "Does the study’s selection matter?": ("culturespa", "random", "same", "shuffled"),
     "Does the better prompt carry over?": ("soft_all", "cct_soft_all", "cct_soft", "cct_balanced"),
     "Is the machinery right?": ("people", "people_shuffled"),
-    "How much is enough?": (
-        *(f"cct_soft_all:{share:g}" for share in (0.1, 0.3, 0.5)),
-        "cct_soft_all",
-    ),
+    "How much is enough?": (),
     "My own choice": (),
 }
+SHARES = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 SAID = {
     "Is it about the country?": "The recommended way beside the same with another country’s "
     "answers, and with the mean of all countries.",
@@ -41,7 +39,7 @@ SAID = {
     "cross-culture thinking, of all pairs, of those that differ, and of half that differ.",
     "Is the machinery right?": "People’s own shares, which must help on the questions taught, and "
     "another country’s shares, which must not.",
-    "How much is enough?": "One way of tuning on a tenth, a third, half and all of its examples.",
+    "How much is enough?": "One way of tuning on 10, 20, 30, 50, 70 and 100% of its examples.",
     "My own choice": "Any arms together.",
 }
 queue, store = ui.jobs(), ui.store()
@@ -61,7 +59,12 @@ def form() -> None:
         chosen = st.radio("Question", list(SETS), captions=list(SAID.values()), key="exp_set",
                           bind="query-params")  # fmt: skip
         arms = SETS[chosen]
-        if not arms:
+        if chosen == "How much is enough?":
+            arms = shares_of(
+                st.selectbox("Of", list(ARMS), format_func=lambda name: ARMS[name].title,
+                             index=list(ARMS).index("cct_soft_all"), key="exp_shares_of")
+            )  # fmt: skip
+        elif not arms:
             arms = st.multiselect(
                 "Arms", ARMS, format_func=lambda name: ARMS[name].title, key="exp_own",
                 default=["culturespa", "cct_soft_all"],
@@ -106,6 +109,11 @@ def form() -> None:
         job = store.job(runs.start_tuning(queue, plan))
         st.query_params["tuning"] = job["settings"]["tuning"]
         st.rerun()
+
+
+def shares_of(name: str) -> list[str]:
+    """An arm at every share of its examples; all of them is the arm itself."""
+    return [name if share == 1 else f"{name}:{share:g}" for share in SHARES]
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -228,7 +236,8 @@ def curves(of: views.Tuning, table: pd.DataFrame) -> None:
     for name in dict.fromkeys(arm.name.partition(":")[0] for arm in of.settings.arms):
         curve = experiments.quantity_curve(table, name)
         if len(curve) > 1:
-            st.subheader("How much is enough?", anchor=False)
+            title = ARMS[name].title if name in ARMS else name
+            st.subheader(f"How much is enough? {ui.plain(title)}", anchor=False)
             ui.figure(tuning_figures.quantity(curve, dark=ui.is_dark()), f"exp_curve_{name}")
 
 

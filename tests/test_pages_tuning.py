@@ -245,3 +245,47 @@ def test_diversity_stands_beside_the_score_before_and_after(page):
     assert part.value == ("held_out" if "held_out" in kept_out else "all")
     at.segmented_control(key="tune_after_method").set_value("plain").run()
     assert not at.exception and len(at.metric) == 1  # of no country there is no diversity
+
+
+def test_how_much_is_enough_is_asked_of_any_arm_at_six_shares(app, monkeypatch):
+    planned = []
+    plan = runs.plan_tuning
+
+    def note(*given, arms, **more):
+        planned.append(list(arms))
+        return plan(*given, arms=arms, **more)
+
+    monkeypatch.setattr(runs, "plan_tuning", note)
+    at = app("experiment")
+    at.radio(key="exp_set").set_value("How much is enough?").run()
+    at.selectbox(key="exp_shares_of").set_value("culturespa").run()
+    assert not at.exception
+    assert planned[-1] == [
+        *(f"culturespa:{share}" for share in ("0.1", "0.2", "0.3", "0.5", "0.7")), "culturespa"
+    ]  # fmt: skip
+    assert not any("third" in said for radio in at.radio for said in radio.proto.captions)
+
+
+def test_each_curve_of_an_experiment_says_of_which_arm_it_is(page):
+    opened, home = page
+    store, tuning_id = open_jobs(home).store, ids(home)["Several"]
+    record = store.tuning(tuning_id)["settings"]
+    # The same answers once more under the name of half the examples.
+    for name in ("soft_all", "people"):
+        whole = next(arm for arm in record["arms"] if arm["name"] == name)
+        record["arms"].append({**whole, "name": f"{name}:0.5", "fraction": 0.5})
+        for arm in [arm for arm in store.arms(tuning_id) if arm["arm"] == name]:
+            kept = {field: arm[field] for field in ("state", "runs", "examples")}
+            store.set_arm(tuning_id, f"{name}:0.5", arm["seed"], **kept)
+    again = store.add_tuning(record, name="Shares")
+    for arm in store.arms(tuning_id):
+        kept = {field: arm[field] for field in ("state", "runs", "examples")}
+        store.set_arm(again, arm["arm"], arm["seed"], **kept)
+    with pytest.MonkeyPatch.context() as patch:
+        known = Store.tuning_runs
+        patch.setattr(Store, "tuning_runs", lambda self, _: known(self, tuning_id))
+        at = opened("experiment", tuning=again, part="all")
+    assert not at.exception
+    headings = [one.value for one in at.subheader if "How much is enough?" in one.value]
+    assert len(headings) == 2
+    assert "Shares of every option" in headings[0] and "People" in headings[1]
