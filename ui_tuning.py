@@ -430,7 +430,7 @@ def pairs_step(of: views.Tuning, arm: Arm, seed: int) -> None:
     names = {code: survey.culture(code).name for code in dict.fromkeys(table["iso3"])}
     iso3 = left.selectbox("Country", ["", *names], key="tune_p_country",
                           format_func=lambda code: names.get(code, "All countries"))  # fmt: skip
-    kept = {"All pairs": None, "Those that differ": True, "Those that agree": False}
+    kept = {"All pairs": None, "Those that differ": True, "Those left out": False}
     which = right.selectbox("Which", list(kept), key="tune_p_which", index=1)
     written = views.written_survey(store, of, seed)
     if written is None:
