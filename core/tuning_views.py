@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from core import scores, words
+from core import words
 from core.culturespa import cultures_of, topics_of
 from core.pipeline import BASE
 from core.settings import Arm, TuneSettings
@@ -337,14 +336,3 @@ def settings_words(of: Tuning) -> str:
         parts.append(arm.title[0].lower() + arm.title[1:])
         parts.append("one adapter" if arm.mode == "joint" else "one adapter for each country")
     return " · ".join(parts)
-
-
-def so_far(store: Store, of: Tuning, arm: Arm, seed: int) -> pd.DataFrame:
-    """Closeness before and after, as far as it is asked. Columns: method, before, after."""
-    runs = before_after(store, of, arm, seed)
-    rows = [
-        (method, scores.so_far(store, run),
-         scores.so_far(store, runs.after[method]) if method in runs.after else np.nan)
-        for method, run in runs.before.items()
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=["method", "before", "after"])
