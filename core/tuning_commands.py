@@ -53,6 +53,10 @@ def add_verbs(verb: Verb) -> None:
     arms.add_argument("--metric", default=HEADLINE, choices=METRICS)
     arms.add_argument("--part", default="held_out", choices=experiments.PARTS)
     arms.add_argument("--method", default="country", choices=("plain", "country"))
+    arms.add_argument(
+        "--baseline", default=experiments.BASE, choices=(experiments.BASE, experiments.CALIBRATED),
+        help="what changes are against: the model before tuning, or the same calibrated",
+    )  # fmt: skip
 
 
 def _what(verb: argparse.ArgumentParser) -> None:
@@ -245,7 +249,7 @@ def _tunings(jobs: Jobs, _: argparse.Namespace) -> tuple[list, str]:
 
 def _arms(jobs: Jobs, a: argparse.Namespace) -> tuple[list, str]:
     table = experiments.arms_table(
-        jobs.store, a.tuning, metric=a.metric, part=a.part, method=a.method
+        jobs.store, a.tuning, metric=a.metric, part=a.part, method=a.method, baseline=a.baseline
     )
     records = experiments.as_records(table)
     return records, table.to_string(index=False)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from core import __main__ as command
 from core import cards, derived, experiments, metrics, relations, scores
 from core.catalogue import ModelSpec, builtin_held_out
 from core.errors import PluriscopeError
@@ -357,6 +359,13 @@ def test_being_as_sure_as_people_needs_no_tuning(store):
     against = made.table("emd", baseline="calibrated").loc["evened"]
     expected = table.loc["evened", "score"] - table.loc["calibrated", "score"]
     assert against["change"] == pytest.approx(expected, abs=1e-6)
+    asked = command.parser().parse_args(
+        ["arms", made.id, "--metric", "emd", "--part", "all", "--baseline", "calibrated"]
+    )
+    records, _ = asked.run(SimpleNamespace(store=store), asked)
+    rows = {row["arm"]: row for row in records}
+    assert rows["evened"]["change"] == pytest.approx(against["change"], abs=1e-6)
+    assert rows["calibrated"]["change"] == 0
     run = store.run(store.arms(made.id)[0]["runs"][0])
     kept = derived.calibrate(store, run)  # the same number as of a calibrated run
     whole = scores.table(store, kept, "emd")["value"].iloc[0]
