@@ -660,7 +660,7 @@ class TuningEstimate(NamedTuple):
 
 
 def arms_named(names: Sequence[str], mode: str = "joint") -> tuple[Arm, ...]:
-    """Arms by name; "culturespa:0.3" takes a third of the examples, by chance."""
+    """Arms by name; "culturespa:0.3" takes 30% of the examples, by chance."""
     found = []
     for name in names:
         known, _, fraction = name.strip().partition(":")
