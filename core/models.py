@@ -32,6 +32,7 @@ from core.catalogue import ModelSpec, describe
 from core.errors import ModelError
 
 Phase = Callable[[str], None]
+Files = tuple[tuple[str, int, int], ...]  # name, bytes and time of writing in ns of each
 
 # Given to every chat template; one that does not know a name ignores it. Thinking models answer
 # at once. Llama 3.1 and later write today's date into the prompt: a fixed one (their own
@@ -49,6 +50,7 @@ class Loaded:
     revision: commit of a hub model, or "sha256:…" over a local folder. precision: the one in use.
     memory_bytes: of all weights. folds_system: the template has no system role, so system text
     goes to the head of the first user turn. notes: what scoring finds out about this model once.
+    base_files, adapter_files: as they lay in their folders before they were read.
     """
 
     spec: ModelSpec
@@ -62,6 +64,8 @@ class Loaded:
     name: str
     folds_system: bool = False
     notes: dict[str, Any] = field(default_factory=dict, repr=False)
+    base_files: Files = field(default=(), repr=False)
+    adapter_files: Files = field(default=(), repr=False)
 
     def release(self) -> None:
         """Let go of the weights; asking this model again raises ModelError."""
@@ -216,6 +220,7 @@ def _load_base(spec: ModelSpec, say: Phase) -> Loaded:
     if folder is None:
         folder = _download(spec, name, say)
         _check_room(spec)  # now that its files can be counted
+    files = _files(folder)
     stored = catalogue.quantised(catalogue.read_config(folder))
     precision = stored or catalogue.resolve_precision(spec)
     if precision == "bf16":
@@ -241,7 +246,7 @@ def _load_base(spec: ModelSpec, say: Phase) -> Loaded:
             folder, local_files_only=True, trust_remote_code=spec.trust_remote_code
         )
         model = AutoModelForCausalLM.from_pretrained(folder, **options)
-    return wrap(
+    base = wrap(
         model,
         tokenizer,
         name=name,
@@ -249,6 +254,7 @@ def _load_base(spec: ModelSpec, say: Phase) -> Loaded:
         revision=revision_of(folder),
         precision=precision,
     )
+    return replace(base, base_files=files)
 
 
 def _check_room(spec: ModelSpec, held_bytes: int = 0) -> None:
@@ -386,6 +392,29 @@ def revision_of(folder: Path) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
+def _files(folder: Path) -> Files:
+    """How a folder's files lie there: quick to tell, and another once one was replaced."""
+    try:
+        files = [(path.name, path.stat()) for path in sorted(folder.iterdir()) if path.is_file()]
+    except OSError:  # there is no such folder
+        return ()
+    return tuple((name, facts.st_size, facts.st_mtime_ns) for name, facts in files)
+
+
+def base_as_read(loaded: Loaded) -> bool:
+    """Do the files of a model, its adapter aside, lie there as when they were read?
+
+    Raises ModelError where its folder is gone or can no longer be used.
+    """
+    folder = catalogue.find(loaded.spec)
+    return folder is not None and loaded.base_files == _files(folder)
+
+
+def _adapter_as_read(loaded: Loaded) -> bool:
+    adapter = loaded.spec.adapter
+    return not adapter or loaded.adapter_files == _files(catalogue.typed_path(adapter))
+
+
 def _hash_sampled(digest: Any, path: Path, block: int = 1 << 20, blocks: int = 64) -> None:
     """Hash a file: all of one up to 64 MiB, or else its head, size and 64 blocks spread evenly.
 
@@ -412,6 +441,7 @@ def _with_adapter(base: Loaded, spec: ModelSpec, say: Phase) -> Loaded:
     say("Adding the adapter")
     folder = catalogue.typed_path(spec.adapter)
     weights = folder / catalogue.ADAPTER_WEIGHTS
+    files = _files(folder)
     if not catalogue.is_adapter(folder):
         raise ModelError(
             f"{spec.adapter} is not an adapter: it needs adapter_config.json and "
@@ -447,6 +477,7 @@ def _with_adapter(base: Loaded, spec: ModelSpec, say: Phase) -> Loaded:
         memory_bytes=model.get_base_model().get_memory_footprint(),
         name=describe(spec),
         notes={},
+        adapter_files=files,
     )
 
 
@@ -492,6 +523,7 @@ def _without_adapter(loaded: Loaded, base_spec: ModelSpec) -> Loaded:
         memory_bytes=model.get_memory_footprint(),
         name=describe(base_spec),
         notes={},
+        adapter_files=(),
     )
 
 
@@ -617,15 +649,21 @@ class Shelf:
     def get(self, spec: ModelSpec, *, on_phase: Phase | None = None) -> Loaded:
         """The model of a spec: the one held, the same base with its adapter changed, or loaded.
 
-        A Loaded handed out before is released by a change. A model that is not there or would not
+        A Loaded handed out before is released by a change, also of the files it was read from: a
+        retrained adapter may lie where a deleted one lay. A model that is not there or would not
         fit leaves the one held in place; if loading fails later, nothing is held.
         """
         held = self._held
-        if held is not None and held.spec == spec:
-            return held
         say = on_phase or (lambda phase: None)
         base_spec = replace(spec, adapter=None)
-        if held is not None and replace(held.spec, adapter=None) == base_spec:
+        same_base = (
+            held is not None
+            and replace(held.spec, adapter=None) == base_spec
+            and base_as_read(held)
+        )
+        if same_base and held.spec == spec and _adapter_as_read(held):
+            return held
+        if same_base:
             base = _without_adapter(held, base_spec) if held.spec.adapter else replace(held)
             held.release()
             self._held = base

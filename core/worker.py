@@ -211,10 +211,11 @@ class Worker:
 
     def _training_base(self, command: dict, lora: Lora):
         """The base to train on. Of several adapters, one for each country, it is read once."""
+        from core.models import base_as_read
         from core.tuning import load_base
 
         spec = lora.base(ModelSpec.from_json(command["model"]))
-        if self._base is None or self._base[0] != spec:
+        if self._base is None or self._base[0] != spec or not base_as_read(self._base[1]):
             self._let_go_of_base()
             self.channel.send("phase", job=command["job"], phase="loading")
             self._base = (spec, load_base(spec, lora))

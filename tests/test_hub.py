@@ -92,6 +92,15 @@ def test_a_download_tells_its_bytes_and_is_found_again_without_a_network(served,
     assert entry.source == SOURCE and not entry.problem
 
 
+def test_a_downloaded_model_is_handed_out_again(served):
+    served.extra.clear()
+    shelf = Shelf()
+    loaded = shelf.get(ModelSpec(SOURCE, precision="fp32"))
+    served.requests.clear()
+    assert shelf.get(ModelSpec(SOURCE, precision="fp32")) is loaded
+    assert not served.requests
+
+
 def test_the_words_of_a_download():
     words = models._download_words
     gib = 1024**3

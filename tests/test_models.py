@@ -234,6 +234,57 @@ def test_the_same_spec_is_handed_out_again(folders):
     assert shelf.current is None
 
 
+def test_another_adapter_of_the_same_folder_name_is_the_one_that_answers(folders, tmp_path):
+    place = shutil.copytree(folders / "first", tmp_path / "mine")
+    base = ModelSpec(str(folders / "llama"), precision="fp32")
+    spec = ModelSpec(base.source, precision="fp32", adapter=str(place))
+    shelf = Shelf()
+    weights = shelf.get(base).model.get_input_embeddings().weight
+    first = shelf.get(spec).adapter_sha256
+    shutil.rmtree(place)
+    with pytest.raises(ModelError, match="not an adapter"):  # and the deleted one does not answer
+        shelf.get(spec)
+    shutil.copytree(folders / "second", place)
+    retrained = shelf.get(spec)
+    assert retrained.adapter_sha256 != first
+    np.testing.assert_array_equal(answers(retrained), answers(load(spec)))
+    assert shelf.get(spec) is retrained
+    assert retrained.model.get_input_embeddings().weight is weights  # the base is not read again
+
+
+@pytest.mark.parametrize("then", [None, "first"])
+def test_weights_replaced_in_their_folder_are_read_anew(folders, tmp_path, then):
+    place = shutil.copytree(folders / "llama", tmp_path / "llama")
+    spec = ModelSpec(str(place), precision="fp32")
+    shelf = Shelf()
+    before = shelf.get(spec).revision
+    other = tiny.save(tmp_path / "other", "llama", seed=5)
+    shutil.copy(other / "model.safetensors", place)  # as many bytes as before
+    wanted = ModelSpec(spec.source, precision="fp32", adapter=then and str(folders / then))
+    now = shelf.get(wanted)
+    assert now.revision != before
+    np.testing.assert_array_equal(answers(now), answers(load(wanted)))
+    assert shelf.get(wanted) is now
+
+
+def test_another_chat_template_in_the_folder_is_read_anew(folders, tmp_path):
+    place = shutil.copytree(folders / "llama", tmp_path / "llama")
+    spec = ModelSpec(str(place), precision="fp32")
+    shelf = Shelf()
+    shelf.get(spec)
+    (place / "chat_template.jinja").write_text(tiny.CHATML)
+    assert "<|im_start|>user" in chat_text(shelf.get(spec), ASK)
+
+
+def test_a_model_deleted_from_its_folder_answers_no_more(folders, tmp_path):
+    place = shutil.copytree(folders / "llama", tmp_path / "llama")
+    shelf = Shelf()
+    shelf.get(ModelSpec(str(place), precision="fp32"))
+    shutil.rmtree(place)
+    with pytest.raises(ModelError, match="There is no folder"):
+        shelf.get(ModelSpec(str(place), precision="fp32"))
+
+
 def test_a_model_that_is_not_there_leaves_the_one_held(folders):
     shelf = Shelf()
     held = shelf.get(ModelSpec(str(folders / "llama"), precision="fp32"))

@@ -1,6 +1,7 @@
 import io
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -357,6 +358,32 @@ def test_the_model_that_is_trained_on_is_named_while_it_is_held(tmp_path, tiny_m
     assert [one and one["name"] for one in held] == [tiny_model.name, None]
     assert held[0]["memory_bytes"] > 0
     assert kinds.index("model") < kinds.index("training") and kinds[-1] == "done"
+
+
+def test_countries_share_a_base_until_its_files_are_others(tmp_path, tiny_model):
+    place = shutil.copytree(tiny_model, tmp_path / "tiny-chat")
+    path = write(tmp_path, examples(countries=("KEN",)))
+    stream = io.StringIO()
+    worker = Worker(Channel(stream))
+
+    def tune(iso3: str) -> str:
+        """The revision of the base that a country's adapter says it was trained on."""
+        folder = tmp_path / "adapters" / "each" / iso3
+        command = {
+            "do": "tune", "job": iso3, "iso3": iso3, "lora": asdict(SHORT), "seed": 5,
+            "model": ModelSpec(str(place), precision="fp32").to_json(),
+            "examples": str(path), "folder": str(folder),
+        }  # fmt: skip
+        worker.run(command)
+        return json.loads((folder / "adapter_config.json").read_text())["revision"]
+
+    first = tune("DEU")
+    assert tune("KEN") == first
+    shutil.copy(tiny.save(tmp_path / "other", seed=5) / "model.safetensors", place)
+    assert tune("BRA") != first
+    events = [json.loads(line) for line in stream.getvalue().splitlines()]
+    loads = [e["job"] for e in events if e["event"] == "phase" and e["phase"] == "loading"]
+    assert loads == ["DEU", "BRA"]
 
 
 def test_a_stop_keeps_what_was_trained_and_resume_ends_at_the_same_bits(
