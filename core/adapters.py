@@ -104,7 +104,13 @@ def export_zip(adapter: AdapterEntry) -> bytes:
 
 def file_name(adapter: AdapterEntry) -> str:
     """What to call an adapter's file or folder."""
-    return _slug(adapter.name)
+    return _folder_name(adapter.name)
+
+
+def _folder_name(name: str) -> str:
+    """Never three capitals: those are a country's part of an adapter for each country."""
+    slug = _slug(name)
+    return f"{slug}-adapter" if catalogue.ISO3.fullmatch(slug) else slug
 
 
 def _slug(name: str) -> str:
@@ -164,7 +170,7 @@ def bring_in(file: Path | bytes, home: Path, *, name: str = "") -> BroughtIn:
         own = catalogue.read_json(
             folder / (ADAPTER_INDEX if entry.countries else ADAPTER_RECORD)
         ).get("title")
-        kept = _free_name(shelf, _slug(str(own or title)))
+        kept = _free_name(shelf, _folder_name(str(own or title)))
         folder.rename(kept)
     entry = catalogue.adapter_entry(kept)
     return BroughtIn(entry, base)

@@ -238,9 +238,11 @@ ISO3 = re.compile(r"[A-Z]{3}")
 def adapters(home: Path) -> list[AdapterEntry]:
     """Adapters in `home`/adapters (any depth), newest first; one for each country counts once."""
     found: dict[Path, AdapterEntry] = {}
-    for config in (home / "adapters").glob(f"**/{ADAPTER_CONFIG}"):
+    shelf = home / "adapters"
+    for config in shelf.glob(f"**/{ADAPTER_CONFIG}"):
         folder = config.parent
-        if ISO3.fullmatch(folder.name) and not is_adapter(folder.parent):
+        one_of_several = ISO3.fullmatch(folder.name) and not is_adapter(folder.parent)
+        if one_of_several and folder.parent != shelf:
             folder = folder.parent
         if folder not in found and (entry := adapter_entry(folder)):
             found[folder] = entry

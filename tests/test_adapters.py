@@ -227,6 +227,27 @@ def test_a_folder_made_by_plain_peft_is_brought_in_and_its_base_found(tmp_path, 
     assert np.isfinite(ask(loaded)).all()
 
 
+def test_an_adapter_named_by_three_capitals_stays_one_among_others(tuned, tiny_model, tmp_path):
+    home = tmp_path / "home"
+    made = tiny.save_adapter(tmp_path / "SPA", tiny_model)
+    shutil.copytree(tuned / "adapters" / "joint", home / "adapters" / "joint")
+    kept = bring_in(made, home).adapter
+    assert not catalogue.ISO3.fullmatch(kept.path.name) and "SPA" in kept.name
+    assert kept.countries == ()
+    shutil.copytree(made, home / "adapters" / "ABC")  # put there by hand
+    found = {entry.path for entry in catalogue.adapters(home)}
+    assert found == {home / "adapters" / "joint", home / "adapters" / "ABC", kept.path}
+    assert all(entry.countries == () for entry in catalogue.adapters(home))
+
+
+def test_an_adapter_called_by_three_capitals_is_exported_as_one(tuned, tmp_path):
+    made = shutil.copytree(tuned / "adapters" / "joint", tmp_path / "mine")
+    record = json.loads((made / "training.json").read_text())
+    (made / "training.json").write_text(json.dumps({**record, "title": "SPA"}))
+    back = bring_in(export_zip(catalogue.adapter_entry(made)), tmp_path / "home").adapter
+    assert (back.name, back.countries) == ("SPA", ())
+
+
 def zipped(files: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
