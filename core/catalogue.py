@@ -12,6 +12,7 @@ import re
 import shutil
 import struct
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -121,13 +122,15 @@ class Weights(NamedTuple):
 
     linear: parameters in matrices that 4-bit and 8-bit shrink; other: all others (embeddings,
     norms, output head). stored_bytes: size of the weight files. quantised: how the files are
-    quantised already ("bitsandbytes", "gptq", …), "" if they are not.
+    quantised already ("bitsandbytes", "gptq", …), "" if they are not. precision: "bf16", "fp16" or
+    "fp32", the one that most of what is not quantised is stored in.
     """
 
     linear: int
     other: int
     stored_bytes: int
     quantised: str
+    precision: str
     config: Mapping
 
     @property
@@ -631,17 +634,23 @@ def weights(folder: Path) -> Weights:
     """
     config = read_config(folder)
     linear = other = stored = 0
+    held: Counter[str] = Counter()
     for file in weight_files(folder):
         stored += file.stat().st_size
         for name, tensor in read_header(file).items():
             count = 1
             for side in tensor["shape"]:
                 count *= side
+            held[_STORED_AS.get(tensor["dtype"], "fp32")] += count
             if len(tensor["shape"]) == 2 and not re.search(r"embed|lm_head|wte|wpe|norm", name):
                 linear += count
             else:
                 other += count
-    return Weights(linear, other, stored, quantised(config), config)
+    precision = max(held, key=held.__getitem__, default="fp32")
+    return Weights(linear, other, stored, quantised(config), precision, config)
+
+
+_STORED_AS = {"BF16": "bf16", "F16": "fp16"}  # names in safetensors files
 
 
 def _entry_of_folder(path: Path, kind: str, source: str, name: str) -> Entry:

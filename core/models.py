@@ -201,19 +201,22 @@ def _folds_system(tokenizer: PreTrainedTokenizerBase, name: str) -> bool:
 # -- loading ---------------------------------------------------------------------------------------
 
 
-def load(spec: ModelSpec, *, on_phase: Phase | None = None) -> Loaded:
+def load(spec: ModelSpec, *, as_stored: bool = False, on_phase: Phase | None = None) -> Loaded:
     """Load a model, and its adapter, onto the graphics card if there is one, else the CPU.
 
-    Downloads it first if it is not on this machine. on_phase hears what is being done, in words.
-    Every failure is a ModelError that says what to do.
+    Downloads it first if it is not on this machine. as_stored: in the precision its files are in,
+    whatever spec says and this machine computes in; for changing and saving weights, by a caller
+    who has seen that they fit. on_phase hears what is being done, in words. Every failure is a
+    ModelError that says what to do.
     """
     say = on_phase or (lambda phase: None)
-    _check_room(spec)
-    base = _load_base(spec, say)
+    if not as_stored:
+        _check_room(spec)
+    base = _load_base(spec, say, as_stored)
     return _with_adapter(base, spec, say) if spec.adapter else base
 
 
-def _load_base(spec: ModelSpec, say: Phase) -> Loaded:
+def _load_base(spec: ModelSpec, say: Phase, as_stored: bool = False) -> Loaded:
     name = describe(replace(spec, adapter=None))
     say("Looking for the model")
     folder = catalogue.find(spec)
@@ -223,7 +226,9 @@ def _load_base(spec: ModelSpec, say: Phase) -> Loaded:
     files = _files(folder)
     stored = catalogue.quantised(catalogue.read_config(folder))
     precision = stored or catalogue.resolve_precision(spec)
-    if precision == "bf16":
+    if as_stored:
+        precision = catalogue.weights(folder).precision
+    elif precision == "bf16":
         precision = DTYPES[compute_dtype()]
     if not catalogue.has_chat_template(folder):
         raise ModelError(
@@ -232,8 +237,9 @@ def _load_base(spec: ModelSpec, say: Phase) -> Loaded:
         )
     say(f"Loading {name} in {catalogue.precision_words(precision)}")
     cuda = torch.cuda.is_available()
+    whole = {name: dtype for dtype, name in DTYPES.items()}  # the others compute in compute_dtype
     options: dict[str, Any] = {
-        "dtype": torch.float32 if precision == "fp32" else compute_dtype(),
+        "dtype": whole.get(precision, compute_dtype()),
         "device_map": {"": 0 if cuda else "cpu"},
         "use_safetensors": True,
         "local_files_only": True,

@@ -737,11 +737,13 @@ def _peft_config(model: PeftModel) -> dict:
 def merge(spec: ModelSpec, folder: Path, *, on_phase: Phase | None = None) -> None:
     """Save a model with its adapter merged into its weights, as a model folder of its own.
 
-    In the precision its weights are stored in, whatever spec says: merging into 4-bit loses what
-    was learned. The folder appears only once it is complete.
+    In the precision its weights are stored in, whatever spec says and this machine computes in:
+    merging into 4-bit loses what was learned. peft adds in 32 bits and rounds once. The folder
+    appears only once it is complete. Raises ModelError where nothing can be merged.
     """
     say = on_phase or (lambda phase: None)
-    loaded = load(replace(spec, precision=_stored_precision(spec)), on_phase=on_phase)
+    _check_mergeable(spec)
+    loaded = load(spec, as_stored=True, on_phase=on_phase)
     unfinished = folder.with_name(f".{folder.name}.part")
     try:
         with memory_in_words(loaded.name), _disk_in_words(folder, MERGE_AGAIN):
@@ -766,21 +768,24 @@ def merge(spec: ModelSpec, folder: Path, *, on_phase: Phase | None = None) -> No
 MERGE_AGAIN = "Make room on the disk, then merge again."
 
 
-def _stored_precision(spec: ModelSpec) -> str:
-    folder = catalogue.find(spec)
+def _check_mergeable(spec: ModelSpec) -> None:
+    folder, name = catalogue.find(spec), catalogue.describe(replace(spec, adapter=None))
     if folder is None:
-        raise ModelError(
-            f"{catalogue.describe(spec)} is not on this machine, so it cannot be merged."
-        )
+        raise ModelError(f"{name} is not on this machine, so nothing can be merged into it.")
     facts = catalogue.weights(folder)
     if facts.quantised:
         raise ModelError(
             f"{spec.source} is stored quantised ({facts.quantised}), so nothing can be merged into "
             "it. Keep the adapter beside it."
         )
-    config = facts.config.get("text_config") or facts.config
-    stored = config.get("dtype") or config.get("torch_dtype") or "float32"
-    return "fp32" if stored == "float32" else "bf16"
+    device, free = catalogue.free_memory()
+    needed = 1.1 * facts.stored_bytes  # all of it, and what is added to the largest matrix
+    if needed > free:
+        where = "on the graphics card" if device == "cuda" else "in memory"
+        raise ModelError(
+            f"Merging into {name} needs about {catalogue.words(needed)}, but only "
+            f"{catalogue.words(free)} are free {where}. Close other programs."
+        )
 
 
 def _merged_card(spec: ModelSpec, loaded: Loaded) -> str:

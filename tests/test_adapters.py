@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from streamlit.testing.v1 import AppTest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from core import catalogue
+from core import catalogue, models
 from core.adapters import bring_in, export_zip, write_index
 from core.catalogue import ModelSpec, by_adapter
 from core.errors import ImportRefused, ModelError
@@ -133,6 +133,47 @@ def test_a_merged_model_answers_as_the_adapter_does(tuned, tiny_model, tmp_path)
     with_adapter = load(ModelSpec(str(tiny_model), precision="fp32", adapter=spec.adapter))
     np.testing.assert_allclose(ask(merged), ask(with_adapter), atol=1e-4)
     assert catalogue.problem(folder) == ""
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("here", [torch.bfloat16, torch.float16, torch.float32])
+def test_merged_weights_are_rounded_once_to_the_precision_they_are_stored_in(
+    tiny_model, tmp_path, monkeypatch, dtype, here
+):
+    """Whatever precision this machine computes in."""
+    monkeypatch.setattr(models, "compute_dtype", lambda: here)
+    base = shutil.copytree(tiny_model, tmp_path / "tiny-chat")
+    AutoModelForCausalLM.from_pretrained(base, dtype=dtype).save_pretrained(base)
+    adapter = tiny.save_adapter(tmp_path / "adapter", base, scale=0.1)
+    merge(ModelSpec(str(base), adapter=str(adapter)), tmp_path / "merged")
+    before, after = (load_file(f / "model.safetensors") for f in (base, tmp_path / "merged"))
+    lora = load_file(adapter / "adapter_model.safetensors")
+    assert after.keys() == before.keys()
+    changed = 0
+    for name, weight in before.items():
+        layer = f"base_model.model.{name.removesuffix('.weight')}"
+        if f"{layer}.lora_A.weight" in lora:
+            a, b = (lora[f"{layer}.lora_{side}.weight"].float() for side in "AB")
+            changed += 1
+            weight = (weight.float() + b @ a).to(dtype)  # its alpha is its rank: scale 1
+        assert after[name].dtype is dtype
+        torch.testing.assert_close(after[name], weight, rtol=0, atol=0)
+    assert changed == 3 * 3
+    config = json.loads((tmp_path / "merged" / "config.json").read_text())
+    assert config["dtype"] == str(dtype).removeprefix("torch.")
+
+
+def test_what_cannot_be_held_as_it_is_stored_is_not_merged(
+    tuned, tiny_model, tmp_path, monkeypatch
+):
+    spec = ModelSpec(str(tiny_model), adapter=str(tuned / "adapters" / "joint"))
+    stored = catalogue.weights(tiny_model).stored_bytes
+    monkeypatch.setattr(catalogue, "free_memory", lambda: ("cpu", stored // 2))
+    with pytest.raises(ModelError, match="Merging into tiny-chat needs about"):
+        merge(spec, tmp_path / "merged")
+    monkeypatch.setattr(catalogue, "free_memory", lambda: ("cpu", 2 * stored))
+    merge(spec, tmp_path / "merged")
+    assert catalogue.problem(tmp_path / "merged") == ""
 
 
 # -- one for each country --------------------------------------------------------------------------
