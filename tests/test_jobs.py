@@ -249,20 +249,6 @@ def test_asking_leaves_behind_how_fast_the_machine_is(jobs, model):
     assert rates["fp32"] > 1e8
 
 
-def test_the_bin_keeps_what_a_job_that_is_being_stopped_still_holds(jobs, model, monkeypatch):
-    first = runs.start(jobs, plan(jobs, model, items="all", cultures=SEVEN, seed=14))
-    until(lambda: (live := jobs.live(first)) and live.done > 0)
-    held = jobs.store.job(first)["runs"]
-    jobs.discard(first)
-    jobs.store.empty_bin()
-    assert jobs.wait(first)["state"] == "stopped"
-    assert jobs.store.there_are(held) == held
-    jobs.store.empty_bin()
-    assert jobs.store.there_are(held) == []
-    after = runs.start(jobs, plan(jobs, model, seed=15))  # the queue goes on
-    assert jobs.wait(after)["state"] == "done"
-
-
 def test_a_store_opens_though_a_run_of_an_interrupted_job_is_gone(tmp_path):
     store = Store(tmp_path)
     job = store.add_job("ask", "x", {"ask": [], "kind": "survey"}, ["gone"])
@@ -375,3 +361,17 @@ def test_an_own_question_needs_no_survey(jobs, model):
     assert job["state"] == "done", job["details"]
     answers = jobs.store.answers(jobs.store.run(job["runs"][0]).no)
     assert len(answers.probs[0]) == 3
+
+
+def test_the_bin_keeps_what_a_job_that_is_being_stopped_still_holds(jobs, model, monkeypatch):
+    first = runs.start(jobs, plan(jobs, model, items="all", cultures=SEVEN, seed=14))
+    until(lambda: (live := jobs.live(first)) and live.done > 0)
+    held = jobs.store.job(first)["runs"]
+    jobs.discard(first)
+    jobs.store.empty_bin()
+    assert jobs.wait(first)["state"] == "stopped"
+    assert jobs.store.there_are(held) == held
+    jobs.store.empty_bin()
+    assert jobs.store.there_are(held) == []
+    after = runs.start(jobs, plan(jobs, model, seed=15))  # the queue goes on
+    assert jobs.wait(after)["state"] == "done"
