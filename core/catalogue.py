@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from core import hub
 from core.errors import ModelError
+from core.texts import parse_object
 
 MODELS = Path(__file__).resolve().parent.parent / "data" / "models"
 BUILTIN = MODELS / "builtin"
@@ -354,20 +355,9 @@ def _written(folder: Path) -> list[float]:
 def read_json(path: Path) -> dict:
     """A file's JSON object; empty where there is none or it cannot be read."""
     try:
-        return json_object(path.read_bytes())
+        return parse_object(path.read_bytes())
     except (OSError, ValueError):
         return {}
-
-
-def json_object(text: bytes) -> dict:
-    """A JSON object from a file that anybody may have written. Raises ValueError on all else."""
-    try:
-        record = json.loads(text)
-    except RecursionError:
-        raise ValueError("It is nested too deeply.") from None
-    if not isinstance(record, dict):
-        raise ValueError("It is no JSON object.")
-    return record
 
 
 def can_delete(entry: Entry, home: Path) -> bool:
@@ -551,7 +541,7 @@ def _problem(folder: Path) -> str:
 def read_config(folder: Path) -> dict:
     """A model's config.json. Raises ModelError where it cannot be read."""
     try:
-        return json_object((folder / "config.json").read_bytes())
+        return parse_object((folder / "config.json").read_bytes())
     except (OSError, ValueError) as error:
         raise ModelError(
             f"The file config.json in {folder} cannot be read. Download the model again."
@@ -605,7 +595,7 @@ def read_header(file: Path) -> dict[str, dict]:
         if length > min(size - 8, 100_000_000):
             raise broken
         try:
-            header = json_object(stream.read(length))
+            header = parse_object(stream.read(length))
         except ValueError:
             raise broken from None
     header.pop("__metadata__", None)

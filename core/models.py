@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from transformers import (
 from core import catalogue, hub
 from core.catalogue import ModelSpec, describe
 from core.errors import ModelError
+from core.texts import parse_object
 
 Phase = Callable[[str], None]
 Files = tuple[tuple[str, int, int], ...]  # name, bytes and time of writing in ns of each
@@ -286,7 +286,6 @@ def compute_dtype() -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-@lru_cache(maxsize=2)
 def matmul_rates(device: torch.device) -> dict[str, float]:
     """Operations a second of a matrix product here, by precision (16-bit only where it is used).
 
@@ -454,7 +453,7 @@ def _with_adapter(base: Loaded, spec: ModelSpec, say: Phase) -> Loaded:
             "adapter_model.safetensors."
         )
     try:
-        config = catalogue.json_object((folder / catalogue.ADAPTER_CONFIG).read_bytes())
+        config = parse_object((folder / catalogue.ADAPTER_CONFIG).read_bytes())
         catalogue.read_header(weights)
     except (OSError, ValueError) as error:
         raise ModelError(f"The adapter {folder.name} cannot be read: {error}") from error

@@ -525,7 +525,7 @@ def estimate(store: Store, plan: Plan, held_bytes: int = 0) -> Estimate:
 _OVER_PRODUCTS = 1.75
 _UNPACKING = {"nf4": 4.5, "int8": 2.2}
 _WRITTEN = 2.0
-_BYTES_OF_TOKEN = 4  # of English text; other scripts have more bytes a character and fewer a token
+_CHARACTERS_OF_TOKEN = 4  # in English
 
 
 def first_pace(store: Store, model: ModelSpec, room: Fit, answering: str) -> float | None:
@@ -538,7 +538,7 @@ def first_pace(store: Store, model: ModelSpec, room: Fit, answering: str) -> flo
     rate = rates.get(loaded_as(precision), rates.get(computes_in(), rates["fp32"]))
     slower = _OVER_PRODUCTS * _UNPACKING.get(precision, 1.0)
     slower *= _WRITTEN if answering == "written" else 1.0
-    return _BYTES_OF_TOKEN * rate / (2 * products * slower)
+    return _CHARACTERS_OF_TOKEN * rate / (2 * products * slower)
 
 
 _EARLIER = 3  # jobs that are looked at for a model's pace

@@ -48,13 +48,21 @@ def json_object(path: Path, most_mb: int, what: str) -> dict:
     try:
         if path.stat().st_size > most_mb * 1_000_000:
             raise PluriscopeError(f"{path.name} is larger than {most_mb} MB; it is not {what}.")
-        record = json.loads(path.read_text(encoding="utf-8"))
+        return parse_object(path.read_bytes())
     except FileNotFoundError:
         raise
     except OSError as error:
         raise PluriscopeError(f"{path.name} cannot be read: {error.strerror}.") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise PluriscopeError(f"{path.name} is not {what}: {str(error)[:200]}.") from None
+
+
+def parse_object(text: bytes) -> dict:
+    """A JSON object from a file that anybody may have written. Raises ValueError on all else."""
+    try:
+        record = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     if not isinstance(record, dict):
-        raise PluriscopeError(f"{path.name} is not {what}: it has to be {{…}}.")
+        raise ValueError("it has to be {…}")
     return record
