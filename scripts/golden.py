@@ -34,7 +34,7 @@ PACKED = ROOT / "tests" / "fixtures" / "home_of_version_5.tar.xz"
 MADE_AT = "/tmp/pluriscope-fixture/home"  # where the packed home stood
 MEASURES = ("emd", "tv", "skill", "paper", "jsdist", "soft", "hard")  # those that pages offer
 FREE = 16 << 30  # bytes of memory that every machine is said to have free
-PARTS = ("commands", "writing", "pages", "compare")
+PARTS = ("commands", "pages", "compare", "exports", "writing")
 
 
 class Known(NamedTuple):
@@ -71,9 +71,8 @@ def main() -> int:
     if not a.out:
         asked.error("give a folder to write")
     if a.part:
-        {"commands": commands, "writing": writing, "pages": pages, "compare": compare_pages}[
-            a.part
-        ](a.home, a.out)
+        parts = (commands, pages, compare, exports, writing)
+        dict(zip(PARTS, parts, strict=True))[a.part](a.home, a.out)
         return 0
     return whole(a.home or PACKED, a.out)
 
@@ -89,13 +88,13 @@ def whole(home: Path, out: Path) -> int:
         started = []
         for part in PARTS:
             copy = copied(home, Path(folder) / part / "home")
+            while sum(one.poll() is None for one in started) >= 2:
+                time.sleep(0.2)
             started.append(subprocess.Popen(
                 [sys.executable, str(Path(__file__).resolve()), str(out.resolve()), "--part", part,
                  "--home", str(copy)],
                 cwd=ROOT, env=surroundings(copy), stdin=subprocess.DEVNULL,
             ))  # fmt: skip
-            while sum(one.poll() is None for one in started) >= 2:
-                time.sleep(0.2)
         failed = [part for part, one in zip(PARTS, started, strict=True) if one.wait()]
     files = sum(1 for path in out.rglob("*") if path.is_file())
     print(f"{files} files in {time.monotonic() - began:.0f} s", *failed, file=sys.stderr)
@@ -187,7 +186,8 @@ class Book:
     def write(self, name: str, text: str) -> None:
         path = self.folder / f"{re.sub(r'[^A-Za-z0-9_.,=+/-]+', '-', name)[:150]}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        assert not path.exists(), f"{path} is written twice"
+        while path.exists():
+            path = path.with_name(f"again-{path.name}")
         path.write_text(self.plain(text), encoding="utf-8", newline="\n")
 
     def plain(self, text: str) -> str:
@@ -241,46 +241,55 @@ def commands(home: Path, out: Path) -> None:
     of = known(home)
     to = book(home, out, "commands", of)
 
-    def both(*words: str) -> None:
-        to.write(f"{' '.join(words)}.txt", command(*words))
-        to.write(f"{' '.join(words)}.json.txt", command(*words, "--json"))
+    def plain(*words: str) -> None:
+        to.write(f"{' '.join(words)}.plain.txt", command(*words))
+
+    def both(*words: str) -> None:  # with --json the words stand among the errors
+        to.write(f"{' '.join(words)}.txt", command(*words, "--json"))
 
     said = command("--help")
     to.write("help.txt", said)
     verbs = re.findall(r"^    ([a-z]+) ", said, re.M)
     for verb in verbs:
         to.write(f"help {verb}.txt", command(verb, "--help"))
-    metrics = re.search(r"--metric \{([a-z_,]+)\}", command("score", "--help"))[1].split(",")
+    metrics = re.search(r"--metric \{([a-z0-9_,]+)\}", command("score", "--help"))[1].split(",")
     runs = [run for run in of.runs if run["kind"] in ("survey", "imported") and not run["deleted"]]
     headline = [run for run in runs if run["grp"] == of.first]
     one = next(run for run in headline if run["method"] == "country")
-    both("runs")
-    both("tunings")
+    for verb in ("runs", "tunings"):
+        both(verb)
+        plain(verb)
     for metric in metrics:
-        both("score", "--run", "all", "--metric", metric)
-        both("signal", "--run", "all", "--metric", metric)
         both("references", "--metric", metric)
-        both("robustness", "--run", one["id"], "--metric", metric)
+        for verb in ("score", "signal", "robustness"):
+            both(verb, "--run", one["id"], "--metric", metric)
+    for verb in ("score", "signal"):
+        both(verb, "--run", "all")
+        plain(verb, "--run", "all")
+    plain("robustness", "--run", one["id"])
+    plain("references")
     for by in ("zone", "topic", "item"):
         for run in headline:
             both("score", "--run", run["id"], "--by", by)
     both("score", "--run", one["id"], "--topic", "Corruption")
     both("score", "--run", one["id"], "--topic", "Nothing")
     for survey in of.surveys:
-        both("references", "--survey", survey["id"], "--metric", "emd")
         both("references", "--survey", f"{survey['id']}@{survey['version']}")
     for run in of.runs:
-        both("robustness", "--run", run["id"])
-        both("score", "--run", run["id"])
-        both("signal", "--run", run["id"])
+        if run["kind"] != "survey" or run["deleted"] or run["grp"] == of.first:
+            both("score", "--run", run["id"], "--metric", "paper")
+    last = {run["grp"]: run["id"] for run in of.runs}
+    for run_id in last.values():
+        both("robustness", "--run", run_id)
     for tuning in of.tunings:
         both("arms", tuning["id"])
     for tuning in [tuning for tuning in of.tunings if not tuning["emptied"]]:
+        plain("arms", tuning["id"], "--part", "all")
         for part in ("all", "tuned", "never_prompted", "never_seen", "held_out_countries"):
             both("arms", tuning["id"], "--part", part)
         both("arms", tuning["id"], "--part", "all", "--method", "plain")
         both("arms", tuning["id"], "--part", "all", "--baseline", "calibrated")
-        for metric in metrics:
+        for metric in ("tv", "paper"):
             both("arms", tuning["id"], "--part", "all", "--metric", metric)
     for verb in ("score", "signal", "robustness"):
         both(verb, "--run", "0123456789ab")
@@ -298,23 +307,22 @@ def commands(home: Path, out: Path) -> None:
     both("tune", "--countries", "ATL")
     both("experiment", "--arms", "nothing")
     both("experiment", "--seeds", "one")
-    exports(home, to, of, runs, headline)
 
 
-def exports(home: Path, to: Book, of: Known, runs: list[dict], headline: list[dict]) -> None:
-    """Every table of the first asking, the answers of every run, and what a table without is."""
+def exports(home: Path, out: Path) -> None:
+    """Every table of the first asking; answers and scores of every other run, and the whole."""
+    of = known(home)
+    to = book(home, out, "exports", of)
+    headline = [run for run in of.runs if run["grp"] == of.first]
     folder = home.parent / "exports"
     folder.mkdir()
     offered = re.search(r"--table \{([a-z_,]+)\}", command("export", "--help"))[1].split(",")
-    first = {run["grp"]: run for run in reversed(runs)}
     for run in of.runs:
         tables = offered if run in headline else ["answers", "scores"]
-        if run in first.values():
-            tables = [*tables, "fits"] if "fits" not in tables else tables
         if run["kind"] not in ("survey", "imported"):
             tables = ["answers"]
         for table in tables:
-            name = f"export {table} {run['name']} {run['method']} {run['id']}"
+            name = f"{table} {run['name']} {run['method']} {run['id']}"
             path = folder / f"{run['id']}-{table}.csv"
             to.write(f"{name}.txt", command(
                 "export", "--run", run["id"], "--table", table, "--to", str(path), "--json"
@@ -323,17 +331,15 @@ def exports(home: Path, to: Book, of: Known, runs: list[dict], headline: list[di
                 if written.exists():
                     to.write(f"{name}{written.suffix}", written.read_text(encoding="utf-8"))
         path = folder / f"{run['id']}.json"
-        to.write(f"export whole {run['id']}.txt", command(
+        to.write(f"whole {run['id']}.txt", command(
             "export", "--run", run["id"], "--to", str(path)
         ))  # fmt: skip
         if path.exists():
             record = json.loads(path.read_text(encoding="utf-8"))
-            to.write(
-                f"export whole {run['id']}.json", json.dumps(record, indent=1, ensure_ascii=False)
-            )
+            to.write(f"whole {run['id']}.json", json.dumps(record, indent=1, ensure_ascii=False))
     one = headline[-1]["id"]
     path = folder / "one.parquet"
-    to.write("export parquet.txt", command("export", "--run", one, "--to", str(path)))
+    to.write("parquet.txt", command("export", "--run", one, "--to", str(path)))
     import pyarrow.parquet
 
     read = pyarrow.parquet.read_table(path)
@@ -342,10 +348,10 @@ def exports(home: Path, to: Book, of: Known, runs: list[dict], headline: list[di
         for key, value in (read.schema.metadata or {}).items()
         if key != b"ARROW:schema"
     }
-    to.write("export parquet schema.txt", f"{read.schema}\n{json.dumps(kept, indent=1)}")
-    to.write("export parquet rows.csv", read.to_pandas().to_csv(index=False))
-    to.write("export wrong.txt", command("export", "--run", one, "--to", str(folder / "one.xls")))
-    to.write("export nowhere.txt", command("export", "--run", one, "--to", "/nowhere/one.csv"))
+    to.write("parquet schema.txt", f"{read.schema}\n{json.dumps(kept, indent=1)}")
+    to.write("parquet rows.csv", read.to_pandas().to_csv(index=False))
+    to.write("wrong.txt", command("export", "--run", one, "--to", str(folder / "one.xls")))
+    to.write("nowhere.txt", command("export", "--run", one, "--to", "/nowhere/one.csv"))
 
 
 def writing(home: Path, out: Path) -> None:
@@ -407,12 +413,11 @@ def app() -> Iterator[Callable[..., Any]]:
 
     def opened(page: str, **query: str) -> Any:
         at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-        at.run()
-        at.query_params.clear()
         for key, value in query.items():
             at.query_params[key] = value
-        return at if page == "home" else at.switch_page(f"pages/{page}.py").run()
+        return (at if page == "home" else at.switch_page(f"pages/{page}.py")).run()
 
+    opened("home")  # from then on a link to any page leads there
     yield opened
 
 
@@ -695,7 +700,7 @@ def library(page: Pages, of: Known) -> None:
     page("tune", _as="tunings after")
 
 
-def compare_pages(home: Path, out: Path) -> None:
+def compare(home: Path, out: Path) -> None:
     """Compare: every face of every asking, and of the first in every way."""
     of = known(home)
     to = book(home, out, "pages", of)
