@@ -43,6 +43,7 @@ class Known(NamedTuple):
     runs: list[dict]
     tunings: list[dict]
     surveys: list[dict]
+    others: list[str]  # ids of jobs and adapters
 
     def groups(self, *kinds: str) -> dict[str, list[dict]]:
         """Runs by the asking they belong to, the oldest first."""
@@ -162,6 +163,12 @@ def known(home: Path) -> Known:
                     from tunings order by created, id"""),
             rows("""select id, version, name, source, deleted is not null as deleted from surveys
                     where source <> 'written' order by added, id"""),
+            [
+                one
+                for (one,) in store.sql(
+                    "select id from jobs union all select id from adapters"
+                ).fetchall()
+            ],
         )
 
 
@@ -174,6 +181,7 @@ class Book:
     def __init__(self, home: Path, folder: Path, ids: set[str]):
         self.home, self.folder, self.ids = home, folder, ids
         self.new: dict[str, str] = {}
+        self.began = int(time.time() * 10) - 10
         self.paths = {
             str(home): "HOME",
             str(home.parent): "BESIDE",
@@ -206,11 +214,12 @@ class Book:
     def _is_new(self, one: str) -> bool:
         """Ids begin with the time they were made at, in tenths of a second."""
         now = int(time.time() * 10)
-        return now - 36_000 <= int(one[:8], 16) + (now >> 32 << 32) <= now + 10
+        return self.began <= int(one[:8], 16) + (now >> 32 << 32) <= now + 10
 
 
 def book(home: Path, out: Path, part: str, of: Known) -> Book:
     ids = {run["id"] for run in of.runs} | {tuning["id"] for tuning in of.tunings}
+    ids |= set(of.others)
     return Book(home, out / part, ids)
 
 
@@ -261,8 +270,10 @@ def commands(home: Path, out: Path) -> None:
         plain(verb)
     for metric in metrics:
         both("references", "--metric", metric)
-        for verb in ("score", "signal", "robustness"):
-            both(verb, "--run", one["id"], "--metric", metric)
+        both("score", "--run", one["id"], "--metric", metric)
+    for metric in ("emd", "paper", "jsdist"):
+        both("signal", "--run", one["id"], "--metric", metric)
+        both("robustness", "--run", one["id"], "--metric", metric)
     for verb in ("score", "signal"):
         both(verb, "--run", "all")
         plain(verb, "--run", "all")
@@ -278,8 +289,8 @@ def commands(home: Path, out: Path) -> None:
     for run in of.runs:
         if run["kind"] != "survey" or run["deleted"] or run["grp"] == of.first:
             both("score", "--run", run["id"], "--metric", "paper")
-    last = {run["grp"]: run["id"] for run in of.runs}
-    for run_id in last.values():
+    last = {run["grp"]: run["id"] for run in runs}
+    for run_id in list(last.values())[:12]:
         both("robustness", "--run", run_id)
     for tuning in of.tunings:
         both("arms", tuning["id"])
@@ -710,7 +721,8 @@ def compare(home: Path, out: Path) -> None:
         askings = of.groups("survey", "imported")
         first = of.first
         for group, runs in askings.items():
-            for face in FACES:
+            whole = sum(run["answered"] for run in runs) > 100 or runs[0]["kind"] == "imported"
+            for face in FACES if whole else ("like", "rates"):
                 page("compare", run=group, face=face, _as=f"{runs[0]['name']} {group} {face}")
         for run in askings[first]:
             for face in FACES:
