@@ -746,21 +746,34 @@ def resolve_precision(spec: ModelSpec) -> str:
     return "fp32" if spec.source == "builtin" else "nf4"
 
 
-@lru_cache(maxsize=1)
 def computes_in() -> str:
     """The 16-bit precision that matrices are multiplied in here, or else "fp32": as models loads.
 
-    bf16 on cards from compute capability 8 on (older ones: fp16), and on processors with
-    AVX512-BF16 or AMX.
+    bf16 on cards from compute capability 8 on (older ones: fp16), and on processors that have it.
     """
-    card = _card()
-    if card:
-        return "bf16" if card.capability >= 8 else "fp16"
+    return _card_computes_in() or ("bf16" if processor_has_bf16() else "fp32")
+
+
+CPUINFO = Path("/proc/cpuinfo")
+
+
+@lru_cache(maxsize=1)
+def processor_has_bf16() -> bool:
+    """Does the processor multiply bf16 matrices itself, by AVX512-BF16 or AMX? models asks, too."""
     try:
-        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+        flags = set(CPUINFO.read_text(encoding="utf-8").split())
     except OSError:
-        return "fp32"
-    return "bf16" if flags & {"avx512_bf16", "amx_tile"} else "fp32"
+        return False
+    return bool(flags & {"avx512_bf16", "amx_tile"})
+
+
+@lru_cache(maxsize=1)
+def _card_computes_in() -> str:
+    """ "" without a card."""
+    card = _card()
+    if card is None:
+        return ""
+    return "bf16" if card.capability >= 8 else "fp16"
 
 
 def loaded_as(precision: str) -> str:

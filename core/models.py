@@ -282,8 +282,7 @@ def compute_dtype() -> torch.dtype:
     if torch.cuda.is_available():
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if native else torch.float16
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if fast else torch.float32
+    return torch.bfloat16 if catalogue.processor_has_bf16() else torch.float32
 
 
 def matmul_rates(device: torch.device) -> dict[str, float]:

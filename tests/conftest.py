@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,12 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from core import catalogue
 from core import jobs as jobs_module
 from core.jobs import Jobs, open_jobs
 from core.store import Store
 from tests import filled, tiny
+from tests.waiting import LONG
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,8 +27,29 @@ ROOT = Path(__file__).resolve().parent.parent
 # while they wait make each other ten times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-hypothesis.settings.register_profile("facts", deadline=None)  # facts, not timings
+# Tests compute on the processor, whatever cards there are, and find none of the models, tokens and
+# settings that somebody has on this machine: what is so here is so everywhere.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+for name in [name for name in os.environ if name.startswith(("HF_", "TRANSFORMERS_"))]:
+    del os.environ[name]
+NOBODYS = tempfile.TemporaryDirectory(prefix="pluriscope-")
+os.environ["HF_HOME"] = NOBODYS.name
+os.environ["PLURISCOPE_HOME"] = NOBODYS.name
+for name in ("NO_PROXY", "no_proxy"):  # servers of tests are reached directly
+    os.environ[name] = "127.0.0.1,localhost"
+
+hypothesis.settings.register_profile(  # facts, not timings
+    "facts", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("facts")
+
+
+@pytest.fixture(params=[True, False], ids=["bf16", "no bf16"])
+def bf16(request, monkeypatch) -> bool:
+    """Does the processor compute in bf16? A test that asks is run as on one that does and as on one
+    that does not, whichever this is. Only in its own process: a worker asks the processor."""
+    monkeypatch.setattr(catalogue, "processor_has_bf16", lambda: request.param)
+    return request.param
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +97,7 @@ def pages_on(home: Path) -> Iterator[Callable[..., AppTest]]:
     """The app's pages on a home (which PLURISCOPE_HOME must name), until the end of the block."""
 
     def page(name: str, **query: str) -> AppTest:
-        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=LONG)
         at.run()
         at.query_params.clear()
         for key, value in query.items():

@@ -257,27 +257,32 @@ def test_the_download_list_is_sane():
         assert 0.8 < entry.parameters / size < 1.5, entry.name
 
 
-def test_fit_names_a_precision_that_fits(monkeypatch):
+def test_fit_names_a_precision_that_fits(monkeypatch, bf16):
     spec = ModelSpec("Qwen/Qwen2.5-7B-Instruct", precision="bf16")
-    monkeypatch.setattr(catalogue, "free_memory", lambda: ("cpu", 12 * catalogue.GIB))
+    # 7.6 billion parameters at 2 bytes are 14.2 GB before anything else, and twice that at 4.
+    least, free = (14.2, 12) if bf16 else (28.4, 16)
+    monkeypatch.setattr(catalogue, "free_memory", lambda: ("cpu", free * catalogue.GIB))
     tight = fit(spec)
-    # 7.6 billion parameters at 2 bytes are 14.2 GB before anything else.
-    assert tight.needed_bytes["bf16"] > 14.2 * catalogue.GIB and not tight.fits
-    assert tight.sentence.startswith("Qwen2.5 7B Instruct needs about 1")
+    needed = tight.needed_bytes["bf16"]
+    assert least * catalogue.GIB < needed < (least + 6) * catalogue.GIB and not tight.fits
+    named = catalogue.words(needed)
+    assert tight.sentence.startswith(f"Qwen2.5 7B Instruct needs about {named} in ")
     assert "8-bit would fit" in tight.sentence
     order = [tight.needed_bytes[p] for p in ("nf4", "int8", "bf16", "fp32")]
     assert order == sorted(order)
-    assert fit(spec, held_bytes=8 * catalogue.GIB).fits
+    assert fit(spec, held_bytes=needed - free * catalogue.GIB).fits
     monkeypatch.setattr(catalogue, "free_memory", lambda: ("cpu", catalogue.GIB))
     assert "Choose a smaller model" in fit(spec).sentence
 
 
-def test_fit_of_a_folder_counts_its_files(model):
+def test_fit_of_a_folder_counts_its_files(model, monkeypatch, bf16):
+    monkeypatch.setattr(catalogue, "free_memory", lambda: ("cpu", 4 * catalogue.GIB))
     found = fit(ModelSpec(str(model), precision="fp32"))
     facts = catalogue.weights(model)
     assert found.fits and found.precision == "fp32"
     working = found.needed_bytes["fp32"] - 4 * facts.parameters
-    assert found.needed_bytes["bf16"] == pytest.approx(2 * facts.parameters + working, abs=2)
+    each = 2 if bf16 else 4
+    assert found.needed_bytes["bf16"] == pytest.approx(each * facts.parameters + working, abs=2)
 
 
 def test_what_a_model_needs_is_told_for_settings_of_every_shape(model, tmp_path):
@@ -316,13 +321,36 @@ def test_a_small_listed_model_is_not_given_a_large_ones_working_memory(monkeypat
 def test_what_cannot_be_computed_in_bf16_is_counted_and_named_as_it_is_held(monkeypatch):
     monkeypatch.setattr(catalogue, "free_memory", lambda: ("cpu", 40 * catalogue.GIB))
     spec = ModelSpec("Qwen/Qwen2.5-7B-Instruct", precision="bf16")
+    monkeypatch.setattr(catalogue, "processor_has_bf16", lambda: True)
     half = fit(spec)
-    monkeypatch.setattr(catalogue, "computes_in", lambda: "fp32")
+    assert catalogue.loaded_as("bf16") == "bf16" and "in 16-bit (bf16);" in half.sentence
+    monkeypatch.setattr(catalogue, "processor_has_bf16", lambda: False)
     whole = fit(spec)
     assert catalogue.loaded_as("bf16") == "fp32" and catalogue.loaded_as("nf4") == "nf4"
     assert whole.needed_bytes["bf16"] == whole.needed_bytes["fp32"] > 28 * catalogue.GIB
     assert whole.needed_bytes["nf4"] > half.needed_bytes["nf4"]  # embeddings stay in 32 bits
     assert "in 32-bit (this machine does not compute in bf16)" in whole.sentence
+
+
+@pytest.mark.parametrize(
+    ("flags", "has"),
+    [("fpu avx2", False), ("fpu avx512f avx512_bf16", True), ("amx_bf16 amx_tile", True)],
+)
+def test_a_processor_says_whether_it_has_bf16(monkeypatch, tmp_path, flags, has):
+    monkeypatch.setattr(catalogue, "CPUINFO", tmp_path / "cpuinfo")
+    asked = catalogue.processor_has_bf16.__wrapped__  # what was said before is kept
+    assert not asked()  # where there is no such file
+    catalogue.CPUINFO.write_text(f"processor\t: 0\nflags\t\t: {flags}\n", encoding="utf-8")
+    assert asked() == has
+
+
+@pytest.mark.parametrize(("capability", "held"), [(7.5, "fp16"), (8.0, "bf16"), (None, "")])
+def test_a_card_computes_in_what_it_has_whatever_the_processor(monkeypatch, capability, held, bf16):
+    card = capability and catalogue._Card(catalogue.GIB, capability)
+    monkeypatch.setattr(catalogue, "_card", lambda: card)
+    said = catalogue._card_computes_in.__wrapped__()
+    monkeypatch.setattr(catalogue, "_card_computes_in", lambda: said)
+    assert catalogue.loaded_as("bf16") == (held or ("bf16" if bf16 else "fp32"))
 
 
 def on_a_machine_with_cards(monkeypatch, tmp_path, answers: dict[str, str], visible: str | None):

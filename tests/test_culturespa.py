@@ -365,7 +365,7 @@ def test_what_was_written_of_a_round_is_not_written_again(tmp_path):
     assert draft.missing == list(range(len(asked.requests)))
     draft.add(2, "två\u2028rader\n\ud800")
     draft.add(0, "")
-    with open(path, "a") as file:
+    with open(path, "a", encoding="utf-8") as file:
         file.write('{"round": 0, "index": 1, "te')  # cut off by a kill
     again = Draft(path, asked)
     assert again.texts == {2: "två\u2028rader\n\ud800", 0: ""}

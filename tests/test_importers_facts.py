@@ -97,7 +97,7 @@ def test_the_same_respondents_give_the_bundled_shares_to_a_millionth(tmp_path):
         respondents_of(iso3, rows)
     random.Random(1).shuffle(rows)
     path = tmp_path / "wvs.csv"
-    with open(path, "w", newline="") as file:
+    with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

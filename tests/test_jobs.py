@@ -5,7 +5,6 @@ import os
 import resource
 import shutil
 import signal
-import time
 from dataclasses import replace
 
 import pytest
@@ -15,6 +14,7 @@ from core.catalogue import ModelSpec
 from core.jobs import Jobs
 from core.store import Store
 from tests import tiny
+from tests.waiting import until
 
 
 @pytest.fixture(scope="session")
@@ -39,13 +39,6 @@ def plan(jobs, model, **changes) -> runs.Plan:
 
 
 SEVEN = ["BRA", "DEU", "ETH", "IND", "KEN", "NLD", "USA"]  # times 259 questions: a few seconds
-
-
-def until(condition, seconds: float = 60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.01)
 
 
 def test_a_run_ends_done_with_every_answer(jobs, model):
@@ -219,8 +212,7 @@ def test_the_time_of_a_run_follows_how_much_there_is_to_read(tmp_path):
 
 
 def test_a_model_never_asked_is_guessed_from_its_size_and_the_machine(tmp_path, monkeypatch):
-    monkeypatch.setattr(catalogue, "computes_in", lambda: "bf16")
-    monkeypatch.setattr(runs, "computes_in", lambda: "bf16")
+    monkeypatch.setattr(catalogue, "processor_has_bf16", lambda: True)
     store = Store(tmp_path)
 
     def seconds(**changes) -> float | None:
@@ -288,14 +280,14 @@ def test_a_command_takes_over_what_the_app_left_in_line(tmp_path, model):
 def test_the_log_of_a_failed_job_holds_what_was_printed_meanwhile_and_nothing_else(jobs, model):
     done = jobs.wait(runs.start(jobs, plan(jobs, model, seed=13)))
     assert jobs.log_text(done["id"]) is None
-    with open(jobs.store.home / "worker.log", "a") as printed:
+    with open(jobs.store.home / "worker.log", "a", encoding="utf-8") as printed:
         printed.write("an earlier job")
     failed = runs.start(jobs, plan(jobs, ModelSpec("/no/such/folder")))
     jobs.wait(failed)
     assert "an earlier job" not in jobs.log_text(failed)
     crashed = runs.start(jobs, plan(jobs, model, items="all", cultures=SEVEN, seed=14))
     until(lambda: (live := jobs.live(crashed)) and live.done > 0)
-    with open(jobs.store.home / "worker.log", "a") as printed:
+    with open(jobs.store.home / "worker.log", "a", encoding="utf-8") as printed:
         printed.write("a last word")
     os.kill(jobs._process.pid, signal.SIGKILL)
     jobs.wait(crashed)

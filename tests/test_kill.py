@@ -13,6 +13,7 @@ import pytest
 from core import scores
 from core.store import Store
 from tests import warm
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
 KILLS = 20
@@ -150,16 +151,11 @@ def test_twenty_kills_at_random_moments_lose_and_double_nothing(tmp_path, python
 def test_a_killed_app_takes_the_process_of_its_model_with_it(tmp_path):
     app = start(tmp_path)
     app.stdout.readline()
-    deadline = time.monotonic() + 60
-    while not (children := _children(app.pid)):
-        assert time.monotonic() < deadline, "no worker was started"
-        time.sleep(0.01)
+    until(lambda: _children(app.pid), "no worker was started")
+    children = _children(app.pid)
     app.kill()
     app.wait()
-    deadline = time.monotonic() + 60
-    while any(map(_alive, children)):
-        assert time.monotonic() < deadline, "the worker outlived the app"
-        time.sleep(0.01)
+    until(lambda: not any(map(_alive, children)), "the worker outlived the app")
 
 
 def _children(pid: int) -> list[int]:
@@ -174,4 +170,4 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").split()[2] != "Z"

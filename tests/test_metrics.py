@@ -221,7 +221,7 @@ scales = st.sampled_from(["ordinal", "nominal"])
 
 
 @given(st.data(), sizes, scales, st.sets(st.integers(1, 8), max_size=3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_distance_is_a_distance_from_0_to_1(data, size, scale, off):
     one = item(size=size, scale=scale, off=tuple(sorted(off)))
     p, q, r = (data.draw(shares(size)) for _ in range(3))
@@ -240,7 +240,7 @@ def test_every_distance_is_a_distance_from_0_to_1(data, size, scale, off):
 
 
 @given(st.data(), sizes)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_renaming_options_never_moves_tv_and_reversing_never_moves_emd(data, size):
     p, r = data.draw(shares(size)), data.draw(shares(size))
     order = data.draw(st.permutations(range(size)))
@@ -263,7 +263,7 @@ def test_permuting_options_moves_emd():
 
 
 @given(st.data(), st.lists(sizes, min_size=1, max_size=5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_people_themselves_score_100(data, counts):
     items = [item(f"I{k}", size) for k, size in enumerate(counts)]
     p = panel(items, [data.draw(shares(size)) for size in counts])

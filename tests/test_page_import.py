@@ -2,7 +2,6 @@
 
 import io
 import threading
-import time
 
 import pytest
 
@@ -13,6 +12,7 @@ from core.imports import Imports, _file_name, open_imports
 from core.store import Store
 from tests.test_importers import GOQA, KENYA, KENYA_Q1, goqa, in_words, lines_of, sheet, study
 from tests.test_languages import line, prompts
+from tests.waiting import until
 
 LABELS = {name: f"{name} label" for name in KENYA[0]}
 
@@ -23,13 +23,9 @@ def said(at) -> str:
     return "\n".join(str(part.value) for part in parts).replace("\\", "")
 
 
-def wait(at, seconds: float = 60):
+def wait(at):
     """Run the page until the desk has done what it does."""
-    imports = open_imports(ui.store())
-    deadline = time.monotonic() + seconds
-    while imports.desk.busy:
-        assert time.monotonic() < deadline, "the desk did not come to an end"
-        time.sleep(0.02)
+    finish(open_imports(ui.store()))
     at = at.run()
     assert not at.exception
     return at
@@ -227,8 +223,7 @@ def desk(tmp_path):
 
 
 def finish(imports: Imports) -> None:
-    while imports.desk.busy:
-        time.sleep(0.01)
+    until(lambda: not imports.desk.busy, "the desk did not come to an end")
 
 
 def test_what_is_cancelled_is_not_stored(desk, tmp_path):

@@ -3,7 +3,6 @@
 import io
 import json
 import shutil
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +18,7 @@ from core.store import Answer
 from core.survey import load_bundled
 from tests import filled, hub
 from tests.conftest import pages_on
+from tests.waiting import until
 
 PAGES = ("ask", "run", "library")
 
@@ -52,12 +52,9 @@ def working(tmp_path_factory):
             yield page
 
 
-def wait(at, seconds: float = 300):
+def wait(at):
     """Run the page until nothing is under way."""
-    deadline = time.monotonic() + seconds
-    while ui.store().jobs(UNFINISHED):
-        assert time.monotonic() < deadline, "the job did not end"
-        time.sleep(0.05)
+    until(lambda: not ui.store().jobs(UNFINISHED), "the job did not end")
     return at.run()
 
 

@@ -22,6 +22,7 @@ from core.jobs import UNFINISHED, Jobs
 from core.runs import PRESETS
 from core.settings import ARMS, TuneSettings
 from core.store import Store
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = {
@@ -195,11 +196,7 @@ def test_stop_and_keep_then_resume_gives_the_same_adapter(whole, tmp_path):
     mine = Store(tmp_path)
     jobs = Jobs(mine)
     job_id = runs.start_tuning(jobs, plan(mine))
-    deadline = time.monotonic() + 300
-    while mine.training(mine.tunings()[0]["id"]).empty:  # until it trains
-        assert time.monotonic() < deadline
-        assert mine.job(job_id)["state"] in UNFINISHED
-        time.sleep(0.02)
+    until_it_trains(mine, mine.tunings()[0]["id"])
     jobs.stop(job_id)
     job = jobs.wait(job_id)
     if job["state"] == "stopped":  # else the last step was quicker than the stop
@@ -223,10 +220,13 @@ def own(tmp_path_factory):
 
 
 def until_it_trains(store: Store, tuning_id: str, arm: str | None = None) -> None:
-    deadline = time.monotonic() + 120
-    while store.training(tuning_id, arm).empty:
-        assert time.monotonic() < deadline, "it never trained"
-        time.sleep(0.01)
+    def training() -> bool:
+        if not store.training(tuning_id, arm).empty:
+            return True
+        assert any(job["settings"]["tuning"] == tuning_id for job in store.jobs(UNFINISHED))
+        return False
+
+    until(training, "it never trained")
 
 
 def shelf(store: Store, tuning_id: str) -> list[str]:
@@ -275,13 +275,6 @@ def test_what_is_discarded_leaves_nothing_on_the_shelf_and_can_be_taken_back(own
     assert not is_binned(store, tuning_id) and store.training(tuning_id).empty
     assert not store.tuning_folder(tuning_id).exists()
     assert [job for job in store.jobs() if job["id"] == job_id] == []
-
-
-def until(condition) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.01)
 
 
 def test_emptying_the_bin_keeps_the_origin_of_adapters_that_stay(whole, tmp_path):
@@ -373,10 +366,7 @@ def test_a_check_of_the_cost_that_cannot_be_made_takes_nothing_from_a_finished_a
     asked = plan(store, arms=("people:0.02",), abilities=True)
     job_id = runs.start_tuning(jobs, asked)
     tuning_id = store.job(job_id)["settings"]["tuning"]
-    deadline = time.monotonic() + 120
-    while (live := jobs.live(job_id)) is None or "cost" not in live.stage:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: (live := jobs.live(job_id)) and "cost" in live.stage)
     os.kill(jobs._process.pid, signal.SIGKILL)
     job = jobs.wait(job_id)
     (state,) = [arm for arm in store.arms(tuning_id) if arm["arm"] == "people:0.02"]
@@ -452,7 +442,7 @@ def test_a_tuning_s_pace_leaves_out_the_time_it_was_stopped(whole, tmp_path):
     store = Store(shutil.copytree(whole[0].home, tmp_path / "home"))
     (job,) = store.jobs()
     took = (job["finished"] - job["started"]).total_seconds()
-    assert 0 < job["worked"] == pytest.approx(took, abs=1)
+    assert 0 < job["worked"] == pytest.approx(took, rel=0.3, abs=1)
     again = plan(store)
     seconds = runs.estimate_tuning(store, again).seconds
     assert seconds == pytest.approx(max(job["worked"], 1.0), rel=1e-6)

@@ -509,7 +509,7 @@ def test_running_out_of_memory_names_what_to_turn(tmp_path, tiny_model, uninterr
 
 
 @pytest.mark.parametrize("precision", ["nf4", "bf16"])
-def test_a_model_of_fewer_bits_is_tuned_and_left_as_it_was(tmp_path, tiny_model, precision):
+def test_a_model_of_fewer_bits_is_tuned_and_left_as_it_was(tmp_path, tiny_model, precision, bf16):
     spec = ModelSpec(str(tiny_model), precision=precision)
     path = write(tmp_path, examples())
     lora = Lora(rank=4, alpha=16, batch=16, epochs=12, learning_rate=0.02)
@@ -584,6 +584,7 @@ def test_room_for_training_is_kept_then_shared_then_refused(tiny_model, monkeypa
 
 def test_a_large_model_is_tuned_in_four_bit_within_a_small_card(monkeypatch):
     monkeypatch.setattr(catalogue, "free_memory", lambda: ("cuda", 24 * 1024**3))
+    monkeypatch.setattr(catalogue, "_card_computes_in", lambda: "bf16")
     llama = next(e for e in catalogue.to_download() if "8" in e.name and e.family == "Llama")
     fit = catalogue.fit_training(ModelSpec(llama.source))
     assert fit.fits and fit.precision == "nf4"
