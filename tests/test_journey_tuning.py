@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from tests.test_journeys import LONG, app, browser, settled, tab
+from tests.test_journeys import PATIENCE, app, browser, settled, tab
 
 __all__ = ["browser"]
 
@@ -23,7 +23,7 @@ def test_a_tuning_is_started_left_stopped_resumed_and_moves_the_map(tmp_path, br
         page.locator(".st-key-tune_start button").click()
         stop = page.get_by_role("button", name="Stop and keep")
         expect(stop).to_be_visible()
-        assert "tuning=" in page.url
+        page.wait_for_url("**/tune?*tuning=*")
         page.goto(f"{address}/items")  # leaving does not stop it
         settled(page)
         second.goto(f"{address}/tune")  # somebody else finds it under way
@@ -36,7 +36,7 @@ def test_a_tuning_is_started_left_stopped_resumed_and_moves_the_map(tmp_path, br
         expect(resume).to_have_count(0)
         look = second.get_by_role("radiogroup", name="Look at")
         look.get_by_text("Before and after").click()
-        second.wait_for_selector(".st-key-tune_after_map .geo", timeout=3 * LONG)
+        second.wait_for_selector(".st-key-tune_after_map .geo", timeout=3 * PATIENCE)
         settled(second)
         expect(second.get_by_text("On average").first).to_be_visible()
         look.get_by_text("Answers and pairs").click()

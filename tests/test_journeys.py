@@ -8,7 +8,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,15 +17,17 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tests.waiting import LONG, until
+
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ROW = 35  # px: the height of a row of a table
-LONG = 180_000  # ms; CI machines are slow, and a journey ends as soon as it may
+PATIENCE = 1000 * LONG  # ms, as Playwright counts
 PAGES = ("ask", "run", "tune", "experiment", "map", "compare", "items", "import", "library",
          "country")  # fmt: skip
 MISSING = f"The journeys need Chromium, and there is none at {CHROMIUM}: apt-get install chromium"
 
-expect.set_options(timeout=LONG)
+expect.set_options(timeout=PATIENCE)
 
 
 @contextmanager
@@ -43,15 +44,17 @@ def app(home: Path) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     address = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + LONG / 1000
-    while True:
+
+    def answers() -> bool:
+        assert process.poll() is None, "the server ended"
         try:
-            urllib.request.urlopen(f"{address}/_stcore/health", timeout=1)
-            break
+            urllib.request.urlopen(f"{address}/_stcore/health", timeout=10).close()
         except OSError:
-            assert time.monotonic() < deadline, "the server did not start"
-            time.sleep(0.1)
+            return False
+        return True
+
     try:
+        until(answers, "the server did not start")
         yield address
     finally:
         process.kill()
@@ -66,6 +69,7 @@ def browser():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
+            timeout=PATIENCE,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
         yield browser
@@ -75,7 +79,8 @@ def browser():
 @contextmanager
 def tab(browser, **options) -> Iterator[Page]:
     """A page in a context of its own, cut off from every other machine."""
-    options = {"viewport": {"width": 1400, "height": 950}, **options}
+    here = {"locale": "en-US", "timezone_id": "UTC"}  # whatever this machine's are
+    options = {"viewport": {"width": 1400, "height": 950}, **here, **options}
     context = browser.new_context(**options)
     strangers: list[str] = []
 
@@ -88,7 +93,7 @@ def tab(browser, **options) -> Iterator[Page]:
 
     context.route("**/*", gate)
     page = context.new_page()
-    page.set_default_timeout(LONG)
+    page.set_default_timeout(PATIENCE)
     yield page
     context.close()
     assert strangers == [], "the page asked another machine for something"
@@ -128,7 +133,7 @@ def full(tmp_path_factory, browser) -> Iterator[str]:
             page.goto(address)
             page.wait_for_selector("h1")
             # The map comes by itself, without a click or a reload.
-            page.wait_for_selector(".st-key-home_map .geo", timeout=3 * LONG)
+            page.wait_for_selector(".st-key-home_map .geo")
             settled(page)
             expect(page.get_by_text("teaching model").first).to_be_visible()
         yield address
@@ -243,11 +248,13 @@ def test_a_run_is_started_watched_stopped_resumed_and_changes_the_map(full, brow
         settled(page)
         page.locator(".st-key-start button").first.click()
         expect(page.get_by_text(re.compile("^Built-in model: Social Values")).first).to_be_visible()
-        deadline = time.monotonic() + LONG / 1000
-        while page.get_by_text("45 questions · run").count() == 0:
-            assert time.monotonic() < deadline, "the map did not change"
+
+        def changed() -> int:
             page.goto(f"{full}/map")
             settled(page)
+            return page.get_by_text("45 questions · run").count()
+
+        until(changed, "the map did not change")
 
 
 def test_a_run_whose_server_was_killed_goes_on_after_the_next_start(tmp_path, browser):
@@ -280,6 +287,7 @@ def click_row(page: Page, row: int) -> None:
     """Click on the first words of a row of the first table in sight. Rows are drawn on a canvas, so
     it goes by place."""
     table = page.locator("[data-testid=stDataFrame]:visible").first
+    table.locator("canvas").first.wait_for()
     table.scroll_into_view_if_needed()
     table.click(position={"x": 50, "y": ROW * (row + 1) + ROW / 2})
 

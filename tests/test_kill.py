@@ -1,6 +1,5 @@
 """kill -9 at any moment loses no answer and doubles none. Real app, worker and built-in model."""
 
-import os
 import random
 import subprocess
 import sys
@@ -8,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from core import scores
@@ -151,23 +151,15 @@ def test_twenty_kills_at_random_moments_lose_and_double_nothing(tmp_path, python
 def test_a_killed_app_takes_the_process_of_its_model_with_it(tmp_path):
     app = start(tmp_path)
     app.stdout.readline()
-    until(lambda: _children(app.pid), "no worker was started")
-    children = _children(app.pid)
+    until(psutil.Process(app.pid).children, "no worker was started")
+    children = psutil.Process(app.pid).children()
     app.kill()
     app.wait()
     until(lambda: not any(map(_alive, children)), "the worker outlived the app")
 
 
-def _children(pid: int) -> list[int]:
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (task / "children").read_text().split()]
-    return found
-
-
-def _alive(pid: int) -> bool:
+def _alive(process: psutil.Process) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").split()[2] != "Z"
