@@ -241,7 +241,9 @@ def test_odd_settings_of_a_model_do_not_keep_it_from_being_listed(model, tmp_pat
 
 def test_the_download_list_is_sane():
     entries = to_download()
-    records = json.loads((catalogue.MODELS / "catalogue.json").read_text())["models"]
+    records = json.loads((catalogue.MODELS / "catalogue.json").read_text(encoding="utf-8"))[
+        "models"
+    ]
     embeddings = {record["source"]: record["embedding_parameters"] for record in records}
     assert len(entries) == len({entry.source for entry in entries}) >= 12
     assert len({entry.family for entry in entries}) >= 6

@@ -100,7 +100,7 @@ def test_every_method_has_a_look_of_its_own():
 
 
 def test_the_theme_and_the_figures_lie_on_the_same_page():
-    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
+    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
     for mode, on in (("light", LIGHT), ("dark", DARK)):
         theme = config["theme"][mode]
         assert theme["backgroundColor"] == on.page
@@ -113,13 +113,13 @@ def test_the_theme_and_the_figures_lie_on_the_same_page():
 
 
 def test_every_font_the_theme_names_is_here_with_its_licence():
-    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
+    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
     assert config["server"]["enableStaticServing"] and config["server"]["address"] == "127.0.0.1"
     for face in config["theme"]["fontFaces"]:
         path = ROOT / face["url"].removeprefix("app/")
         assert path.read_bytes()[:4] == b"wOF2", path
         licence = ROOT / "static" / "fonts" / f"OFL-{face['family'].lower()}.txt"
-        assert "SIL Open Font License" in licence.read_text()
+        assert "SIL Open Font License" in licence.read_text(encoding="utf-8")
 
 
 def test_values_fall_into_bins_closed_below():
@@ -157,7 +157,7 @@ def test_every_country_surveyed_can_be_drawn():
 
 
 def test_the_borders_are_what_plotly_needs_to_find_and_to_hover():
-    world = json.loads((ROOT / "static" / "world_110m.json").read_text())
+    world = json.loads((ROOT / "static" / "world_110m.json").read_text(encoding="utf-8"))
     assert {"coastlines", "land", "ocean", "lakes", "rivers", "subunits"} < set(world["objects"])
     shapes = world["objects"]["countries"]["geometries"]
     assert len({shape["id"] for shape in shapes}) == len(shapes)

@@ -233,7 +233,7 @@ def test_whatever_stands_in_the_studys_files_it_is_read_or_refused(tmp_path, sto
         folder / "proportions_group_by_country.json",
         folder / "recorded" / "wvs_result_culture_aware_KEN_0.json",
     ]
-    whole = [json.loads(path.read_text()) for path in paths]
+    whole = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     rng = random.Random(5)
     outcomes = set()
     for _ in range(80):
@@ -263,7 +263,7 @@ def test_whatever_stands_in_a_table_it_is_read_or_refused(tmp_path, store):
     for _ in range(80):
         rows = [{k: scribbled(v, rng) for k, v in row.items()} for row in GOQA]
         path = tmp_path / "t.csv"
-        path.write_text(scribbled(scribbled(table.TEMPLATE.read_text(), rng), rng))
+        path.write_text(scribbled(scribbled(table.TEMPLATE.read_text(encoding="utf-8"), rng), rng))
         for read in (
             lambda rows=rows: globalopinionqa.read(goqa(tmp_path / "g.csv", rows)),
             lambda path=path: table.read(path, table.Options(accept_good_rows=True)),

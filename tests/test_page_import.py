@@ -227,7 +227,7 @@ def finish(imports: Imports) -> None:
 
 
 def test_what_is_cancelled_is_not_stored(desk, tmp_path):
-    header, *lines = table.TEMPLATE.read_text().splitlines(keepends=True)
+    header, *lines = table.TEMPLATE.read_text(encoding="utf-8").splitlines(keepends=True)
     more = [line.replace("tea", f"tea{n}", 1) for n in range(3000) for line in lines[:6]]
     path = tmp_path / "large.csv"
     path.write_text(header + "".join(more))

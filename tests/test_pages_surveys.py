@@ -179,7 +179,9 @@ def test_an_emptied_bin_forgets_surveys_but_not_those_of_runs(two_surveys, app):
 def test_two_versions_of_a_survey_stand_side_by_side(two_surveys, app):
     app("library")
     store = ui.store()
-    text = table.TEMPLATE.read_text().replace("0.71", "0.70").replace("0.21", "0.22")
+    text = (
+        table.TEMPLATE.read_text(encoding="utf-8").replace("0.71", "0.70").replace("0.21", "0.22")
+    )
     path = store.home / "survey.csv"
     path.write_text(text)
     newer = import_into(store, table.read(path), "survey.csv")["version"]
