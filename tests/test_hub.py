@@ -28,8 +28,10 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def empty_home(tmp_path, monkeypatch):
+    """No model is here, and there is room in memory for those that are offered."""
     monkeypatch.setenv("PLURISCOPE_HOME", str(tmp_path))
     monkeypatch.setattr(catalogue, "hub_caches", lambda home: [home / "models" / "hub"])
+    monkeypatch.setattr(catalogue, "free_memory", lambda: ("cpu", 64 * 1024**3))
     asked._told.clear()
 
 
