@@ -12,7 +12,7 @@ import streamlit as st
 # Imported once more to find the server, where there is nothing to keep in: no news to anybody.
 logging.getLogger("streamlit.runtime.caching.cache_data_api").setLevel(logging.ERROR)
 
-import ui  # noqa: E402
+from pages.widgets import job_status  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 
@@ -65,7 +65,7 @@ def main() -> None:
     st.set_page_config(page_title=f"{page.title} · Pluriscope")
     dark = st.context.theme.type == "dark"
     st.logo(str(HERE / "static" / f"wordmark-{'dark' if dark else 'light'}.svg"), size="medium")
-    ui.model_status()
+    job_status.model_status()
     page.run()
 
 

@@ -16,8 +16,9 @@ from dataclasses import replace
 import numpy as np
 
 from bench.numbers import leaning
-from core import metrics
-from core.metrics import Panel
+from core.metrics import bootstrap, metrics
+from core.metrics import score as metrics_score
+from core.metrics.panel import Panel
 
 COUNTRIES = ("USA", "KEN", "JPN")
 PEOPLE = 1000
@@ -40,8 +41,8 @@ def covered(name: str, items: int, surveys: int) -> dict[str, float]:
         picked = rng.integers(0, len(one.items), items)
         human = rng.multinomial(PEOPLE, people[:, picked]) / PEOPLE
         a, b = (_drawn(run, picked, human) for run in (one, other))
-        score = metrics.score(a, name, replicates=400, seed=survey)
-        moved = metrics.compare(a, b, name, replicates=400, seed=survey)
+        score = metrics_score.score(a, name, replicates=400, seed=survey)
+        moved = metrics_score.compare(a, b, name, replicates=400, seed=survey)
         hits += [
             np.mean([_in(c, t) for c, t in zip(score.countries.values(), truth, strict=True)]),
             _in(score.mean, truth.mean()),
@@ -64,7 +65,7 @@ def _drawn(run: Panel, picked: np.ndarray, human: np.ndarray) -> Panel:
     )
 
 
-def _in(interval: metrics.Interval, truth: float) -> bool:
+def _in(interval: bootstrap.Interval, truth: float) -> bool:
     return interval.low <= truth <= interval.high
 
 

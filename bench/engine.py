@@ -26,12 +26,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from core import scoring
-from core.generation import generate
-from core.models import Loaded, chat, chat_text, wrap
-from core.prompts import load_prompt_set, render
-from core.scoring import Request, score
-from core.survey import load_bundled
+from core.inference import option_scoring
+from core.inference.generation import generate
+from core.inference.option_scoring import Request, score
+from core.models.load import Loaded, chat, chat_text, wrap
+from core.prompts.prompt_sets import load_prompt_set
+from core.prompts.render import render
+from core.survey.survey import load_bundled
 
 COUNTRIES = ("KEN", "DEU", "BRA", "JPN")
 CHATML = (
@@ -220,7 +221,7 @@ def matmul_seconds(weights: Sequence[torch.Tensor], tokens: int) -> float:
 def counting() -> Iterator[dict[str, int]]:
     """Counts the tokens computed, the positions the head was applied to, and the most kept."""
     seen = {"tokens": 0, "heads": 0, "steps": 0, "alive": 0}
-    step = scoring._Walk.step
+    step = option_scoring._Walk.step
 
     def counted(walk: Any) -> Any:
         seen["tokens"] += walk.size
@@ -229,11 +230,11 @@ def counting() -> Iterator[dict[str, int]]:
         seen["alive"] = max(seen["alive"], walk.size + walk.cached)
         return step(walk)
 
-    scoring._Walk.step = counted
+    option_scoring._Walk.step = counted
     try:
         yield seen
     finally:
-        scoring._Walk.step = step
+        option_scoring._Walk.step = step
 
 
 # -- the measurements ------------------------------------------------------------------------------
@@ -269,11 +270,11 @@ def scoring_speed(loaded: Loaded, requests: Sequence[Request], sample: int) -> d
             start = clock()
             harness_says.update(zip(group, evaluate([requests[i] for i in group]), strict=True))
             spent["harness"] += clock() - start
-            floors.append(matmul_seconds(weights, scoring.CPU_TOKENS))
+            floors.append(matmul_seconds(weights, option_scoring.CPU_TOKENS))
         counted = dict(seen)
 
     engine = spent["engine"] / len(requests)
-    flops = 2 * sum(w.numel() for w in weights) * scoring.CPU_TOKENS
+    flops = 2 * sum(w.numel() for w in weights) * option_scoring.CPU_TOKENS
     head = loaded.model.get_output_embeddings().weight.numel()
     work = 2 * (sum(w.numel() for w in weights) * counted["tokens"] + head * counted["heads"])
     rate = flops / float(np.mean(floors))  # in turns with the rest, so busy moments weigh alike
@@ -313,7 +314,7 @@ def _harness_gap(
     gaps = [
         np.abs(among(found[i].logprobs) - among(says)).mean()
         for i, says in harness_says.items()
-        if found[i].rule == scoring.SINGLE
+        if found[i].rule == option_scoring.SINGLE
     ]
     return float(np.mean(gaps))
 
@@ -323,7 +324,7 @@ def exactness(loaded: Loaded, requests: Sequence[Request], sample: int = 24) -> 
     chosen = random.Random(7).sample(list(requests), sample)
     shared = dict(score(loaded, chosen))
 
-    def plain(budget: int) -> dict[int, scoring.Scored]:
+    def plain(budget: int) -> dict[int, option_scoring.Scored]:
         shares = loaded.notes.pop("shares")
         loaded.notes["shares"] = False
         try:

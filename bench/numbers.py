@@ -17,21 +17,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from core import metrics, relations
-from core.metrics import Panel
-from core.survey import load_bundled
+from core.metrics import panel, relations, score
+from core.metrics.panel import Panel
+from core.metrics.references import references
+from core.survey.survey import load_bundled
 
 
 def leaning(towards: float, seed: int) -> Panel:
     """A made-up run on the whole bundled survey: part people, part whims of its own."""
-    people = metrics.human_panel(load_bundled())
+    people = panel.human_panel(load_bundled())
     rng = np.random.default_rng(seed)
     whims = rng.gamma(0.7, 1, people.human.shape[1:]) * people.layout.valid
     whims /= whims.sum(-1, keepdims=True)
     everyone = np.nanmean(people.human, axis=0)
     own = np.where(np.isnan(people.human), everyone, people.human)
     model = towards * own + (1 - towards) * whims
-    return replace(people, model=model, chosen=metrics.most_likely(model))
+    return replace(people, model=model, chosen=panel.most_likely(model))
 
 
 def timed(work: Callable[[], object], repeats: int = 3) -> dict[str, float]:
@@ -54,15 +55,15 @@ def main(argv: list[str] | None = None) -> dict:
     result: dict = {"countries": len(run.countries), "items": len(run.items)}
     for name in ("emd", "skill", "paper"):
         result[f"score {name}, {a.replicates:,} replicates"] = timed(
-            lambda name=name: metrics.score(run, name, replicates=a.replicates)
+            lambda name=name: score.score(run, name, replicates=a.replicates)
         )
     result[f"change, {a.replicates:,} replicates"] = timed(
-        lambda: metrics.compare(run, other, replicates=a.replicates)
+        lambda: score.compare(run, other, replicates=a.replicates)
     )
     result["changes of 13 topics, 10,000 replicates each"] = timed(
-        lambda: metrics.compare_topics(run, other), 1
+        lambda: score.compare_topics(run, other), 1
     )
-    result["all reference lines"] = timed(lambda: metrics.references(run), 1)
+    result["all reference lines"] = timed(lambda: references(run), 1)
     result["personas against countries, 1,000 replicates"] = timed(
         lambda: relations.transfer(run, replicates=1000)
     )

@@ -25,8 +25,8 @@ import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
 from bench.store import fill
-from core import scores
-from core.store import Store
+from core.analysis import scores
+from core.store.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 MENU = ("Home", "Ask", "Run", "Tune", "Map", "Compare", "Items", "Import", "Library")

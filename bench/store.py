@@ -20,10 +20,11 @@ import numpy as np
 import pyarrow.dataset as dataset
 import pyarrow.parquet as parquet
 
-from core import scores, views
-from core.catalogue import ModelSpec
-from core.runs import plan_survey
-from core.store import Store
+from core.analysis import scores
+from core.jobs.plan import plan_survey
+from core.models.spec import ModelSpec
+from core.store.store import Store
+from core.views import items, runs
 
 
 def fill(store: Store, answers: int) -> list[str]:
@@ -98,7 +99,7 @@ def main(argv: list[str] | None = None) -> dict:
         survey = store.survey()
         for run_id in ids[:8]:  # as the app does when a run ends
             scores.table(store, store.run(run_id))
-        known = {asking.runs[0].id: asking for asking in views.askings(store)}
+        known = {asking.runs[0].id: asking for asking in runs.askings(store)}
 
         def pick():
             return store.run(chance.choice(ids[:8]))
@@ -108,8 +109,8 @@ def main(argv: list[str] | None = None) -> dict:
 
         def item_page():
             asking, one, iso3 = known[chance.choice(ids[:8])], item(), chance.choice(countries)
-            views.answer_table(store, asking, one, iso3)
-            views.raw_answers(store, asking.runs[0], one, iso3)
+            items.answer_table(store, asking, one, iso3)
+            items.raw_answers(store, asking.runs[0], one, iso3)
 
         countries = [culture.iso3 for culture in survey.cultures]
         result["map"] = times(lambda: scores.closeness(store, pick()), a.repeats)
@@ -122,9 +123,9 @@ def main(argv: list[str] | None = None) -> dict:
             lambda: scores.table(store, pick(), topic=chance.choice(survey.topics)), 6
         )
         result["list of questions, first time"] = times(
-            lambda: views.item_table(store, store.run(next(fresh)), None), 6
+            lambda: items.item_table(store, store.run(next(fresh)), None), 6
         )
-        result["list of runs"] = times(lambda: views.askings(store), 10)
+        result["list of runs"] = times(lambda: runs.askings(store), 10)
 
         # Instead: one Parquet file, read with pyarrow and pandas.
         path = Path(folder) / "answers.parquet"

@@ -26,11 +26,12 @@ import numpy as np
 import torch
 
 from bench import engine
-from core.catalogue import ModelSpec
-from core.models import Loaded, chat, load, wrap
-from core.prompts import load_prompt_set, render
-from core.settings import Lora
-from core.survey import load_bundled
+from core.models.load import Loaded, chat, load, wrap
+from core.models.spec import ModelSpec
+from core.prompts.prompt_sets import load_prompt_set
+from core.prompts.render import render
+from core.survey.survey import load_bundled
+from core.tuning.settings import Lora
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = 42
@@ -79,7 +80,7 @@ def write_model(folder: Path, examples: Path) -> None:
 
 
 def ours(folder: Path, lora: Lora) -> dict[str, Any]:
-    from core.tuning import load_base, train
+    from core.tuning.train import load_base, train
 
     spec = ModelSpec(str(folder / "model"), precision="bf16")
     base = load_base(spec, lora)
@@ -106,7 +107,7 @@ def trainer(folder: Path, lora: Lora) -> dict[str, Any]:
     from peft import get_peft_model
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
-    from core.tuning import chosen, lora_config
+    from core.tuning.train import chosen, lora_config
 
     loaded = load(ModelSpec(str(folder / "model"), precision="bf16"))
     rows = [
@@ -209,7 +210,7 @@ def contest(name: str, folder: Path, lora: Lora, threads: int, cpu_time: bool) -
 
 def on_a_card(folder: Path, lora: Lora) -> dict[str, Any]:
     """QLoRA of an 8B-shaped model: examples a second, peak memory, share of the card's peak."""
-    from core.tuning import train
+    from core.tuning.train import train
 
     lines = (folder / "examples.jsonl").read_text(encoding="utf-8").splitlines()
     texts = [m["content"] for line in lines for m in json.loads(line)["messages"]]

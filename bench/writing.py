@@ -24,15 +24,18 @@ import numpy as np
 import torch
 
 from bench import engine
-from core import culturespa, generation
-from core.catalogue import ModelSpec
-from core.culturespa import Question
-from core.generation import generate
-from core.models import Loaded, chat, load
-from core.prompts import load_prompt_set
-from core.settings import TuneSettings
-from core.survey import load_bundled
-from core.worker import WRITTEN_AT_ONCE
+from core.inference.generation import generate
+from core.jobs.worker import WRITTEN_AT_ONCE
+from core.models import load as models_load
+from core.models.load import Loaded, chat, load, stop_tokens
+from core.models.spec import ModelSpec
+from core.prompts.prompt_sets import load_prompt_set
+from core.survey.survey import load_bundled
+from core.tuning.culturespa import filtering
+from core.tuning.culturespa import writing as culturespa_writing
+from core.tuning.culturespa.questions import Question, tally
+from core.tuning.culturespa.writing import next_round
+from core.tuning.settings import TuneSettings
 
 SURVEY, PROMPTS = load_bundled(), load_prompt_set()
 
@@ -44,14 +47,14 @@ def settings(topics: int, per_topic: int) -> TuneSettings:
     )  # fmt: skip
 
 
-def requests(topics: int) -> tuple[culturespa.writing.WriteRequest, ...]:
+def requests(topics: int) -> tuple[culturespa_writing.WriteRequest, ...]:
     """A second round: 16 prompts on each topic, each with three survey items and two others."""
     own = [
         Question(no, 0, topic, item.question, tuple(o.label for o in item.options), "", "kept")
         for no, topic in enumerate(SURVEY.topics[:topics])
         for item in SURVEY.select(topic)[:4]
     ]
-    return culturespa.next_round(settings(topics, 1000), SURVEY, PROMPTS, own, seed=1).requests
+    return next_round(settings(topics, 1000), SURVEY, PROMPTS, own, seed=1).requests
 
 
 def one_at_a_time(loaded: Loaded, messages: Sequence[dict], tokens: int, exactly: bool) -> int:
@@ -62,11 +65,11 @@ def one_at_a_time(loaded: Loaded, messages: Sequence[dict], tokens: int, exactly
             ids,
             attention_mask=torch.ones_like(ids),
             do_sample=True,
-            temperature=0.1 if exactly else culturespa.TEMPERATURE,
-            top_p=culturespa.TOP_P,
+            temperature=0.1 if exactly else culturespa_writing.TEMPERATURE,
+            top_p=culturespa_writing.TOP_P,
             min_new_tokens=tokens if exactly else None,
             max_new_tokens=tokens,
-            eos_token_id=None if exactly else sorted(generation.stop_tokens(loaded)),
+            eos_token_id=None if exactly else sorted(stop_tokens(loaded)),
             pad_token_id=0,
         )
     return out.shape[1] - ids.shape[1]
@@ -94,16 +97,16 @@ def compare(
         return False
 
     one_at_a_time(loaded, asked[0].messages, 2, True)  # warm up
-    stops = generation.stop_tokens
+    stops = stop_tokens
     if exactly:
-        generation.stop_tokens = lambda loaded: set()
+        models_load.stop_tokens = lambda loaded: set()
     try:
         start = engine.clock()
         written = generate(
             loaded,
             [request.messages for request in asked],
-            temperature=0.1 if exactly else culturespa.TEMPERATURE,
-            top_p=culturespa.TOP_P,
+            temperature=0.1 if exactly else culturespa_writing.TEMPERATURE,
+            top_p=culturespa_writing.TOP_P,
             max_new_tokens=tokens,
             seeds=[request.seed for request in asked],
             side_by_side=WRITTEN_AT_ONCE[loaded.device.type == "cuda"],
@@ -111,7 +114,7 @@ def compare(
         )
         ours = engine.clock() - start - sum(spent)
     finally:
-        generation.stop_tokens = stops
+        models_load.stop_tokens = stops
     while len(spent) < sample:
         loop()
     mine, theirs = ours / len(asked), float(np.mean(spent))
@@ -135,22 +138,22 @@ def builtin(per_topic: int = 40, seed: int = 42) -> dict[str, Any]:
     writing = judging = 0.0
     while True:
         start = time.perf_counter()
-        if asked := culturespa.next_round(how, SURVEY, PROMPTS, questions, seed):
+        if asked := culturespa_writing.next_round(how, SURVEY, PROMPTS, questions, seed):
             written = generate(
                 loaded,
                 [request.messages for request in asked.requests],
-                temperature=culturespa.TEMPERATURE,
-                top_p=culturespa.TOP_P,
-                max_new_tokens=culturespa.MAX_NEW_TOKENS,
+                temperature=culturespa_writing.TEMPERATURE,
+                top_p=culturespa_writing.TOP_P,
+                max_new_tokens=culturespa_writing.MAX_NEW_TOKENS,
                 seeds=[request.seed for request in asked.requests],
                 side_by_side=WRITTEN_AT_ONCE[0],
             )
             texts = [one.text for one in written]
-            questions += culturespa.read_round(asked, texts, SURVEY, questions)
+            questions += culturespa_writing.read_round(asked, texts, SURVEY, questions)
             writing += time.perf_counter() - start
-        elif culturespa.unjudged(questions):
+        elif culturespa_writing.unjudged(questions):
             items = [item.question for item in SURVEY.items]
-            questions = culturespa.judge(
+            questions = filtering.judge(
                 questions, items, per_topic=per_topic, near_limit=how.near_limit,
                 leak_limit=how.leak_limit,
             )  # fmt: skip
@@ -162,8 +165,8 @@ def builtin(per_topic: int = 40, seed: int = 42) -> dict[str, Any]:
         "written": len(questions),
         "rounds": 1 + max(one.round for one in questions),
         "valid_share": 1 - Counter(one.state for one in questions)["malformed"] / len(questions),
-        **culturespa.tally(questions),
-        "shortfalls": culturespa.shortfalls(how, questions),
+        **tally(questions),
+        "shortfalls": culturespa_writing.shortfalls(how, questions),
         "seconds_writing": writing,
         "seconds_judging": judging,
         "compared": compared,
@@ -173,7 +176,7 @@ def builtin(per_topic: int = 40, seed: int = 42) -> dict[str, Any]:
 def asked_again(how: TuneSettings, questions: Sequence[Question], seed: int) -> list:
     """One more round, of prompts like those of the last."""
     own = [one._replace(round=0) for one in questions if one.state == "kept"][:: len(how.topics)]
-    more = culturespa.next_round(how, SURVEY, PROMPTS, own, seed)
+    more = culturespa_writing.next_round(how, SURVEY, PROMPTS, own, seed)
     return list(more.requests)
 
 

@@ -13,26 +13,24 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from core import (
-    comparing,
-    derived,
-    export,
-    languages,
-    robustness,
-    scores,
-    tuning_commands,
-    views,
-    words,
-)
-from core import runs as planning
-from core.catalogue import ModelSpec
-from core.demonstrations import CHOICES, EVIDENCE
+from core import wording
+from core.analysis import derived_runs, robustness, scores
+from core.asking import languages
+from core.commands import tuning
 from core.errors import NothingAsked, PluriscopeError
+from core.home import home
 from core.importers import IMPORTERS, import_into, importer
-from core.jobs import Jobs
-from core.metrics import METRICS
-from core.settings import home
-from core.store import Run, Store
+from core.jobs import askings, queue
+from core.jobs.plan import plan_plain, plan_survey
+from core.jobs.queue import Jobs
+from core.metrics.metrics import METRICS
+from core.models.spec import ModelSpec
+from core.prompts.demonstrations import CHOICES, EVIDENCE
+from core.store.runs import Run
+from core.store.store import Store
+from core.strict_json import strict_json
+from core.tuning import lineage
+from core.views import export, provenance, runs, score_records, tables
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -53,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         jobs.store.close()
     print(said, file=sys.stderr if arguments.json else sys.stdout)
     if arguments.json:
-        print(export.strict_json(result))
+        print(strict_json(result))
     return 0
 
 
@@ -133,7 +131,7 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument("--metric", default="emd", choices=METRICS, help="default: emd")
     score.add_argument("--topic", default="", help="only the items of one topic")
     score.add_argument(
-        "--by", default="country", choices=comparing.BY, help="also one score for each of these"
+        "--by", default="country", choices=score_records.BY, help="also one score for each of these"
     )
 
     sign = _verb(verbs, "signal", _signal, "is a run about the country at all?")
@@ -171,7 +169,7 @@ def parser() -> argparse.ArgumentParser:
         "--model", default="", help="culturespa: which model gave the recorded answers"
     )
 
-    tuning_commands.add_verbs(partial(_verb, verbs))
+    tuning.add_verbs(partial(_verb, verbs))
 
     out = _verb(verbs, "export", _export, "write a run to a file")
     out.add_argument("--run", dest="run_id", required=True, metavar="ID")
@@ -179,7 +177,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--table",
         default="answers",
-        choices=comparing.TABLES,
+        choices=tables.TABLES,
         help="which table to write as .csv or .parquet (default: answers, people's beside them)",
     )
     out.add_argument(
@@ -200,7 +198,7 @@ def _ask(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
         jobs.resume(a.resume)
         job_id = a.resume
     else:
-        plan = planning.plan_survey(
+        plan = plan_survey(
             jobs.store,
             ModelSpec(a.model, a.revision, a.precision, a.adapter, a.trust_remote_code),
             methods=[method.strip() for method in a.methods.split(",") if method.strip()],
@@ -226,11 +224,11 @@ def _ask(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
         )
         for note in plan.notes:
             print(note, file=sys.stderr)
-        job_id = planning.start(jobs, plan, first=True)
+        job_id = queue.start(jobs, plan, first=True)
     job = _watch(jobs, job_id)
     if job["state"] == "failed":
         raise PluriscopeError(job["error"])
-    made = planning.made_by(jobs.store, job)
+    made = askings.made_by(jobs.store, job)
     result = {
         "job": job_id,
         "state": job["state"],
@@ -246,7 +244,7 @@ def _made(store: Store, run: Run) -> dict:
         "id": run.id,
         "method": run.method,
         "answers": store.cells_answered(run.no),
-        "uses_human_answers": scores.human_answers(store, run),
+        "uses_human_answers": lineage.human_answers(store, run),
     }
 
 
@@ -265,12 +263,12 @@ def _derive(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
     if a.kind == "calibrated":
         if a.plain or alpha is not None:
             raise PluriscopeError("--plain and --alpha are for amplified.")
-        made = derived.calibrate(store, run)
+        made = derived_runs.calibrate(store, run)
     else:
-        plain = store.run(a.plain) if a.plain else derived.plain_of(store, run)
+        plain = store.run(a.plain) if a.plain else derived_runs.plain_of(store, run)
         if plain is None:
             plain = _ask_plainly(jobs, run)
-        made = derived.amplify(store, run, plain, alpha)
+        made = derived_runs.amplify(store, run, plain, alpha)
     record = made.settings["derived"]
     result = {
         "run": made.id,
@@ -282,7 +280,7 @@ def _derive(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
 
 def _ask_plainly(jobs: Jobs, run: Run) -> Run:
     """Have asked what amplifying a run needs and nobody asked yet."""
-    job = _watch(jobs, planning.start(jobs, planning.plan_plain(jobs.store, run), first=True))
+    job = _watch(jobs, queue.start(jobs, plan_plain(jobs.store, run), first=True))
     if job["state"] != "done":
         raise PluriscopeError(job["error"] or "The plain run was stopped; resume it first.")
     return jobs.store.run(job["runs"][0])
@@ -314,7 +312,7 @@ def _runs(jobs: Jobs, _: argparse.Namespace) -> tuple[list, str]:
             "group": run.group,
             "name": run.name,
             "method": run.method,
-            "uses_human_answers": scores.human_answers(jobs.store, run),
+            "uses_human_answers": lineage.human_answers(jobs.store, run),
             "model": run.model,
             "state": run.state,
             "answers": run.answered,
@@ -332,37 +330,43 @@ def _runs(jobs: Jobs, _: argparse.Namespace) -> tuple[list, str]:
 def _score(jobs: Jobs, a: argparse.Namespace) -> tuple[dict | list, str]:
     store = jobs.store
     if a.run_id != "all":
-        record = comparing.score_record(store, a.run_id, a.metric, a.topic, a.by)
-        return record, comparing.score_words(record)
-    known = views.askings(store)
+        record = score_records.score_record(store, a.run_id, a.metric, a.topic, a.by)
+        return record, score_records.score_words(record)
+    known = runs.askings(store)
     records = []
     for run in store.runs(kind="survey"):
         if not run.answered:
             continue
         try:
-            records.append(comparing.score_record(store, run.id, a.metric, a.topic, a.by, known))
+            records.append(
+                score_records.score_record(store, run.id, a.metric, a.topic, a.by, known)
+            )
         except NothingAsked as error:
             print(f"{run.id} is left out: {error}", file=sys.stderr)
-    return records, "\n".join(map(comparing.score_words, records)) or "No runs with such answers."
+    return records, "\n".join(
+        map(score_records.score_words, records)
+    ) or "No runs with such answers."
 
 
 def _signal(jobs: Jobs, a: argparse.Namespace) -> tuple[dict | list, str]:
     store = jobs.store
     if a.run_id != "all":
-        record = comparing.record(store, a.run_id, a.metric)
-        return record, comparing.record_words(record)
+        record = score_records.signal_record(store, a.run_id, a.metric)
+        return record, score_records.signal_words(record)
     records = [
-        comparing.record(store, run.id, a.metric)
+        score_records.signal_record(store, run.id, a.metric)
         for run in store.runs(kind="survey")
         if run.answered
     ]
-    return records, "\n".join(map(comparing.record_words, records)) or "No runs with answers yet."
+    return records, "\n".join(
+        map(score_records.signal_words, records)
+    ) or "No runs with answers yet."
 
 
 def _robustness(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
     store = jobs.store
     run = store.run(a.run_id)
-    formats = views.formats_of(views.askings(store), run)
+    formats = runs.formats_of(runs.askings(store), run)
     found = robustness.spread(store, formats, a.metric)
     held = robustness.held(store, formats)
     result = {
@@ -379,7 +383,7 @@ def _robustness(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
 def _references(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
     found = scores.reference_means(jobs.store, a.survey, a.metric)
     result = {"survey": a.survey, "metric": a.metric, **found}
-    lines = [f"{words.number(value, 2):>7}  {name}" for name, value in found.items()]
+    lines = [f"{wording.number(value, 2):>7}  {name}" for name, value in found.items()]
     return result, "\n".join(lines)
 
 
@@ -443,7 +447,10 @@ def _write(store: Store, a: argparse.Namespace) -> tuple[dict, str]:
         a.to.write_text(export.run_json(store, a.run_id), encoding="utf-8")
         return result, f"Wrote {a.to}."
     run = store.run(a.run_id)
-    table, card = comparing.TABLES[a.table].make(store, run, a.metric), export.card_json(store, run)
+    table, card = (
+        tables.TABLES[a.table].make(store, run, a.metric),
+        provenance.card_json(store, run),
+    )
     a.to.write_bytes(
         export.csv_bytes(table) if suffix == ".csv" else export.parquet_bytes(table, card)
     )

@@ -11,21 +11,26 @@ from contextlib import suppress
 
 import streamlit as st
 
-import ui
-import ui_methods
-import ui_surveys
-from core import catalogue, figures, languages, question, runs, words
+from core.asking import languages
+from core.asking.settings import AskSettings, own_item
 from core.errors import PluriscopeError
-from core.jobs import RESUMABLE, UNFINISHED
-from core.prompts import load_prompt_set
-from core.settings import AskSettings, own_item
+from core.figures import answers
+from core.jobs import askings
+from core.jobs.plan import again, plan_question
+from core.jobs.queue import RESUMABLE, UNFINISHED, start
+from core.models import catalogue
+from core.prompts.prompt_sets import load_prompt_set
+from core.views import question
+from core.wording import CAUTION, count, country, listed
+from pages.widgets import address, job_status, methods, model_picker, results, session, surveys
+from pages.widgets.text import clock, plain, quotation
 
 MOST = 6
 FIRST = ("DEU", "JPN", "KEN")
 DECODING = ("temperature", "top_p", "seed")
 EVERY_TOPIC = "All topics"
 
-queue, store = ui.jobs(), ui.store()
+queue, store = session.jobs(), session.store()
 
 
 # -- choosing --------------------------------------------------------------------------------------
@@ -38,16 +43,18 @@ def reopen(asked: question.Question) -> None:
         return
     st.session_state["ask_open"] = asked.group
     st.session_state.pop("ask_opened_as", None)
-    for name in ui.MODEL_IN_ADDRESS:  # chosen after the answer, before the page was loaded again
+    for (
+        name
+    ) in model_picker.MODEL_IN_ADDRESS:  # chosen after the answer, before the page was loaded again
         st.query_params.pop(name, None)
-    ui.link_to("ask", "survey", ui_surveys.key_of(asked.survey))
-    ui.link_many_to("ask", "people", asked.countries)
-    ui_methods.set_way("ask", asked.method)
+    address.link_to("ask", "survey", surveys.key_of(asked.survey))
+    address.link_many_to("ask", "people", asked.countries)
+    methods.set_way("ask", asked.method)
     settings = asked.settings
-    ui_methods.set_examples("ask", asked.country_settings)
+    methods.set_examples("ask", asked.country_settings)
     st.session_state["ask_own_language"] = asked.own_language
-    ui.set_picker(settings.model)
-    ui.set_orders("ask", settings.orders)
+    model_picker.set_picker(settings.model)
+    methods.set_orders("ask", settings.orders)
     for name in DECODING:
         st.session_state[f"ask_{name}"] = getattr(settings, name)
     if wording := wording_of(settings):
@@ -59,12 +66,12 @@ def reopen(asked: question.Question) -> None:
         st.session_state["ask_own_options"] = "\n".join(own["options"])
     else:
         st.session_state["ask_topic"] = EVERY_TOPIC
-        ui.link_to("ask", "item", asked.item.id)
+        address.link_to("ask", "item", asked.item.id)
 
 
 def wording_of(settings: AskSettings) -> str | None:
     """The wording to choose from that holds the very texts of an answer, or else has its name."""
-    known = ui.wordings()
+    known = methods.wordings()
     for one in known:
         with suppress(PluriscopeError):  # a file that is no prompt set
             if load_prompt_set(one).sha256 == settings.prompt_sha256:
@@ -79,7 +86,7 @@ def still_chosen(asked: question.Question) -> bool:
     be gone since, and the address may say otherwise. The answer is still there, and is shown.
     """
     chosen = {
-        "survey": ui_surveys.key_of(survey),
+        "survey": surveys.key_of(survey),
         "question": own or (item and item.id),
         "countries": countries,
         "way": (as_who, examples, own_too) if countries else None,
@@ -87,14 +94,16 @@ def still_chosen(asked: question.Question) -> bool:
     }
     opened, opened_model = st.session_state.setdefault("ask_opened_as", (chosen, model))
     # None: the model that is chosen cannot be used, which may only be so for a while.
-    same_model = model in (None, opened_model) or ui.same_model(model, asked.settings.model)
+    same_model = model in (None, opened_model) or model_picker.same_model(
+        model, asked.settings.model
+    )
     return chosen == opened and same_model
 
 
 def another(topic: str) -> None:
     """Pick a question by chance."""
     among = survey.items if topic == EVERY_TOPIC else survey.select(topic)
-    ui.link_to("ask", "item", random.choice(among).id)
+    address.link_to("ask", "item", random.choice(among).id)
 
 
 def pick_item():
@@ -107,7 +116,7 @@ def pick_item():
             width=260,
         )
         among = survey.items if topic == EVERY_TOPIC else survey.select(topic)
-        item_id = ui.linked(
+        item_id = address.linked(
             "Question",
             {item.id: f"{item.label} ({item.id})" for item in among},
             name="item",
@@ -124,7 +133,7 @@ def pick_item():
 def pick_sides() -> tuple[list[str], str, dict, bool, str]:
     """Countries in the survey's order, the method, its examples, whether they are asked in their
     own language too, and the words for the blank."""
-    picked = ui.linked_many(
+    picked = address.linked_many(
         "Countries",
         names,
         name="people",
@@ -133,8 +142,8 @@ def pick_sides() -> tuple[list[str], str, dict, bool, str]:
         max_selections=MOST,
         placeholder="Up to six countries",
     )
-    as_who = ui_methods.pick_way("ask")
-    examples = ui_methods.pick_examples("ask") if ui_methods.shows_examples(as_who) else {}
+    as_who = methods.pick_way("ask")
+    examples = methods.pick_examples("ask") if methods.shows_examples(as_who) else {}
     own_too = st.toggle(
         "In their own language too",
         key="ask_own_language",
@@ -142,7 +151,7 @@ def pick_sides() -> tuple[list[str], str, dict, bool, str]:
         help="Each country is asked in English and in its own language, side by side.",
     )
     codes = [culture.iso3 for culture in survey.cultures if culture.iso3 in picked]
-    where = words.listed([words.country(names[code]) for code in codes], most=3)
+    where = listed([country(names[code]) for code in codes], most=3)
     said = f"plainly and as people from {where}" if codes else "plainly"
     said += " in two languages" if own_too and codes else ""
     return codes, as_who, examples, own_too, said
@@ -164,7 +173,7 @@ def write_item():
     try:
         return own_item(own["question"], own["options"]), own
     except PluriscopeError as error:
-        st.caption(f":material/info: {ui.plain(str(error))}")
+        st.caption(f":material/info: {plain(str(error))}")
         return None, None
 
 
@@ -172,11 +181,11 @@ def how_exactly() -> dict:
     for name, value in {"temperature": 0.6, "top_p": 0.9, "seed": 42}.items():
         st.session_state.setdefault(f"ask_{name}", value)
     settings = {
-        "orders": ui.pick_orders("ask"),
+        "orders": methods.pick_orders("ask"),
         "temperature": st.slider("Temperature", 0.0, 2.0, step=0.05, key="ask_temperature"),
         "top_p": st.slider("Top-p", 0.05, 1.0, step=0.05, key="ask_top_p"),
         "seed": int(st.number_input("Seed", 0, 2**31 - 1, key="ask_seed")),
-        "prompt_set": ui.pick_wording("ask"),
+        "prompt_set": methods.pick_wording("ask"),
     }
     st.caption("Every side has the same seed, so that chance does not tell them apart.")
     return settings
@@ -188,24 +197,24 @@ def how_exactly() -> dict:
 def columns(item, sides, *, done: bool = False) -> list:
     """Every side beside the others, and their table. Gives the boxes for what each side writes."""
     tables = [question.table(item, side, sides) for side in sides]
-    top, level = figures.answer_top(tables), max(map(_lines, tables))
+    top, level = answers.answer_top(tables), max(map(_lines, tables))
     boxes = []
     # The same height on every side and at every moment, so that bars stay level.
-    tall = "content" if ui.is_narrow() else 148
+    tall = "content" if session.is_narrow() else 148
     with st.grid(min(len(sides), 4), min_column_width=230, gap=("medium", "medium")) as grid:
         for side, table in zip(sides, tables, strict=True):
             with grid.cell(), st.container(gap="small"):
                 with st.container(gap=None):
-                    st.subheader(ui.plain(side.title), anchor=False)
+                    st.subheader(plain(side.title), anchor=False)
                     st.caption(who(side))
                     if side.question:
-                        st.caption(ui.plain(f"“{side.question}”"))
+                        st.caption(plain(f"“{side.question}”"))
                 boxes.append(st.container(height=tall, border=False, autoscroll=not done, gap=None))
                 bars(side, table, top, level)
                 if verdict := question.verdict(item, side, sides):
-                    st.markdown(f"**{ui.plain(verdict)}**")
+                    st.markdown(f"**{plain(verdict)}**")
                 if side.written:
-                    st.caption(ui.plain(question.reading(item, side.written)))
+                    st.caption(plain(question.reading(item, side.written)))
                 if done:
                     exact_prompt(item, side)
     # There with all its rows and columns before anything is asked, so that nothing moves later.
@@ -219,19 +228,19 @@ def columns(item, sides, *, done: bool = False) -> list:
 def bars(side: question.Side, table, top: float, level: int) -> None:
     """People's and the model's answers. level: lines of legend to make room for on every side."""
     names_itself = not side.iso3
-    drawn = figures.answer_bars(
+    drawn = answers.answer_bars(
         table,
         country=side.name if side.iso3 else "",
         width=30,
         top=top,
         legend=not names_itself,
-        dark=ui.is_dark(),
+        dark=session.is_dark(),
     )
     lines = 0 if names_itself else _lines(table)
     with st.container(gap=None):
-        if lines < level and not ui.is_narrow():
+        if lines < level and not session.is_narrow():
             st.space(17 * (level - lines) + (10 if names_itself else 0))
-        ui.figure(drawn, f"ask_bars_{side.key}")
+        results.figure(drawn, f"ask_bars_{side.key}")
 
 
 def _lines(table) -> int:
@@ -246,7 +255,7 @@ def who(side: question.Side) -> str:
         return "No answers of people to set beside it"
     if not side.n_people:
         return "How many people answered is not known"
-    return f"{words.count(side.n_people, 'person', 'people')} answered there"
+    return f"{count(side.n_people, 'person', 'people')} answered there"
 
 
 def write(sides, boxes, texts: dict[str, str]) -> None:
@@ -254,9 +263,9 @@ def write(sides, boxes, texts: dict[str, str]) -> None:
     for side, box in zip(sides, boxes, strict=True):
         with box:
             if side.written:
-                ui.quotation(side.written.text or "")
+                quotation(side.written.text or "")
             elif side.written_by and (text := texts.get(f"{side.written_by.id}/{side.iso3}")):
-                ui.quotation(text)
+                quotation(text)
             else:
                 st.caption("Its answer will stand here.")
 
@@ -267,10 +276,10 @@ def exact_prompt(item, side: question.Side) -> None:
         try:
             prompts = question.prompts(store, item, side)
         except PluriscopeError as error:
-            st.write(ui.plain(str(error)))
+            st.write(plain(str(error)))
             return
         for name, prompt in prompts.items():
-            st.caption(ui.plain(name))
+            st.caption(plain(name))
             st.code(prompt.text, language=None, wrap_lines=True)
             if not prompt.exact:
                 st.caption("The model’s own chat template goes round these messages.")
@@ -280,8 +289,8 @@ def exact_prompt(item, side: question.Side) -> None:
 
 
 def before() -> None:
-    problem = "" if model else ui.picker_problem()
-    fit = ui.model_fit(model) if model else None
+    problem = "" if model else model_picker.picker_problem()
+    fit = model_picker.model_fit(model) if model else None
     if fit and not fit.fits:
         problem = fit.sentence
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -289,22 +298,22 @@ def before() -> None:
             "Ask", type="primary", key="ask_button", disabled=bool(problem), width=110
         )
         if problem:
-            st.caption(f":material/info: {ui.plain(problem)}")
+            st.caption(f":material/info: {plain(problem)}")
         elif own:
             st.caption("A question of your own has no answers of people to set beside it.")
         elif catalogue.is_teaching(model):
-            st.caption(f":material/school: {ui.TEACHING}")
+            st.caption(f":material/school: {results.TEACHING}")
     if clicked:
         try:
-            plan = runs.plan_question(
+            plan = plan_question(
                 store, model, cultures=countries, item=None if own else item.id, own=own,
-                method=as_who, survey_id=ui_surveys.key_of(survey), own_language=own_too,
+                method=as_who, survey_id=surveys.key_of(survey), own_language=own_too,
                 **examples, **details,
             )  # fmt: skip
         except PluriscopeError as error:
-            st.error(ui.plain(str(error)))
+            st.error(plain(str(error)))
         else:
-            show(runs.start(queue, plan))
+            show(start(queue, plan))
             st.rerun()
     if own_too and not own:
         language_notes()
@@ -314,7 +323,7 @@ def before() -> None:
 def language_notes() -> None:
     """Which countries have no second language here, and what to think of the others."""
     if said := languages.without_own(survey, item.id, countries):
-        st.caption(f":material/translate: {ui.plain(said)}")
+        st.caption(f":material/translate: {plain(said)}")
     if model and catalogue.is_teaching(model) and any(side.question for side in sides):
         st.caption(f":material/translate: {languages.TAUGHT_ENGLISH}")
 
@@ -331,7 +340,7 @@ def under_way(asked: question.Question, job_id: str) -> None:
         with controls:
             st.button("Stop", key="ask_stop", icon=":material/stop:", on_click=queue.stop,
                       args=(job_id,), disabled=job["state"] == "stopping", width=110)  # fmt: skip
-            st.caption(ui.plain(progress(live)))
+            st.caption(plain(progress(live)))
         write(asked.sides, boxes, live.texts if live else {})
 
     st.fragment(tick, run_every=0.33)()
@@ -340,11 +349,13 @@ def under_way(asked: question.Question, job_id: str) -> None:
 def progress(live) -> str:
     if live is None:
         ahead = queue.live()
-        return f"Next in line. Before it: {ui.live_words(ahead)}" if ahead else "Next in line"
+        return (
+            f"Next in line. Before it: {job_status.live_words(ahead)}" if ahead else "Next in line"
+        )
     if live.phase != "answering":
-        return ui.live_words(live)
+        return job_status.live_words(live)
     doing = "Writing" if live.texts else "Weighing the options"
-    return f"{doing}, {ui.clock(live.elapsed)}"
+    return f"{doing}, {clock(live.elapsed)}"
 
 
 def after(asked: question.Question, job: dict | None) -> None:
@@ -353,26 +364,26 @@ def after(asked: question.Question, job: dict | None) -> None:
             "Ask again with another seed", key="ask_again", icon=":material/refresh:",
             on_click=ask_again, args=(asked,),
         )  # fmt: skip
-        st.caption(ui.plain(question.how(asked)))
+        st.caption(plain(question.how(asked)))
     if job:
         if job["state"] in RESUMABLE:
             st.button("Resume", key="ask_resume", on_click=queue.resume, args=(job["id"],))
-        ui.job_trouble(job, key="ask_trouble")
+        job_status.job_trouble(job, key="ask_trouble")
     write(asked.sides, columns(asked.item, asked.sides, done=True), {})
     with st.container(horizontal=True, vertical_alignment="center"):
-        ui.provenance(*asked.runs, key="ask_from")
+        results.provenance(*asked.runs, key="ask_from")
         with st.popover("Copy", icon=":material/content_copy:", type="tertiary", key="ask_copy"):
             st.code(question.as_text(store, asked), language=None, wrap_lines=True)
-        ui.share("ask", ask=asked.group)
-    ui.teaching_note(*asked.runs)
-    ui.evidence_note(*asked.runs)
+        address.share("ask", ask=asked.group)
+    results.teaching_note(*asked.runs)
+    results.evidence_note(*asked.runs)
     if asked.own_language:
         language_notes()
-    st.caption(words.CAUTION)
+    st.caption(CAUTION)
 
 
 def ask_again(asked: question.Question) -> None:
-    show(runs.start(queue, runs.again(store, asked.runs[0], seed=asked.settings.seed + 1)))
+    show(start(queue, again(store, asked.runs[0], seed=asked.settings.seed + 1)))
     del st.session_state["ask_open"]  # so that the page is set to the new seed
 
 
@@ -397,27 +408,29 @@ if group := st.query_params.get("ask"):
         asked = question.load(store, group)
         reopen(asked)
     except PluriscopeError as error:
-        st.caption(f":material/link_off: {ui.plain(str(error))} Ask anew below.")
+        st.caption(f":material/link_off: {plain(str(error))} Ask anew below.")
 else:
     st.session_state.pop("ask_open", None)  # so that Back and Forward open it again
 
 with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
     st.subheader("Ask", anchor=False, width="content")
-    model_blank = ui.blank("ask_model", "the built-in model")
-    places_blank = ui.blank("ask_places", "plainly")
+    model_blank = methods.blank("ask_model", "the built-in model")
+    places_blank = methods.blank("ask_places", "plainly")
     more_blank = st.popover("Exactly how", key="ask_more", type="tertiary")
     own_one = st.toggle("My own question", key="ask_own", bind="query-params")
 item_row = st.container(horizontal=True, vertical_alignment="bottom")
 with item_row:
-    survey = ui_surveys.pick("ask", also=asked.survey if asked else None, width=260)
+    survey = surveys.pick("ask", also=asked.survey if asked else None, width=260)
 names = {culture.iso3: culture.name for culture in survey.cultures}
 with model_blank:
-    model = ui.model_picker()
+    model = model_picker.model_picker()
 with places_blank:
     countries, as_who, examples, own_too, places_said = pick_sides()
 with more_blank:
     details = how_exactly()
-ui.fill(ask_model=ui.model_words(ui.picked_model()), ask_places=places_said)
+methods.fill(
+    ask_model=model_picker.model_words(model_picker.picked_model()), ask_places=places_said
+)
 
 item, own = write_item() if own_one else pick_item()
 if asked and not still_chosen(asked):
@@ -430,8 +443,8 @@ elif item is None:
 else:
     sides = question.preview(survey, item, countries, as_who, own_too and not own)
 
-st.header(ui.plain(item.question), anchor=False)
-job = runs.job_of(store, asked.runs[0]) if asked else None
+st.header(plain(item.question), anchor=False)
+job = askings.job_of(store, asked.runs[0]) if asked else None
 if not asked:
     before()
 elif job and job["state"] in UNFINISHED:

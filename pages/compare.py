@@ -7,11 +7,26 @@ from __future__ import annotations
 
 import streamlit as st
 
-import ui
-import ui_methods
-from core import comparing, figures, relation_figures, value_figures, views, words
+from core import wording
 from core.errors import PluriscopeError
-from core.metrics import METRICS
+from core.figures import compare as figures_compare
+from core.figures import maps, rankings
+from core.figures import value_map as figures_value_map
+from core.figures.compare import (
+    MOST_CLICKED,
+    closeness_diversity,
+    distance_matrix,
+    fit_matrix,
+    picked,
+    separating_rows,
+    topic_grid,
+)
+from core.metrics.metrics import METRICS
+from core.views import compare, export, runs, score_map
+from core.views.ladder import LADDER_NOTE, ladder, ladder_finding
+from core.views.tables import distance_table
+from core.views.value_map import map_finding, map_notes, value_map
+from pages.widgets import address, methods, results, session, text
 
 QUESTION = "Is it about the country at all?"
 FACES = {
@@ -24,11 +39,11 @@ FACES = {
 }
 ORDERS = {"alike": "Alike next to alike", "zone": "By part of the world"}
 
-store = ui.store()
-known = views.askings(store)
+store = session.store()
+known = runs.askings(store)
 if not known:
     st.title(QUESTION)
-    ui.no_results("compare")
+    results.no_results("compare")
     st.stop()
 
 head = st.container(gap="small")
@@ -37,11 +52,11 @@ head = st.container(gap="small")
 
 which, against, measured = st.columns([3, 3, 2])
 with which:
-    asking = ui_methods.pick_wording_of("compare", ui.pick_asking("compare", known))
-by_method = views.by_method(asking)
-named = views.persona_method(asking)
+    asking = methods.pick_wording_of("compare", results.pick_asking("compare", known))
+by_method = runs.by_method(asking)
+named = runs.persona_method(asking)
 with st.container(horizontal=True, horizontal_alignment="distribute"):
-    show = ui.linked(
+    show = address.linked(
         "How the model was asked",
         {method: run.way for method, run in by_method.items()},
         name="show",
@@ -53,14 +68,14 @@ with st.container(horizontal=True, horizontal_alignment="distribute"):
 run = by_method[show]
 own_plain = by_method.get("plain") if show != "plain" else None
 with against:
-    other_id = ui.linked(
+    other_id = address.linked(
         "Beside",
         {
             "": "The same model asked plainly" if own_plain else "Nothing else",
             **{
-                other.id: views.run_label(one, method)
+                other.id: runs.run_label(one, method)
                 for one in known
-                for method, other in views.by_method(one).items()
+                for method, other in runs.by_method(one).items()
                 if other.id not in (run.id, own_plain and own_plain.id)
             },
         },
@@ -70,9 +85,9 @@ with against:
         help="A second run: before and after tuning, say, or another model.",
     )
 with measured:
-    measure = ui.pick_measure("compare")
+    measure = results.pick_measure("compare")
 before = store.run(other_id) if other_id else own_plain
-face = ui.linked(
+face = address.linked(
     "What to see",
     FACES,
     name="face",
@@ -82,30 +97,30 @@ face = ui.linked(
     label_visibility="collapsed",
 )
 
-label, dark, narrow = METRICS[measure].label, ui.is_dark(), ui.is_narrow()
-look, kind = {"dark": dark, "narrow": narrow}, comparing.look(run)
-names = views.country_names(store, asking)
-zones = views.country_zones(store, asking)
+label, dark, narrow = METRICS[measure].label, session.is_dark(), session.is_narrow()
+look, kind = {"dark": dark, "narrow": narrow}, compare.look(run)
+names = runs.country_names(store, asking)
+zones = runs.country_zones(store, asking)
 
 
 def computed(make, *arguments):
-    """A table of core/comparing.py, kept; a spinner stands in the frame while it is made."""
+    """A table of core/views/compare.py, kept; a spinner stands in the frame while it is made."""
     with head, st.spinner("Comparing with people …"):
-        return ui.remembered(make, *arguments)
+        return session.remembered(make, *arguments)
 
 
-def open_with(finding: words.Finding) -> None:
+def open_with(finding: wording.Finding) -> None:
     with head:
-        st.caption(ui.plain(views.run_kicker(store, run)))
-        st.title(ui.plain(finding.headline))
-        st.markdown(ui.plain(finding.paragraph), width=ui.READING)
-        ui.teaching_note(run, *([before] if before else []))
-        ui.evidence_note(run, *([before] if before else []))
-        ui.under_way_note(asking)
+        st.caption(text.plain(runs.run_kicker(store, run)))
+        st.title(text.plain(finding.headline))
+        st.markdown(text.plain(finding.paragraph), width=session.READING)
+        results.teaching_note(run, *([before] if before else []))
+        results.evidence_note(run, *([before] if before else []))
+        results.under_way_note(asking)
 
 
 def pick_order() -> str:
-    return ui.linked(
+    return address.linked(
         "Order of the countries",
         ORDERS,
         name="order",
@@ -117,26 +132,26 @@ def pick_order() -> str:
 
 
 def ordered(alike, order: str) -> tuple[str, ...]:
-    return comparing.by_zone(alike, zones) if order == "zone" else tuple(alike)
+    return compare.by_zone(alike, zones) if order == "zone" else tuple(alike)
 
 
 # -- the faces: each makes one table, says one sentence and gives what can be downloaded -----------
 
 
 def show_like():
-    if not comparing.names_country(run):
-        scored = computed(views.map_result, run, None, measure).table
-        open_with(comparing.plain_finding(scored))
-        drawn = figures.closeness_bars(scored, metric=measure, label=label, kind=kind, **look)
-        ui.figure(drawn, "compare_plain", on_select=clicked_country, selection_mode="points")
+    if not compare.names_country(run):
+        scored = computed(score_map.map_result, run, None, measure).table
+        open_with(compare.plain_finding(scored))
+        drawn = rankings.closeness_bars(scored, metric=measure, label=label, kind=kind, **look)
+        results.figure(drawn, "compare_plain", on_select=clicked_country, selection_mode="points")
         with st.expander("As a table"):
-            ui.table(drawn)
+            results.table(drawn)
         return scored
-    found = computed(comparing.fits, run, measure)
-    open_with(comparing.fits_finding(found))
+    found = computed(compare.fits, run, measure)
+    open_with(compare.fits_finding(found))
     with st.container(horizontal=True, horizontal_alignment="distribute"):
         order = pick_order()
-        centred = ui.linked(
+        centred = address.linked(
             "What is shown",
             {"raw": "As scored", "centred": "What all share taken out"},
             name="cells",
@@ -151,58 +166,58 @@ def show_like():
     one, other = st.columns(2)
     choice = {iso3: names[iso3] for iso3 in sorted(found.alike, key=names.get)}
     with one:
-        persona = ui.linked(
+        persona = address.linked(
             "As a person from", choice, name="persona", page="compare", default=least["iso3"],
             read=str.upper,
         )  # fmt: skip
     rest = {iso3: name for iso3, name in choice.items() if iso3 != persona}
     best = found.personas.set_index("iso3")["best"][persona]
     with other:
-        country = ui.linked(
+        country = address.linked(
             "Against people in", rest, name="against", page="compare",
             default=best if best in rest else next(iter(rest)), read=str.upper,
         )  # fmt: skip
     with matrix:
-        drawn = relation_figures.fit_matrix(
+        drawn = fit_matrix(
             found.cells, found.personas, ordered(found.alike, order), centred=centred == "centred",
             chosen=(persona, country), label=label, **look,
         )  # fmt: skip
-        ui.figure(drawn, "compare_matrix", on_select=clicked_cell, selection_mode="points")
+        results.figure(drawn, "compare_matrix", on_select=clicked_cell, selection_mode="points")
         st.caption(
             "A row is the model as a person from one country, a column the people of one. "
             + (
                 "Choose a cell to see the questions that tell the two countries apart."
-                if len(choice) <= relation_figures.MOST_CLICKED
+                if len(choice) <= MOST_CLICKED
                 else "Choose two countries below to see the questions that tell them apart."
             )
         )
         with st.expander("As a table"):
-            ui.table(drawn)
-    apart = ui.remembered(comparing.separating, run, persona, country)
-    rows = relation_figures.separating_rows(
+            results.table(drawn)
+    apart = session.remembered(compare.separating, run, persona, country)
+    rows = separating_rows(
         apart, persona=names[persona], country=names[country], kind=kind, dark=dark
     )
-    ui.figure(rows, "compare_separating", on_select=clicked_item, selection_mode="points")
+    results.figure(rows, "compare_separating", on_select=clicked_item, selection_mode="points")
     with st.expander("As a table"):
-        ui.table(rows)
+        results.table(rows)
     return found.cells
 
 
 def clicked_country() -> None:
-    click = figures.clicked(st.session_state["compare_plain"])
+    click = maps.clicked(st.session_state["compare_plain"])
     if click.iso3:
         st.switch_page("pages/country.py", query_params={"run": run.id, "country": click.iso3})
 
 
 def clicked_cell() -> None:
-    cell = relation_figures.picked(st.session_state["compare_matrix"])
+    cell = picked(st.session_state["compare_matrix"])
     if len(cell) == 2 and cell[0] != cell[1]:
-        ui.link_to("compare", "persona", cell[0])
-        ui.link_to("compare", "against", cell[1])
+        address.link_to("compare", "persona", cell[0])
+        address.link_to("compare", "against", cell[1])
 
 
 def clicked_item() -> None:
-    item = relation_figures.picked(st.session_state["compare_separating"])
+    item = picked(st.session_state["compare_separating"])
     if item:
         persona = st.session_state["compare_persona"]
         st.switch_page(
@@ -211,19 +226,19 @@ def clicked_item() -> None:
 
 
 def show_apart():
-    found = computed(comparing.spread, run)
-    change = computed(comparing.spread_change, before, run) if before else None
-    open_with(comparing.spread_finding(found, change))
+    found = computed(compare.spread, run)
+    change = computed(compare.spread_change, before, run) if before else None
+    open_with(compare.spread_finding(found, change))
     with head, st.spinner("Looking at the other runs …"):
-        alike = comparing.comparable(store, run)
-        standings = [ui.remembered(comparing.standing, one, measure) for one in alike]
-    drawn = relation_figures.closeness_diversity(
-        comparing.standing_table(standings), mine=run.id, metric=measure, label=label, **look
+        alike = compare.comparable(store, run)
+        standings = [session.remembered(compare.standing, one, measure) for one in alike]
+    drawn = closeness_diversity(
+        compare.standing_table(standings), mine=run.id, metric=measure, label=label, **look
     )
-    ui.figure(drawn, "compare_standing", on_select=clicked_run, selection_mode="points")
+    results.figure(drawn, "compare_standing", on_select=clicked_run, selection_mode="points")
     st.caption(
-        ui.plain(
-            f"{words.capital(words.count(len(standings), 'run'))} with the same questions and "
+        text.plain(
+            f"{wording.capital(wording.count(len(standings), 'run'))} with the same questions and "
             "countries. To the right, the model’s answers differ more from country to country; "
             "the ink dot is people themselves."
         )
@@ -239,33 +254,31 @@ def show_apart():
         strict=True,
     ):
         with column:
-            tables[key] = relation_figures.distance_matrix(
-                table, names, title=title, top=top, **look
-            )
-            ui.figure(tables[key], key)
-    st.caption(comparing.distances_caption(found))
+            tables[key] = distance_matrix(table, names, title=title, top=top, **look)
+            results.figure(tables[key], key)
+    st.caption(compare.distances_caption(found))
     with st.expander("As tables"):
         for table in (drawn, *tables.values()):
-            ui.table(table)
-    return comparing.distance_table(found)
+            results.table(table)
+    return distance_table(found)
 
 
 def clicked_run() -> None:
-    one = relation_figures.picked(st.session_state["compare_standing"])
+    one = picked(st.session_state["compare_standing"])
     if one and one[0] != run.id:
-        ui.link_to("compare", "run", store.run(one[0]).group)
-        ui.link_to("compare", "show", store.run(one[0]).method)
+        address.link_to("compare", "run", store.run(one[0]).group)
+        address.link_to("compare", "show", store.run(one[0]).method)
 
 
 def show_values():
-    found = computed(comparing.value_map, run, before)
-    open_with(comparing.map_finding(found, before))
+    found = computed(value_map, run, before)
+    open_with(map_finding(found, before))
     left, right = st.columns([5, 3], gap="large")
     with left:
         known = found.model.loc[found.model["iso3"] != "", ["iso3", "name"]].sort_values("name")
         chosen = ""
         if len(known):
-            chosen = ui.linked(
+            chosen = address.linked(
                 "Point out",
                 {"": "Nobody in particular", **dict(known.itertuples(index=False))},
                 name="country",
@@ -275,26 +288,26 @@ def show_values():
                 label_visibility="collapsed",
                 width=260,
             )
-        drawn = value_figures.value_map(
+        drawn = figures_value_map.value_map(
             found.people,
             found.model,
             kind=kind,
-            before_kind=comparing.look(before) if before else "",
+            before_kind=compare.look(before) if before else "",
             chosen=chosen,
             **look,
         )
-        ui.figure(drawn, "compare_values")
+        results.figure(drawn, "compare_values")
         with st.expander("As a table"):
-            ui.table(drawn)
+            results.table(drawn)
     with right:
         st.markdown("##### What the two axes are made of")
         st.table(
-            value_figures.loadings_table(found.loadings)[["What counts", "Axis", "Loading"]],
+            figures_value_map.loadings_table(found.loadings)[["What counts", "Axis", "Loading"]],
             hide_index=True,
             border="horizontal",
         )
-        for sentence in comparing.map_notes(found):
-            st.caption(ui.plain(sentence))
+        for sentence in map_notes(found):
+            st.caption(text.plain(sentence))
     return found.model
 
 
@@ -303,7 +316,7 @@ def show_topics():
     with st.container(horizontal=True, horizontal_alignment="distribute"):
         order = pick_order()
         if before:
-            grid = ui.linked(
+            grid = address.linked(
                 "What is shown",
                 {"score": "Scores", "change": "The change"},
                 name="grid",
@@ -312,21 +325,19 @@ def show_topics():
                 widget=st.segmented_control,
                 label_visibility="collapsed",
             )
-    table = computed(comparing.topics, run, before if grid == "change" else None, measure)
-    open_with(comparing.topics_finding(table))
-    alike = ui.remembered(comparing.alike, run)
-    drawn = relation_figures.topic_grid(
-        table, ordered(alike, order), metric=measure, label=label, **look
-    )
-    ui.figure(drawn, "compare_topics", on_select=clicked_topic, selection_mode="points")
-    st.caption("Choose a cell to see its questions. " + views.MEASURES[measure])
+    table = computed(compare.topics, run, before if grid == "change" else None, measure)
+    open_with(compare.topics_finding(table))
+    alike = session.remembered(compare.alike, run)
+    drawn = topic_grid(table, ordered(alike, order), metric=measure, label=label, **look)
+    results.figure(drawn, "compare_topics", on_select=clicked_topic, selection_mode="points")
+    st.caption("Choose a cell to see its questions. " + score_map.MEASURES[measure])
     with st.expander("As a table"):
-        ui.table(drawn)
+        results.table(drawn)
     return table
 
 
 def clicked_topic() -> None:
-    cell = relation_figures.picked(st.session_state["compare_topics"])
+    cell = picked(st.session_state["compare_topics"])
     if len(cell) == 2:
         st.switch_page(
             "pages/items.py",
@@ -335,24 +346,24 @@ def clicked_topic() -> None:
 
 
 def show_ladder():
-    table = computed(comparing.ladder, run, before, measure)
-    open_with(comparing.ladder_finding(table, run))
-    drawn = relation_figures.ladder(table, metric=measure, label=label, **look)
-    ui.figure(drawn, "compare_ladder")
-    st.caption(views.MEASURES[measure] + " " + comparing.LADDER_NOTE)
+    table = computed(ladder, run, before, measure)
+    open_with(ladder_finding(table, run))
+    drawn = figures_compare.ladder(table, metric=measure, label=label, **look)
+    results.figure(drawn, "compare_ladder")
+    st.caption(score_map.MEASURES[measure] + " " + LADDER_NOTE)
     with st.expander("As a table"):
-        ui.table(drawn)
+        results.table(drawn)
     return table
 
 
 def show_rates():
-    table = computed(comparing.rates, run)
-    open_with(comparing.rates_finding(table))
-    drawn = relation_figures.rate_rows(table, kind=kind, **look)
-    ui.figure(drawn, "compare_rates")
-    st.caption(comparing.RATES_NOTE)
+    table = computed(compare.rates, run)
+    open_with(compare.rates_finding(table))
+    drawn = figures_compare.rate_rows(table, kind=kind, **look)
+    results.figure(drawn, "compare_rates")
+    st.caption(compare.RATES_NOTE)
     with st.expander("As a table"):
-        ui.table(drawn)
+        results.table(drawn)
     return table
 
 
@@ -370,16 +381,16 @@ try:
 except PluriscopeError as error:
     with head:
         st.title(QUESTION)
-        st.write(ui.plain(str(error)))
+        st.write(text.plain(str(error)))
     st.stop()
 
 with st.container(horizontal=True, vertical_alignment="center"):
-    ui.provenance(run, *([before] if before else []), key="compare_from")
-    shown = views.download_table(store, table, run, before, measure)
-    ui.downloads(shown, f"pluriscope-{run.id}-{face}", run, before)
+    results.provenance(run, *([before] if before else []), key="compare_from")
+    shown = export.download_table(store, table, run, before, measure)
+    results.downloads(shown, f"pluriscope-{run.id}-{face}", run, before)
     more = ("wording", "order", "cells", "persona", "against", "country", "grid")
-    ui.share(
+    address.share(
         "compare", run=asking.group, show=show, **{"with": other_id}, measure=measure, face=face,
         **{name: st.query_params.get(name, "") for name in more},
     )  # fmt: skip
-st.caption(words.CAUTION)
+st.caption(wording.CAUTION)

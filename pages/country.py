@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import streamlit as st
 
-import ui
-import ui_methods
-from core import figures, scores, views, words
-from core.metrics import METRICS
+from core import wording as core_wording
+from core.analysis import scores
+from core.figures import rankings
+from core.metrics.metrics import METRICS
+from core.views import country, runs, score_map
+from core.views.items import arranged, item_table
+from core.wording import listed
+from pages.widgets import address, results, session, text
+from pages.widgets.methods import pick_wording_of
 
 ROWS = 6
 
 
 def step(by: int) -> None:
     at = countries.index(iso3)
-    ui.link_to("country", "country", countries[(at + by) % len(countries)])
+    address.link_to("country", "country", countries[(at + by) % len(countries)])
 
 
 def open_item(key: str, items: list[str]) -> None:
@@ -31,7 +36,7 @@ def question_list(title: str, rows, key: str) -> None:
     """A short table of questions; a row leads to the question's page."""
     st.markdown(f"##### {title}")
     st.dataframe(
-        ui.grey_unclear(
+        results.grey_unclear(
             rows[["label", "value", *(["change"] if rows["change"].notna().any() else [])]],
             rows["clear"],
         ),
@@ -49,56 +54,56 @@ def question_list(title: str, rows, key: str) -> None:
                 args=(key, rows["item"].tolist()),
             ),
             "value": st.column_config.NumberColumn("Score", format="%.0f", width=70),
-            "change": st.column_config.NumberColumn("Change", width=75, help=ui.CHANGE_HELP),
+            "change": st.column_config.NumberColumn("Change", width=75, help=results.CHANGE_HELP),
         },
-        alt=f"{title}: {words.listed(rows['label'].tolist())}",
+        alt=f"{title}: {listed(rows['label'].tolist())}",
     )
 
 
-store = ui.store()
-known = views.askings(store)
+store = session.store()
+known = runs.askings(store)
 if not known:
     st.title("How close does a model come to people in one country?")
-    ui.no_results("country")
+    results.no_results("country")
     st.stop()
 
 head = st.container(gap="small")
 where, which, measured = st.columns([3, 5, 3])
 with which:
-    asking = ui_methods.pick_wording_of("country", ui.pick_asking("country", known))
-names = views.country_names(store, asking)
+    asking = pick_wording_of("country", results.pick_asking("country", known))
+names = runs.country_names(store, asking)
 countries = sorted(names, key=names.get)
 with where:
-    iso3 = ui.linked(
+    iso3 = address.linked(
         "Country",
         {code: names[code] for code in countries},
         name="country",
         page="country",
-        default=views.asked_countries(store, asking)[0],
+        default=runs.asked_countries(store, asking)[0],
         read=str.upper,
     )
 with measured:
-    measure = ui.pick_measure("country")
+    measure = results.pick_measure("country")
 
 with head, st.spinner("Comparing with people …"):
-    finding = views.country_finding(store, asking, iso3, measure)
-by_method = views.by_method(asking)
+    finding = country.country_finding(store, asking, iso3, measure)
+by_method = runs.by_method(asking)
 with head:
-    ui.unknown_in_address("country", {*names, *(code.lower() for code in names)}, "country")
+    address.unknown_in_address("country", {*names, *(code.lower() for code in names)}, "country")
     with st.container(
         horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
     ):
-        st.caption(ui.plain(views.country_kicker(store, asking, iso3)), width="content")
+        st.caption(text.plain(country.country_kicker(store, asking, iso3)), width="content")
         with st.container(horizontal=True, width="content"):
             st.button("Previous", key="country_back", type="tertiary", on_click=step, args=(-1,))
             st.button("Next", key="country_on", type="tertiary", on_click=step, args=(1,))
-    st.title(ui.plain(finding.headline))
-    st.markdown(ui.plain(finding.paragraph), width=ui.READING)
-    ui.teaching_note(*asking.runs)
-    ui.evidence_note(*asking.runs)
-    ui.under_way_note(asking)
+    st.title(text.plain(finding.headline))
+    st.markdown(text.plain(finding.paragraph), width=session.READING)
+    results.teaching_note(*asking.runs)
+    results.evidence_note(*asking.runs)
+    results.under_way_note(asking)
 
-scored = views.country_scores(store, asking, iso3, measure)
+scored = country.country_scores(store, asking, iso3, measure)
 if scored.empty:
     st.page_link(
         "pages/run.py",
@@ -108,31 +113,31 @@ if scored.empty:
     )
     st.stop()
 
-label, dark = METRICS[measure].label, ui.is_dark()
-topics, method, before = ui.remembered(views.topic_table, asking, iso3, measure)
+label, dark = METRICS[measure].label, session.is_dark()
+topics, method, before = session.remembered(country.topic_table, asking, iso3, measure)
 left, right = st.columns([3, 2], gap="large")
 with left:
     st.subheader("By way of asking")
-    methods = figures.method_bars(scored, metric=measure, label=label, dark=dark)
-    ui.figure(methods, "country_methods")
-    zone = views.country_zones(store, asking)[iso3]
-    zones = [(run, ui.remembered(scores.zones, run, measure)) for run in by_method.values()]
-    if around := views.zone_line(zone, zones):
-        st.caption(ui.plain(around))
+    methods = rankings.method_bars(scored, metric=measure, label=label, dark=dark)
+    results.figure(methods, "country_methods")
+    zone = runs.country_zones(store, asking)[iso3]
+    zones = [(run, session.remembered(scores.zones, run, measure)) for run in by_method.values()]
+    if around := country.zone_line(zone, zones):
+        st.caption(text.plain(around))
     st.subheader("By topic")
-    by_topic = figures.topic_bars(
+    by_topic = rankings.topic_bars(
         topics, metric=measure, label=label, kind=method, before_kind=before, dark=dark
     )
-    ui.figure(by_topic, "country_topics")
+    results.figure(by_topic, "country_topics")
     with st.expander("As tables"):
-        ui.table(methods)
-        ui.table(by_topic)
-    st.caption(views.MEASURES[measure])
+        results.table(methods)
+        results.table(by_topic)
+    st.caption(score_map.MEASURES[measure])
 
 with right:
     st.subheader("By question")
-    items = ui.remembered(views.item_table, by_method[method], by_method.get(before), measure, iso3)
-    items = views.arranged(items.dropna(subset="value"))
+    items = session.remembered(item_table, by_method[method], by_method.get(before), measure, iso3)
+    items = arranged(items.dropna(subset="value"))
     question_list("Furthest from people", items.head(ROWS), "country_worst")
     question_list("Closest to people", items[::-1].head(ROWS), "country_best")
     st.page_link(
@@ -143,20 +148,22 @@ with right:
     )
 
     st.subheader("Whose answers are alike")
-    near = ui.remembered(views.neighbours, by_method[method], iso3)
+    near = session.remembered(country.neighbours, by_method[method], iso3)
     if near.table.empty:
         st.caption("No other country of this survey was asked these questions.")
     else:
-        st.markdown(ui.plain(views.neighbour_words(near, names[iso3], method)))
-        st.markdown(f"##### People nearest to people in {ui.plain(words.country(names[iso3]))}")
-        people = figures.nearest_bars(views.near_people(near), name=names[iso3], dark=dark)
-        ui.figure(people, "country_near_people")
+        st.markdown(text.plain(country.neighbour_words(near, names[iso3], method)))
+        st.markdown(
+            f"##### People nearest to people in {text.plain(core_wording.country(names[iso3]))}"
+        )
+        people = rankings.nearest_bars(country.near_people(near), name=names[iso3], dark=dark)
+        results.figure(people, "country_near_people")
         st.markdown("##### People nearest to the model’s answers")
-        model = figures.nearest_bars(views.near_model(near), name=names[iso3], dark=dark)
-        ui.figure(model, "country_near_model")
+        model = rankings.nearest_bars(country.near_model(near), name=names[iso3], dark=dark)
+        results.figure(model, "country_near_model")
         with st.expander("As tables", key="country_near_tables"):
-            ui.table(people)
-            ui.table(model)
+            results.table(people)
+            results.table(model)
 
 with st.container(horizontal=True, vertical_alignment="center"):
     st.page_link(
@@ -165,7 +172,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
         icon=":material/public:",
         query_params={"run": asking.group},
     )
-    ui.provenance(*by_method.values(), key="country_from")
+    results.provenance(*by_method.values(), key="country_from")
     wording = st.query_params.get("wording", "")
-    ui.share("country", run=asking.group, country=iso3, measure=measure, wording=wording)
-st.caption(words.CAUTION)
+    address.share("country", run=asking.group, country=iso3, measure=measure, wording=wording)
+st.caption(core_wording.CAUTION)

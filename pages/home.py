@@ -6,8 +6,9 @@ from pathlib import Path
 
 import streamlit as st
 
-import ui
-from core import figures, views, words
+from core.figures import base, maps
+from core.views import findings, runs, score_map
+from pages.widgets import job_status, results, session, text
 
 DOORS = (
     # page, icon, its verb, what lies behind it
@@ -21,16 +22,16 @@ DOORS = (
 
 
 def open_country() -> None:
-    click = figures.clicked(st.session_state["home_map"])
+    click = maps.clicked(st.session_state["home_map"])
     if click.iso3:
         st.switch_page(
             "pages/country.py", query_params={"run": asking.group, "country": click.iso3}
         )
 
 
-store = ui.store()
-known = views.askings(store)
-asking = views.headline_asking(known)
+store = session.store()
+known = runs.askings(store)
+asking = runs.headline_asking(known)
 
 WHAT = (
     "Pluriscope asks a language model the questions of a world-wide survey, plainly and as a "
@@ -40,57 +41,59 @@ WHAT = (
 
 def so_far() -> None:
     """The first run while it is being made: how far it is, and the map as it fills."""
-    now = views.headline_asking(views.askings(store))
-    if now is None or views.is_complete(now):
+    now = runs.headline_asking(runs.askings(store))
+    if now is None or runs.is_complete(now):
         st.rerun()
-    st.caption(ui.plain(f"Being asked: {now.name}") if busy else ui.plain(now.name))
+    st.caption(text.plain(f"Being asked: {now.name}") if busy else text.plain(now.name))
     if now.job:
-        ui.job_progress(now.job)
-    result = views.headline_result(store, now)
-    drawn = figures.closeness_map(result.table, dark=ui.is_dark(), narrow=ui.is_narrow())
-    ui.figure(drawn, "home_so_far", config=figures.MAP_CONFIG)
-    st.caption(ui.plain(f"So far: {result.kicker}"))
+        job_status.job_progress(now.job)
+    result = score_map.headline_result(store, now)
+    drawn = maps.closeness_map(result.table, dark=session.is_dark(), narrow=session.is_narrow())
+    results.figure(drawn, "home_so_far", config=base.MAP_CONFIG)
+    st.caption(text.plain(f"So far: {result.kicker}"))
     with st.expander("As a table", key="home_table"):
-        ui.table(drawn)
+        results.table(drawn)
 
 
 if asking is None:
-    st.title(words.QUESTION)
-    st.markdown(WHAT, width=ui.READING)
-    ui.no_results("home")
-    drawn = figures.closeness_map(views.unasked(store), dark=ui.is_dark(), narrow=ui.is_narrow())
-    ui.figure(drawn, "home_blank", config=figures.MAP_CONFIG)
-elif not views.is_complete(asking):
-    st.title(words.QUESTION)
-    st.markdown(WHAT, width=ui.READING)
-    ui.teaching_note(*asking.runs)
-    ui.evidence_note(*views.headline_runs(asking))
-    busy = ui.jobs().busy()
+    st.title(findings.QUESTION)
+    st.markdown(WHAT, width=session.READING)
+    results.no_results("home")
+    drawn = maps.closeness_map(
+        score_map.unasked(store), dark=session.is_dark(), narrow=session.is_narrow()
+    )
+    results.figure(drawn, "home_blank", config=base.MAP_CONFIG)
+elif not runs.is_complete(asking):
+    st.title(findings.QUESTION)
+    st.markdown(WHAT, width=session.READING)
+    results.teaching_note(*asking.runs)
+    results.evidence_note(*runs.headline_runs(asking))
+    busy = session.jobs().busy()
     st.fragment(so_far, run_every=3.0 if busy else None)()
     if not busy:
         st.page_link("pages/run.py", label="Go on where it stopped", icon=":material/resume:")
 else:
-    st.caption(WHAT, width=ui.READING)
+    st.caption(WHAT, width=session.READING)
     with st.spinner("Comparing with people …"):
-        result = views.headline_result(store, asking)
-    st.title(ui.plain(result.finding.headline))
-    st.markdown(ui.plain(result.finding.paragraph), width=ui.READING)
-    ui.teaching_note(*asking.runs)
-    ui.evidence_note(*views.headline_runs(asking))
-    drawn = figures.closeness_map(result.table, dark=ui.is_dark(), narrow=ui.is_narrow())
-    ui.figure(
+        result = score_map.headline_result(store, asking)
+    st.title(text.plain(result.finding.headline))
+    st.markdown(text.plain(result.finding.paragraph), width=session.READING)
+    results.teaching_note(*asking.runs)
+    results.evidence_note(*runs.headline_runs(asking))
+    drawn = maps.closeness_map(result.table, dark=session.is_dark(), narrow=session.is_narrow())
+    results.figure(
         drawn,
         "home_map",
-        config=figures.MAP_CONFIG,
+        config=base.MAP_CONFIG,
         on_select=open_country,
         selection_mode="points",
     )
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(ui.plain(result.kicker), width="content")
-        ui.provenance(*views.by_method(asking).values(), key="home_from")
+        st.caption(text.plain(result.kicker), width="content")
+        results.provenance(*runs.by_method(asking).values(), key="home_from")
         st.page_link("pages/map.py", label="As a ranked list", query_params={"face": "ranked"})
     with st.expander("As a table", key="home_map_table", type="compact"):
-        ui.table(drawn)
+        results.table(drawn)
 
 st.space("small")
 pages = Path(__file__).parent

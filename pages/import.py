@@ -1,7 +1,7 @@
 """Bring in a survey, or answers recorded elsewhere: choose a file, check it, match it, import it.
 
-What is being worked on lies on the desk of core/imports.py, not in the session: it goes on while
-the tab is closed, and is still there after a refresh.
+What is being worked on lies on the desk of core/importers/desk.py, not in the session: it goes on
+while the tab is closed, and is still there after a refresh.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import replace
 import pandas as pd
 import streamlit as st
 
-import ui
-import ui_surveys
-from core import languages, words
+from core import wording
+from core.asking import languages
 from core.errors import PluriscopeError
 from core.importers import NAMES, culturespa, globalopinionqa, places, table, wvs
+from core.importers.desk import Desk, open_imports
 from core.importers.imported import Check
-from core.imports import Desk, open_imports
+from pages.widgets import session, surveys, text
 
 STEPS = {"empty": "Choose", "looked": "Check", "importing": "Import", "done": "Done"}
 
@@ -54,7 +54,7 @@ COLUMN_WORDS = {
 NONE = "—"
 MANY = 40  # answers in words that are listed; a file in another language would have thousands
 
-imports = open_imports(ui.store())
+imports = open_imports(session.store())
 
 
 # -- choosing --------------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ imports = open_imports(ui.store())
 
 def choose(desk: Desk) -> None:
     if desk.error:
-        st.error(ui.plain(desk.error))
+        st.error(text.plain(desk.error))
     left, right = st.columns(2, gap="large")
     with left:
         uploaded = st.file_uploader(
@@ -91,7 +91,7 @@ def choose(desk: Desk) -> None:
             with grid.cell(), st.container(gap="xsmall"):
                 st.markdown(f"**{NAMES[kind]}**")
                 st.markdown(looks)
-                st.caption(ui.plain(source))
+                st.caption(text.plain(source))
                 if kind == "table":
                     st.download_button(
                         "Download the template",
@@ -108,7 +108,7 @@ def choose(desk: Desk) -> None:
 
 def translation() -> None:
     """Bring in a translation of a survey's questions; it is small and done at once."""
-    shelf = ui_surveys.on_shelf(ui.store())
+    shelf = surveys.on_shelf(session.store())
     with (
         st.expander("A translation of the questions", icon=":material/translate:"),
         st.form("import_translation", border=False),
@@ -117,7 +117,7 @@ def translation() -> None:
             "One file that ends in .jsonl, a question on each line, in the layout of "
             "`data/survey/translations`. For a language that is new, add prompts.json and, if you "
             "like, countries.json.",
-            width=ui.READING,
+            width=session.READING,
         )
         key = next(iter(shelf))
         if len(shelf) > 1:
@@ -130,14 +130,14 @@ def translation() -> None:
             max_upload_size=20,
         )
         if st.form_submit_button("Add the translation") and uploads:
-            survey = ui.store().survey(key)
+            survey = session.store().survey(key)
             try:
                 there = languages.bring_in_uploads(survey, {u.name: u.getvalue() for u in uploads})
             except PluriscopeError as error:
-                st.error(ui.plain(str(error)))
+                st.error(text.plain(str(error)))
             else:
                 said = languages.imported_words(there, survey)
-                st.markdown(f":material/check: {ui.plain(said)}")
+                st.markdown(f":material/check: {text.plain(said)}")
                 st.page_link(
                     "pages/run.py",
                     label="Ask a model in this language",
@@ -152,9 +152,10 @@ def under_way() -> None:
     desk = imports.desk
     if not desk.busy:
         st.rerun()
-    st.subheader(ui.plain(desk.name), anchor=False)
+    st.subheader(text.plain(desk.name), anchor=False)
     st.markdown(
-        f":material/hourglass_top: {ui.plain(desk.phase or 'Beginning')} · {ui.clock(desk.elapsed)}"
+        f":material/hourglass_top: {text.plain(desk.phase or 'Beginning')} · "
+        f"{text.clock(desk.elapsed)}"
     )
     if desk.elapsed > 10:
         st.caption("Half a gigabyte takes about a minute. Leaving this page does not stop it.")
@@ -168,10 +169,10 @@ def under_way() -> None:
 
 def checked(desk: Desk) -> None:
     looked, check = desk.looked, desk.looked.check
-    st.subheader(ui.plain(check.what), anchor=False)
+    st.subheader(text.plain(check.what), anchor=False)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         kind = st.selectbox(
-            f"{ui.plain(desk.name)}, read as",
+            f"{text.plain(desk.name)}, read as",
             list(NAMES),
             index=list(NAMES).index(desk.kind),
             format_func=NAMES.get,
@@ -183,7 +184,7 @@ def checked(desk: Desk) -> None:
         imports.look_again(kind)
         st.rerun()
     if desk.error:
-        st.error(ui.plain(desk.error))
+        st.error(text.plain(desk.error))
     troubles(desk)
     if not (check.can_import or check.partly or looked.columns):
         return  # nobody can make anything of it
@@ -192,7 +193,7 @@ def checked(desk: Desk) -> None:
         with left:
             what_it_is(check)
     else:
-        right = st.container(width=ui.READING)
+        right = st.container(width=session.READING)
     with right:
         st.markdown("##### What to make of it")
         options = MATCHING[desk.kind](desk)
@@ -211,12 +212,12 @@ def troubles(desk: Desk) -> None:
         return
     if problems is None or problems.empty:
         for problem in check.problems:
-            st.markdown(f":material/error: :red[{ui.plain(problem)}]", width=ui.READING)
+            st.markdown(f":material/error: :red[{text.plain(problem)}]", width=session.READING)
         return
     st.markdown(
-        f":material/error: :red[{words.capital(words.count(len(problems), 'problem'))}.] Mend "
+        f":material/error: :red[{wording.capital(wording.count(len(problems), 'problem'))}.] Mend "
         "the lines and choose the file again, or import the good rows alone.",
-        width=ui.READING,
+        width=session.READING,
     )
     st.dataframe(
         problems,
@@ -251,14 +252,14 @@ def bring(check: Check, options) -> None:
 def what_it_is(check: Check) -> None:
     st.markdown("##### What it is")
     st.table(
-        {"": list(check.facts), " ": [ui.plain(str(fact)) for fact in check.facts.values()]},
+        {"": list(check.facts), " ": [text.plain(str(fact)) for fact in check.facts.values()]},
         hide_index=True,
         hide_header=True,
         border="horizontal",
         alt="What is in the file",
     )
     for note in check.notes:
-        st.caption(f":material/info: {ui.plain(note)}")
+        st.caption(f":material/info: {text.plain(note)}")
     left_out(check.dropped, "Would be left out")
 
 
@@ -357,7 +358,7 @@ def match_words(desk: Desk) -> dict[str, dict[str, int]]:
     items = unknown["item"].nunique()
     found: dict[str, dict[str, int]] = {}
     with st.expander(
-        f"Answers in words that are not understood, in {words.count(items, 'question')}",
+        f"Answers in words that are not understood, in {wording.count(items, 'question')}",
         expanded=True,
     ):
         st.caption(
@@ -369,8 +370,8 @@ def match_words(desk: Desk) -> dict[str, dict[str, int]]:
             codes = {None: "Not an answer", **{o.code: f"{o.code} {o.label}" for o in item.options}}
             codes |= {-2: "No answer", -1: "Do not know"}
             code = st.selectbox(
-                f"“{ui.plain(row.answer)}” · {item.id}, {item.label} · "
-                f"{words.count(row.n, 'person', 'people')}",
+                f"“{text.plain(row.answer)}” · {item.id}, {item.label} · "
+                f"{wording.count(row.n, 'person', 'people')}",
                 list(codes),
                 format_func=codes.get,
                 key=f"import_word_{desk.turn}_{row.item}_{row.answer}",
@@ -470,19 +471,21 @@ MATCHING = {
 
 def done(desk: Desk) -> None:
     result = desk.result
-    survey = ui.store().survey(result["survey"], result["version"])
-    st.subheader(ui.plain(survey.name), anchor=False)
-    made = words.listed(
+    survey = session.store().survey(result["survey"], result["version"])
+    st.subheader(text.plain(survey.name), anchor=False)
+    made = wording.listed(
         [
-            words.count(result["items"], "question"),
-            words.count(len(result["countries"]), "country", "countries"),
-            *([words.count(len(result["runs"]), "recorded run")] if result["runs"] else []),
+            wording.count(result["items"], "question"),
+            wording.count(len(result["countries"]), "country", "countries"),
+            *([wording.count(len(result["runs"]), "recorded run")] if result["runs"] else []),
         ]
     )
     if result["new"]:
-        st.markdown(f":material/check: {words.capital(made)} are in the store.")
+        st.markdown(f":material/check: {wording.capital(made)} are in the store.")
     else:
-        st.markdown(f":material/check: {words.capital(made)}. This very survey was there already.")
+        st.markdown(
+            f":material/check: {wording.capital(made)}. This very survey was there already."
+        )
     with st.container(horizontal=True):
         recorded = bool(result["runs"])
         if recorded and st.button(
@@ -494,7 +497,7 @@ def done(desk: Desk) -> None:
             type="secondary" if recorded else "primary",
             key="import_to_run",
         ):
-            st.switch_page("pages/run.py", query_params={"survey": ui_surveys.key_of(survey)})
+            st.switch_page("pages/run.py", query_params={"survey": surveys.key_of(survey)})
         st.button("Bring in another", key="import_other", on_click=imports.clear)
     left, right = st.columns([3, 2], gap="large")
     with left:
@@ -503,7 +506,7 @@ def done(desk: Desk) -> None:
     with right:
         left_out(result["dropped"], "Left out")
         for note in result["notes"]:
-            st.caption(f":material/info: {ui.plain(note)}")
+            st.caption(f":material/info: {text.plain(note)}")
     with st.expander("Citation, to copy", type="compact"):
         st.code(survey.citation or "None was given.", language=None, wrap_lines=True)
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-import ui
-import ui_methods
-import ui_people
-import ui_surveys
-from core import figures, robustness, scores, views, words
+from core import wording
+from core.analysis import robustness, scores
 from core.errors import PluriscopeError
-from core.prompts import METHODS
-from core.survey import Survey
+from core.figures.answers import answer_bars, distribution_by_country, means_scatter
+from core.prompts.methods import METHODS
+from core.survey.survey import Survey
+from core.views import items, runs
+from pages.widgets import address, methods, people, results, session, surveys, text
 
 DETAILS = {
     "answers": "Answers",
@@ -28,20 +28,20 @@ def clicked_row() -> None:
     chosen = st.session_state["items_table"]["selection"]
     rows = [row for row, _ in chosen["cells"]] or chosen["rows"]
     if rows:
-        ui.link_to("items", "item", rows_shown["item"].iloc[rows[0]])
+        address.link_to("items", "item", rows_shown["item"].iloc[rows[0]])
 
 
 def step(by: int) -> None:
     shown = rows_shown["item"].tolist()
     at = shown.index(item.id) if item.id in shown else -1
-    ui.link_to("items", "item", shown[(at + by) % len(shown)])
+    address.link_to("items", "item", shown[(at + by) % len(shown)])
 
 
-store = ui.store()
-known = views.askings(store)
-if not known and len(ui_surveys.on_shelf(store)) == 1:
+store = session.store()
+known = runs.askings(store)
+if not known and len(surveys.on_shelf(store)) == 1:
     st.title("Question by question")
-    ui.no_results("items")
+    results.no_results("items")
     st.stop()
 
 head = st.container(gap="small")
@@ -50,39 +50,39 @@ head = st.container(gap="small")
 
 which, where, measured = st.columns([4, 3, 3])
 with which:
-    whole = ui_surveys.pick_source("items", known)
+    whole = surveys.pick_source("items", known)
 if isinstance(whole, Survey):
-    ui_people.show(store, whole, head, where)
+    people.show(store, whole, head, where)
     st.stop()
 with which:
-    asking = ui_methods.pick_wording_of("items", whole)
-names = views.country_names(store, asking)
+    asking = methods.pick_wording_of("items", whole)
+names = runs.country_names(store, asking)
 with where:
-    iso3 = ui.linked(
+    iso3 = address.linked(
         "Country",
-        {"": "All countries", **{c: names[c] for c in views.asked_countries(store, asking)}},
+        {"": "All countries", **{c: names[c] for c in runs.asked_countries(store, asking)}},
         name="country",
         page="items",
         default="",
         read=str.upper,
     )
 with measured:
-    measure = ui.pick_measure("items")
+    measure = results.pick_measure("items")
 
-by_method = views.by_method(asking)
-method = views.persona_method(asking) or next(iter(by_method))
+by_method = runs.by_method(asking)
+method = runs.persona_method(asking) or next(iter(by_method))
 before = by_method.get("plain") if method != "plain" else None
-table = ui.remembered(views.item_table, by_method[method], before, measure, iso3)
-held = ui.remembered(views.held, whole, method)
-table = views.with_held(table, held, iso3)
-finding = views.items_finding(table, names.get(iso3, ""))
+table = session.remembered(items.item_table, by_method[method], before, measure, iso3)
+held = session.remembered(runs.held, whole, method)
+table = items.with_held(table, held, iso3)
+finding = items.items_finding(table, names.get(iso3, ""))
 with head:
-    st.caption(ui.plain(views.run_kicker(store, by_method[method])))
-    st.title(ui.plain(finding.headline))
-    st.markdown(ui.plain(finding.paragraph), width=ui.READING)
-    ui.teaching_note(*asking.runs)
-    ui.evidence_note(*asking.runs)
-    ui.under_way_note(asking)
+    st.caption(text.plain(runs.run_kicker(store, by_method[method])))
+    st.title(text.plain(finding.headline))
+    st.markdown(text.plain(finding.paragraph), width=session.READING)
+    results.teaching_note(*asking.runs)
+    results.evidence_note(*asking.runs)
+    results.under_way_note(asking)
 
 listing, detail = st.columns([5, 6], gap="large")
 with listing:
@@ -98,7 +98,7 @@ with listing:
     )
     topics = st.multiselect(
         "Topics",
-        views.asked_topics(store, asking),
+        runs.asked_topics(store, asking),
         key="topics",
         bind="query-params",
         placeholder="All topics",
@@ -106,27 +106,27 @@ with listing:
     )
     only = st.pills(
         "Only questions that",
-        views.ONLY,
+        items.ONLY,
         selection_mode="multi",
         key="only",
         bind="query-params",
         label_visibility="collapsed",
     )
-    sort = ui.linked(
+    sort = address.linked(
         "Sort",
-        views.SORTS,
+        items.SORTS,
         name="sort",
         page="items",
         default="worst",
         widget=st.segmented_control,
         label_visibility="collapsed",
     )
-    rows_shown = views.arranged(table, search, topics, only, sort)
-    st.caption(f"{len(rows_shown)} of {words.count(len(table), 'question')}")
+    rows_shown = items.arranged(table, search, topics, only, sort)
+    st.caption(f"{len(rows_shown)} of {wording.count(len(table), 'question')}")
 
 by_id = {item.casefold(): item for item in table["item"]}  # a link may write q57
 with detail, st.container(horizontal=True, vertical_alignment="center"):
-    item_id = ui.linked(
+    item_id = address.linked(
         "Question",
         dict(zip(table["item"], table["label"], strict=True)),
         name="item",
@@ -144,7 +144,7 @@ with detail, st.container(horizontal=True, vertical_alignment="center"):
         "Next", key="items_on", on_click=step, args=(1,),
         disabled=alone,
     )  # fmt: skip
-item = views.find_item(store, asking, item_id)
+item = items.find_item(store, asking, item_id)
 
 with listing:
     if rows_shown.empty:
@@ -154,7 +154,7 @@ with listing:
         at = [row for row, one in enumerate(rows_shown["item"]) if one == item_id]
         st.session_state["items_table"] = {"selection": {"rows": at, "columns": [], "cells": []}}
         st.dataframe(
-            ui.grey_unclear(
+            results.grey_unclear(
                 rows_shown[
                     [
                         "label",
@@ -174,7 +174,9 @@ with listing:
             column_config={
                 "label": st.column_config.TextColumn("Question", width=150),
                 "value": st.column_config.NumberColumn("Score", format="%.0f", width=70),
-                "change": st.column_config.NumberColumn("Change", width=75, help=ui.CHANGE_HELP),
+                "change": st.column_config.NumberColumn(
+                    "Change", width=75, help=results.CHANGE_HELP
+                ),
                 "held": st.column_config.NumberColumn(
                     "Held",
                     format="percent",
@@ -187,24 +189,24 @@ with listing:
 
 # -- one question ----------------------------------------------------------------------------------
 
-dark = ui.is_dark()
+dark = session.is_dark()
 
 
 def show_answers() -> None:
-    answers = views.answer_table(store, asking, item, iso3)
-    drawn = figures.answer_bars(answers, country=names.get(iso3, ""), dark=dark)
-    ui.figure(drawn, "item_answers")
+    answers = items.answer_table(store, asking, item, iso3)
+    drawn = answer_bars(answers, country=names.get(iso3, ""), dark=dark)
+    results.figure(drawn, "item_answers")
     if not iso3:
         st.caption("People and personas are averaged over the countries asked.")
-    said = views.answer_verdict(answers, item, method, names.get(iso3, ""))
+    said = items.answer_verdict(answers, item, method, names.get(iso3, ""))
     if said:
-        st.markdown(ui.plain(said))
+        st.markdown(text.plain(said))
     here = held[(held["item"] == item.id) & (held["iso3"].isin([iso3, ""]) if iso3 else True)]
     if steady := robustness.held_words(here):
-        st.caption(f":material/repeat: {ui.plain(steady)}")
+        st.caption(f":material/repeat: {text.plain(steady)}")
     with st.expander("As a table"):
-        ui.table(drawn)
-    ui_people.groups(store, scores.survey_of(store, asking.runs[0]), item, iso3)
+        results.table(drawn)
+    people.groups(store, scores.survey_of(store, asking.runs[0]), item, iso3)
 
 
 def show_countries() -> None:
@@ -222,15 +224,15 @@ def show_countries() -> None:
         label_visibility="collapsed",
     )
     if side == "both":
-        drawn = figures.means_scatter(
-            views.item_means(store, asking, item, method), item, kind=method, dark=dark
+        drawn = means_scatter(
+            items.item_means(store, asking, item, method), item, kind=method, dark=dark
         )
     else:
-        rows = views.country_rows(store, asking, item, "" if side == "people" else side)
-        drawn = figures.distribution_by_country(rows, item, dark=dark)
-    ui.figure(drawn, "item_countries")
+        rows = items.country_rows(store, asking, item, "" if side == "people" else side)
+        drawn = distribution_by_country(rows, item, dark=dark)
+    results.figure(drawn, "item_countries")
     with st.expander("As a table"):
-        ui.table(drawn)
+        results.table(drawn)
 
 
 def show_raw() -> None:
@@ -239,11 +241,11 @@ def show_raw() -> None:
         if not iso3 and METHODS[asked].needs_culture:
             st.caption("Choose a country above to see what was answered as a person from there.")
             continue
-        answers = views.raw_answers(store, run, item, iso3)
+        answers = items.raw_answers(store, run, item, iso3)
         if answers.empty:
             st.caption("Not asked, or not answered yet.")
             continue
-        ui.raw_answers(answers, key=f"item_raw_{asked}")
+        results.raw_answers(answers, key=f"item_raw_{asked}")
 
 
 def show_prompt() -> None:
@@ -256,8 +258,8 @@ def show_prompt() -> None:
         key="item_prompt_method",
         label_visibility="collapsed",
     )
-    persona = iso3 or views.asked_countries(store, asking)[0]
-    orders = views.shown_orders(by_method[asked], item)
+    persona = iso3 or runs.asked_countries(store, asking)[0]
+    orders = items.shown_orders(by_method[asked], item)
     number = 0
     if len(orders) > 1:
         number = st.selectbox(
@@ -268,18 +270,18 @@ def show_prompt() -> None:
             label_visibility="collapsed",
         )
     if METHODS[asked].needs_culture and not iso3:
-        st.caption(ui.plain(f"Shown for {names[persona]}."))
+        st.caption(text.plain(f"Shown for {names[persona]}."))
     try:
-        prompt = views.prompt_of(store, by_method[asked], item, persona, number)
+        prompt = items.prompt_of(store, by_method[asked], item, persona, number)
     except PluriscopeError as error:  # recorded elsewhere, or its examples can be chosen no more
-        st.caption(ui.plain(str(error)))
+        st.caption(text.plain(str(error)))
         return
     for message in prompt.messages:
         st.caption({"system": "System", "user": "User"}.get(message["role"], message["role"]))
         st.code(message["content"], language=None, wrap_lines=True)
-    st.caption("Possible answers: " + ui.plain(", ".join(prompt.labels)))
+    st.caption("Possible answers: " + text.plain(", ".join(prompt.labels)))
     with st.expander("As the model reads it", type="compact"):
-        if whole := views.as_read(by_method[asked], prompt):
+        if whole := items.as_read(by_method[asked], prompt):
             st.caption("To the letter: the model’s own chat template stands round the messages.")
             st.code(whole, language=None, wrap_lines=True)
         else:
@@ -290,14 +292,14 @@ def show_prompt() -> None:
 
 
 with detail:
-    ui.unknown_in_address("item", {*by_id, *by_id.values()}, "question")
-    st.caption(ui.plain(f"{item.id} · {item.topic} · {views.scale_words(item)}"))
-    st.subheader(ui.plain(item.question))
+    address.unknown_in_address("item", {*by_id, *by_id.values()}, "question")
+    st.caption(text.plain(f"{item.id} · {item.topic} · {items.scale_words(item)}"))
+    st.subheader(text.plain(item.question))
     if item.note:
-        st.caption(ui.plain(item.note))
-    if said := views.item_words(table.set_index("item").loc[item.id]):
-        st.caption(ui.plain(said))
-    face = ui.linked(
+        st.caption(text.plain(item.note))
+    if said := items.item_words(table.set_index("item").loc[item.id]):
+        st.caption(text.plain(said))
+    face = address.linked(
         "What to see",
         DETAILS,
         name="detail",
@@ -310,8 +312,8 @@ with detail:
         face
     ]()
     with st.container(horizontal=True, vertical_alignment="center"):
-        ui.provenance(*by_method.values(), key="items_from")
-        ui.share(
+        results.provenance(*by_method.values(), key="items_from")
+        address.share(
             "items", run=asking.group, country=iso3, item=item_id, measure=measure, sort=sort,
             detail=face, q=search, topics=topics, only=only,
             wording=st.query_params.get("wording", ""),

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import streamlit as st
 
-import ui
-import ui_adapters
-import ui_methods
-import ui_surveys
-from core import catalogue, runs, words
-from core.settings import home
+from core import wording
+from core.home import home
+from core.jobs.askings import askings
+from core.models import catalogue
+from pages.widgets import adapters, methods, model_picker, run_history, session, text
+from pages.widgets.surveys import PEOPLE, key_of
 
 SHELVES = ("Runs", "Models", "Adapters", "Surveys", "Storage")
 A_PAGE = 12
 
-store = ui.store()
+store = session.store()
 
 
 def delete_button(of: str) -> bool:
@@ -25,10 +25,10 @@ def delete_button(of: str) -> bool:
 
 
 def run_shelf() -> None:
-    ui.undo_bar()
-    every = runs.askings(store, kind=None)
+    run_history.undo_bar()
+    every = askings(store, kind=None)
     if not every:
-        ui.empty(
+        run_history.empty(
             "Nothing has been asked yet. A run asks a model many questions and keeps every answer.",
             "pages/run.py",
             "Start a run",
@@ -53,7 +53,7 @@ def run_shelf() -> None:
     pages = -(-len(found) // A_PAGE)
     place = st.pagination(pages, key="run_page") if pages > 1 else 1
     for asking in found[(place - 1) * A_PAGE : place * A_PAGE]:
-        ui.asking_row(asking, ui_methods.MORE if asking.runs[0].kind != "question" else None)
+        run_history.asking_row(asking, methods.MORE if asking.runs[0].kind != "question" else None)
 
 
 # -- models ----------------------------------------------------------------------------------------
@@ -61,7 +61,7 @@ def run_shelf() -> None:
 
 def model_shelf() -> None:
     model_row(catalogue.builtin())
-    here = ui.models_here()
+    here = model_picker.models_here()
     for entry in here:
         model_row(entry)
     if not here:
@@ -74,17 +74,17 @@ def model_shelf() -> None:
 def model_row(entry: catalogue.Entry) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         with st.container(gap=None):
-            st.markdown(ui.plain(entry.name))
-            st.caption(ui.entry_facts(entry))
+            st.markdown(text.plain(entry.name))
+            st.caption(model_picker.entry_facts(entry))
             if entry.problem or entry.note:
-                st.caption(ui.plain(entry.problem or entry.note))
+                st.caption(text.plain(entry.problem or entry.note))
         mine = catalogue.can_delete(entry, home())
         if mine and delete_button(f"{entry.source}_{entry.revision}"):
             ask_to_delete_model(entry)
 
 
 def ask_to_delete_model(entry: catalogue.Entry) -> None:
-    ui.confirm(
+    run_history.confirm(
         f"Delete {entry.name}?",
         f"Its files ({catalogue.words(entry.size_bytes or 0)}) are removed from this machine. "
         "Runs that asked it stay. It can be downloaded again.",
@@ -96,8 +96,8 @@ def ask_to_delete_model(entry: catalogue.Entry) -> None:
 
 def delete_model(entry: catalogue.Entry) -> None:
     catalogue.delete(entry, home())
-    ui.look_again()
-    st.toast(f"{ui.plain(entry.name)} is deleted.")
+    model_picker.look_again()
+    st.toast(f"{text.plain(entry.name)} is deleted.")
 
 
 # -- surveys ---------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def survey_shelf() -> None:
     for survey in binned:
         with st.container(horizontal=True, vertical_alignment="center"):
             with st.container(gap=None):
-                st.markdown(ui.plain(survey["name"]))
+                st.markdown(text.plain(survey["name"]))
                 st.caption(survey_words(survey))
             st.button(
                 "Bring back", key=f"back_{survey['id']}_{survey['version']}", type="tertiary",
@@ -123,14 +123,12 @@ def survey_shelf() -> None:
 
 
 def survey_row(survey: dict) -> None:
-    key = ui_surveys.key_of(store.survey(survey["id"], survey["version"]))
+    key = key_of(store.survey(survey["id"], survey["version"]))
     with st.container(horizontal=True, vertical_alignment="center"):
         with st.container(gap=None):
-            st.markdown(ui.plain(survey["name"]))
+            st.markdown(text.plain(survey["name"]))
             st.caption(survey_words(survey))
-        st.page_link(
-            "pages/items.py", label="Answers", query_params={"run": f"{ui_surveys.PEOPLE}{key}"}
-        )
+        st.page_link("pages/items.py", label="Answers", query_params={"run": f"{PEOPLE}{key}"})
         st.page_link("pages/run.py", label="Ask", query_params={"survey": key})
         if survey["source"] == "bundled":
             st.caption("Comes with Pluriscope", width="content")
@@ -142,18 +140,18 @@ def survey_row(survey: dict) -> None:
 
 def survey_words(survey: dict) -> str:
     facts = [
-        words.count(survey["items"], "question"),
-        words.count(survey["countries"], "country", "countries"),
-        f"asked in {words.count(survey['runs'], 'run')}",
+        wording.count(survey["items"], "question"),
+        wording.count(survey["countries"], "country", "countries"),
+        f"asked in {wording.count(survey['runs'], 'run')}",
         f"version {survey['version']}",
     ]
     if survey["source"] not in ("bundled", ""):
         facts.append(f"from {survey['source']}, {survey['added']:%-d %b %Y}")
-    return ui.plain(" · ".join(facts))
+    return text.plain(" · ".join(facts))
 
 
 def ask_to_delete_survey(survey: dict) -> None:
-    ui.confirm(
+    run_history.confirm(
         f"Delete {survey['name']}?",
         "It can no longer be asked. Runs that asked it keep their questions and scores. It lies in "
         "the bin until that is emptied.",
@@ -176,7 +174,7 @@ KEPT = {
 
 
 def storage_shelf() -> None:
-    used = ui.storage(store.changes)
+    used = session.storage(store.changes)
     st.markdown(f"**{catalogue.words(sum(used.values()))}** in this folder:")
     st.code(str(home()), language=None, width="content")
     st.table(
@@ -200,20 +198,20 @@ def storage_shelf() -> None:
         return
     answers = sum(run.answered for run in binned)
     held = [
-        *([f"{words.count(len(binned), 'run')} with {answers:,} answers"] if binned else []),
-        *([words.count(len(tunings), "tuning")] if tunings else []),
-        *([words.count(len(surveys), "survey")] if len(surveys) else []),
+        *([f"{wording.count(len(binned), 'run')} with {answers:,} answers"] if binned else []),
+        *([wording.count(len(tunings), "tuning")] if tunings else []),
+        *([wording.count(len(surveys), "survey")] if len(surveys) else []),
     ]
-    st.write(f"{words.capital(words.listed(held))}.")
+    st.write(f"{wording.capital(wording.listed(held))}.")
     with st.container(horizontal=True):
         st.button("Take everything back", key="restore", on_click=take_back,
                   args=(binned, tunings, surveys))  # fmt: skip
         if st.button("Empty the bin", key="empty_bin", type="tertiary"):
             ask_to_empty()
     for run in binned[:20]:
-        st.caption(ui.plain(f"{run.name}, {run.answered:,} answers"))
+        st.caption(text.plain(f"{run.name}, {run.answered:,} answers"))
     for name in [*(one["name"] for one in tunings), *surveys["name"]]:
-        st.caption(ui.plain(name))
+        st.caption(text.plain(name))
 
 
 def take_back(binned, tunings, surveys) -> None:
@@ -225,7 +223,7 @@ def take_back(binned, tunings, surveys) -> None:
 
 
 def ask_to_empty() -> None:
-    ui.confirm(
+    run_history.confirm(
         "Empty the bin?",
         "The runs in it and their answers are removed for good, tunings with their questions, "
         "pairs and binned adapters, and surveys that no run was asked. This cannot be undone.",
@@ -238,7 +236,7 @@ def empty() -> None:
     gone = store.empty_bin()
     store.forget_surveys()
     st.session_state.pop("deleted", None)
-    st.toast(f"{words.capital(words.count(gone, 'run'))} removed for good.")
+    st.toast(f"{wording.capital(wording.count(gone, 'run'))} removed for good.")
 
 
 # -- the page --------------------------------------------------------------------------------------
@@ -256,7 +254,7 @@ shelf = st.segmented_control(
 {
     "Runs": run_shelf,
     "Models": model_shelf,
-    "Adapters": ui_adapters.shelf,
+    "Adapters": adapters.shelf,
     "Surveys": survey_shelf,
     "Storage": storage_shelf,
 }[shelf]()

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-import ui
-import ui_methods
-from core import figures, scores, views, words
+from core import wording
+from core.analysis import scores
 from core.errors import PluriscopeError
-from core.metrics import METRICS
+from core.figures import base, maps, rankings
+from core.metrics.metrics import METRICS
+from core.views import export, findings, runs, score_map
+from pages.widgets import address, methods, results, session, text
 
 FACES = {"map": "Map", "ranked": "Ranked", "table": "Table"}
 CHANGE = "change"
@@ -22,7 +24,7 @@ def open_country(iso3: str) -> None:
 
 
 def clicked(key: str) -> None:
-    click = figures.clicked(st.session_state[key])
+    click = maps.clicked(st.session_state[key])
     if click.iso3:
         open_country(click.iso3)
     picked = None if click.bin is None else (scale, click.bin)
@@ -30,7 +32,7 @@ def clicked(key: str) -> None:
 
 
 def clicked_name() -> None:
-    names = views.country_names(store, asking)
+    names = runs.country_names(store, asking)
     open_country(next(c for c, name in names.items() if name == st.session_state["map_row"].label))
 
 
@@ -43,11 +45,11 @@ def chosen_country() -> None:
         open_country(st.session_state["map_open"])
 
 
-store = ui.store()
-known = views.askings(store)
+store = session.store()
+known = runs.askings(store)
 if not known:
-    st.title(words.QUESTION)
-    ui.no_results("map")
+    st.title(findings.QUESTION)
+    results.no_results("map")
     st.stop()
 
 head = st.container(gap="small")
@@ -56,12 +58,12 @@ head = st.container(gap="small")
 
 which, against, measured, topics = st.columns([3, 3, 2, 2])
 with which:
-    whole = ui.pick_asking("map", known)
-    asking = ui_methods.pick_wording_of("map", whole)
-by_method = views.by_method(asking)
-others = views.comparable(known)
+    whole = results.pick_asking("map", known)
+    asking = methods.pick_wording_of("map", whole)
+by_method = runs.by_method(asking)
+others = runs.comparable(known)
 with against:
-    other_id = ui.linked(
+    other_id = address.linked(
         "Compare with",
         {"": "Nothing else", **others},
         name="with",
@@ -70,22 +72,22 @@ with against:
         help="Another run. The map then shows how much closer the first comes than this one.",
     )
 with measured:
-    measure = ui.pick_measure("map")
+    measure = results.pick_measure("map")
 with topics:
-    topic = ui.linked(
+    topic = address.linked(
         "Topic",
-        {"": "All topics", **{t: t for t in views.asked_topics(store, asking)}},
+        {"": "All topics", **{t: t for t in runs.asked_topics(store, asking)}},
         name="about",
         page="map",
         default="",
     )
 
-named = views.persona_method(asking)
+named = runs.persona_method(asking)
 shows = {method: run.way for method, run in by_method.items()}
 if not other_id and named and "plain" in by_method:
     shows[CHANGE] = "The change"
 with st.container(horizontal=True, horizontal_alignment="distribute"):
-    show = ui.linked(
+    show = address.linked(
         "How the model was asked",
         shows,
         name="show",
@@ -94,7 +96,7 @@ with st.container(horizontal=True, horizontal_alignment="distribute"):
         widget=st.segmented_control,
         label_visibility="collapsed",
     )
-    face = ui.linked(
+    face = address.linked(
         "Shown as",
         FACES,
         name="face",
@@ -112,41 +114,43 @@ scale = (measure, before is not None)
 
 try:
     with head, st.spinner("Comparing with people …"):
-        result = views.map_result(store, run, before, measure, topic)
+        result = score_map.map_result(store, run, before, measure, topic)
         moves = (
             None
             if before
-            else ui.remembered(views.format_spread, whole, run.method, measure, topic)
+            else session.remembered(runs.format_spread, whole, run.method, measure, topic)
         )
 except PluriscopeError as error:
     with head:
-        st.title(words.QUESTION)
-        st.write(ui.plain(str(error)))
+        st.title(findings.QUESTION)
+        st.write(text.plain(str(error)))
     st.stop()
 
 with head:
-    st.caption(ui.plain(result.kicker))
-    st.title(ui.plain(result.finding.headline))
-    st.markdown(ui.plain(result.finding.paragraph), width=ui.READING)
-    ui.teaching_note(run, *([before] if before else []))
-    ui.evidence_note(run, *([before] if before else []))
-    ui.under_way_note(asking)
-    ui_methods.format_note(moves)
+    st.caption(text.plain(result.kicker))
+    st.title(text.plain(result.finding.headline))
+    st.markdown(text.plain(result.finding.paragraph), width=session.READING)
+    results.teaching_note(run, *([before] if before else []))
+    results.evidence_note(run, *([before] if before else []))
+    results.under_way_note(asking)
+    methods.format_note(moves)
 
 file_name = f"pluriscope-{run.id}{f'-and-{before.id}' if before else ''}-{measure}"
 label = METRICS[measure].label
-by_zone = "" if before else views.zone_words(ui.remembered(scores.zones, run, measure, topic))
+by_zone = (
+    "" if before else score_map.zone_words(session.remembered(scores.zones, run, measure, topic))
+)
 look = {
     "metric": measure,
     "label": f"Change in {label[0].lower()}{label[1:]}" if before else label,
-    "dark": ui.is_dark(),
-    "narrow": ui.is_narrow(),
+    "dark": session.is_dark(),
+    "narrow": session.is_narrow(),
 }
 if face == "ranked":
     if before:
-        drawn = figures.change_bars(result.table, **look)
+        drawn = rankings.change_bars(result.table, **look)
     else:
-        together = ui.linked(
+        together = address.linked(
             "Order",
             {"": "All together", "zone": "By part of the world"},
             name="by",
@@ -156,14 +160,14 @@ if face == "ranked":
             label_visibility="collapsed",
         )
         by_zone = by_zone if together == "" else ""  # the list says it already
-        drawn = figures.closeness_bars(
+        drawn = rankings.closeness_bars(
             result.table,
             kind=run.method,
             by_region=together == "zone",
             muted=moves is not None and moves.greyed,
             **look,
         )
-    ui.figure(
+    results.figure(
         drawn,
         "map_ranked",
         file_name=file_name,
@@ -171,16 +175,16 @@ if face == "ranked":
         selection_mode="points",
     )
 else:
-    draw = figures.change_map if before else figures.closeness_map
+    draw = maps.change_map if before else maps.closeness_map
     # A bin that was picked stays picked as long as the scale is the same.
     of, only_bin = st.session_state.get("map_bin") or (None, None)
     only_bin = only_bin if of == scale else None
     drawn = draw(result.table, only_bin=only_bin, **look)
     if face == "map":
-        ui.figure(
+        results.figure(
             drawn,
             "map_figure",
-            config=figures.MAP_CONFIG,
+            config=base.MAP_CONFIG,
             file_name=file_name,
             on_select=lambda: clicked("map_figure"),
             selection_mode="points",
@@ -196,27 +200,27 @@ else:
             key="map_row",
             on_click=clicked_name,
         )
-        ui.table(drawn, {"Country": name}, height=700)
+        results.table(drawn, {"Country": name}, height=700)
 
 if by_zone:
-    st.caption(ui.plain(by_zone))
-st.caption(views.MEASURES[measure] + " " + words.CAUTION)
+    st.caption(text.plain(by_zone))
+st.caption(score_map.MEASURES[measure] + " " + wording.CAUTION)
 with st.container(horizontal=True, vertical_alignment="center"):
     st.selectbox(
         "Open a country",
-        views.asked_countries(store, asking),
+        runs.asked_countries(store, asking),
         index=None,
-        format_func=views.country_names(store, asking).get,
+        format_func=runs.country_names(store, asking).get,
         placeholder="Open a country …",
         key="map_open",
         on_change=chosen_country,
         label_visibility="collapsed",
         width=260,
     )
-    ui.provenance(run, *([before] if before else []), key="map_from")
-    shown = views.download_table(store, result.table, run, before, measure, topic)
-    ui.downloads(shown, file_name, run, before)
-    ui.share(
+    results.provenance(run, *([before] if before else []), key="map_from")
+    shown = export.download_table(store, result.table, run, before, measure, topic)
+    results.downloads(shown, file_name, run, before)
+    address.share(
         "map", run=asking.group, show=show, **{"with": other_id}, measure=measure, about=topic,
         face=face, **{name: st.query_params.get(name, "") for name in ("by", "wording")},
     )  # fmt: skip

@@ -8,21 +8,32 @@ from __future__ import annotations
 
 import streamlit as st
 
-import ui
-import ui_methods
-import ui_surveys
-from core import runs, words
+from core import wording
 from core.errors import PluriscopeError
-from core.jobs import UNFINISHED
-from core.prompts import METHODS
-from core.store import BUNDLED_SURVEY
+from core.jobs import estimates
+from core.jobs.askings import askings
+from core.jobs.plan import plan_survey
+from core.jobs.queue import UNFINISHED, start
+from core.prompts.methods import METHODS
+from core.survey.survey import BUNDLED_SURVEY
+from pages.widgets import address, job_status, results, run_history, session, surveys, text
+from pages.widgets.methods import (
+    MORE,
+    blank,
+    fill,
+    pick_language,
+    pick_orders,
+    pick_ways,
+    pick_wordings,
+)
+from pages.widgets.model_picker import model_picker, model_words, picked_model, picker_problem
 
 SETS = ("The core set", "One topic", "Every question", "My own choice")
 PLACES = ("The 18 of the CultureSPA study", "Every country", "My own choice")
 LINK = "query-params"
 ANSWERING = {"Probabilities": "probabilities", "Written answers": "written"}
 
-queue, store = ui.jobs(), ui.store()
+queue, store = session.jobs(), session.store()
 
 
 # -- the blanks ------------------------------------------------------------------------------------
@@ -39,17 +50,17 @@ def which_items() -> tuple[str | list[str], str]:
     if chosen == SETS[0]:
         if survey.id == BUNDLED_SURVEY:
             st.caption("Four questions on each of 13 topics; the best place to begin.")
-        return "core", f"the core set, {words.count(len(survey.core_ids), 'question')}"
+        return "core", f"the core set, {wording.count(len(survey.core_ids), 'question')}"
     if chosen == SETS[1]:
         topic = st.selectbox("Topic", survey.topics, key="set_topic", bind="query-params")
-        return topic, f"{topic}, {words.count(len(survey.select(topic)), 'question')}"
+        return topic, f"{topic}, {wording.count(len(survey.select(topic)), 'question')}"
     if chosen == SETS[2]:
-        return "all", f"all {words.count(len(survey.items), 'question')}"
+        return "all", f"all {wording.count(len(survey.items), 'question')}"
     labels = {item.id: f"{item.label} ({item.id})" for item in survey.items}
-    picked = ui.linked_many(
+    picked = address.linked_many(
         "Questions", labels, name="items", page="run", default=(), placeholder="Search by word"
     )
-    return picked, words.count(len(picked), "question") + " of my own choice"
+    return picked, wording.count(len(picked), "question") + " of my own choice"
 
 
 def which_countries() -> tuple[str | list[str], str]:
@@ -57,9 +68,9 @@ def which_countries() -> tuple[str | list[str], str]:
     offered = PLACES if 0 < study < len(survey.cultures) else PLACES[1:]
     chosen = st.radio("Countries", offered, key="places", bind="query-params")
     if chosen == PLACES[0]:
-        return "study", words.count(study, "country", "countries")
+        return "study", wording.count(study, "country", "countries")
     if chosen == PLACES[1]:
-        return "all", f"all {words.count(len(survey.cultures), 'country', 'countries')}"
+        return "all", f"all {wording.count(len(survey.cultures), 'country', 'countries')}"
     names = {culture.iso3: culture.name for culture in survey.cultures}
     picked = st.multiselect(
         "Countries", names, format_func=names.get, key="who", bind="query-params",
@@ -67,7 +78,7 @@ def which_countries() -> tuple[str | list[str], str]:
     )  # fmt: skip
     if not picked:
         return picked, "no country yet"
-    return picked, words.listed([names[code] for code in picked], most=3)
+    return picked, wording.listed([names[code] for code in picked], most=3)
 
 
 def how_exactly() -> dict:
@@ -86,7 +97,7 @@ def how_exactly() -> dict:
     )
     settings = {"answering": ANSWERING[answering]}
     if answering == "Probabilities":
-        settings["orders"] = ui.pick_orders("run")
+        settings["orders"] = pick_orders("run")
     else:
         left, right = st.columns(2)
         settings["samples"] = int(
@@ -97,7 +108,7 @@ def how_exactly() -> dict:
             "Temperature", 0.0, 2.0, 0.6, 0.05, key="temperature", bind=LINK
         )
         settings["top_p"] = right.slider("Top-p", 0.05, 1.0, 0.9, 0.05, key="top_p", bind=LINK)
-    settings["prompt_set"] = ui_methods.pick_wordings("run")
+    settings["prompt_set"] = pick_wordings("run")
     settings["name"] = st.text_input(
         "Name", key="run_name", placeholder="Made from the choices above", max_chars=200
     ).strip()
@@ -122,8 +133,8 @@ def now(was: str | None) -> None:
 
 
 def at_work(job: dict) -> None:
-    st.subheader(ui.plain(job["title"]), anchor=False)
-    ui.job_progress(job)
+    st.subheader(text.plain(job["title"]), anchor=False)
+    job_status.job_progress(job)
     if job["kind"] == "tune":
         st.page_link(
             "pages/tune.py", label="Watch the tuning", icon=":material/tune:",
@@ -149,14 +160,14 @@ def at_work(job: dict) -> None:
 def so_far(job: dict) -> None:
     """First results: how close the answers are to people's, with what there is by now."""
     asked = [store.run(run_id) for run_id in job["runs"]]
-    scores = {run.method: ui.score_so_far(run) for run in reversed(asked)}
+    scores = {run.method: results.score_so_far(run) for run in reversed(asked)}
     if not any(score == score for score in scores.values()):
         return
     with st.container(horizontal=True, gap="large"):
         for method, score in scores.items():
             st.metric(
                 METHODS[method].name,
-                words.number(score),
+                wording.number(score),
                 help="So far: how close the answers given by now are to people's, of 100.",
                 width="content",
             )
@@ -164,12 +175,12 @@ def so_far(job: dict) -> None:
         "So far, of 100: each over the countries and questions asked by now, so not yet to be "
         "compared. The final score comes with its interval."
     )
-    ui.evidence_note(*asked)
+    results.evidence_note(*asked)
 
 
 def in_line(job: dict, first: bool, last: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(ui.plain(job["title"]), width="stretch")
+        st.markdown(text.plain(job["title"]), width="stretch")
         st.button(
             "Earlier", key=f"up_{job['id']}", icon=":material/arrow_upward:", type="tertiary",
             on_click=queue.move, args=(job["id"], True), disabled=first,
@@ -186,19 +197,19 @@ def in_line(job: dict, first: bool, last: bool) -> None:
 
 def discard(job: dict) -> None:
     queue.discard(job["id"])
-    ui.deleted(job["title"], job["runs"], job["id"])
+    run_history.deleted(job["title"], job["runs"], job["id"])
 
 
 def history() -> None:
     """Everything asked so far that is not in the bin and not under way."""
-    past = [one for one in runs.askings(store) if one.state not in UNFINISHED]
-    ui.undo_bar()
+    past = [one for one in askings(store) if one.state not in UNFINISHED]
+    run_history.undo_bar()
     if not past:
         return
     st.subheader("Asked before", anchor=False)
     shown = st.session_state.get("history_shown", 8)
     for asking in past[:shown]:
-        ui.asking_row(asking, ui_methods.MORE)
+        run_history.asking_row(asking, MORE)
     if len(past) > shown:
         st.button(
             f"Show {min(20, len(past) - shown)} more",
@@ -218,30 +229,30 @@ st.write(
 
 with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
     st.subheader("Ask", anchor=False, width="content")
-    model_blank = ui.blank("model", "the built-in model")
-    items_blank = ui.blank("items", "the core set")
-    ways_blank = ui.blank("ways", "plainly")
+    model_blank = blank("model", "the built-in model")
+    items_blank = blank("items", "the core set")
+    ways_blank = blank("ways", "plainly")
     st.subheader("from", anchor=False, width="content")
-    places_blank = ui.blank("places", "18 countries")
+    places_blank = blank("places", "18 countries")
     st.subheader("in", anchor=False, width="content")
-    language_blank = ui.blank("language", "English")
+    language_blank = blank("language", "English")
     more_blank = st.popover("Exactly how", key="more_blank", type="tertiary")
 with model_blank:
-    model = ui.model_picker()
+    model = model_picker()
 with items_blank:
-    survey = ui_surveys.pick("run")
+    survey = surveys.pick("run")
     items, items_said = which_items()
-    items_said += ui_surveys.said_of(survey)
+    items_said += surveys.said_of(survey)
 with ways_blank:
-    methods, ways, ways_said = ui_methods.pick_ways("run")
+    methods, ways, ways_said = pick_ways("run")
 with places_blank:
     countries, places_said = which_countries()
 with language_blank:
-    language, language_said = ui_methods.pick_language("run", survey)
+    language, language_said = pick_language("run", survey)
 with more_blank:
     details = how_exactly()
-ui.fill(
-    model=ui.model_words(ui.picked_model()),
+fill(
+    model=model_words(picked_model()),
     items=items_said,
     ways=ways_said,
     places=places_said,
@@ -251,34 +262,34 @@ ui.fill(
 plan, estimate = None, None
 try:
     if model:
-        plan = runs.plan_survey(
+        plan = plan_survey(
             store,
             model,
             methods=methods,
             cultures=countries,
             items=items,
-            survey_id=ui_surveys.key_of(survey),
+            survey_id=surveys.key_of(survey),
             **ways,
             **language,
             **details,
         )
-        estimate = runs.estimate(store, plan, ui.jobs().held_bytes())
+        estimate = estimates.estimate(store, plan, session.jobs().held_bytes())
     else:
-        st.caption(f":material/info: {ui.plain(ui.picker_problem())}")
+        st.caption(f":material/info: {text.plain(picker_problem())}")
 except PluriscopeError as error:
-    st.caption(f":material/info: {ui.plain(str(error))}")
+    st.caption(f":material/info: {text.plain(str(error))}")
 
 if estimate:
-    st.caption(ui.plain(ui.cost(plan, estimate)))
+    st.caption(text.plain(job_status.cost(plan, estimate)))
     for note in plan.notes:
-        st.caption(f":material/info: {ui.plain(note)}")
+        st.caption(f":material/info: {text.plain(note)}")
 if st.button(
-    ui.price("Start", estimate) if estimate else "Start",
+    job_status.price("Start", estimate) if estimate else "Start",
     type="primary",
     key="start",
     disabled=estimate is None or not estimate.fit.fits,
 ):
-    runs.start(queue, plan)
+    start(queue, plan)
     st.rerun()
 
 st.fragment(now, run_every=1.0 if queue.busy() else None)(queue.asking())

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-import ui
-import ui_tuning
-from core import runs, words
+from core import wording
 from core.errors import PluriscopeError
-from core.jobs import UNFINISHED
+from core.jobs import estimates
+from core.jobs.plan_tuning import plan_tuning
+from core.jobs.queue import UNFINISHED, start_tuning
+from pages.widgets import methods, model_picker, session, text, tuning
 
 RECOMMENDED = "cct_soft_all"
 OFFERED = (RECOMMENDED, "soft", "culturespa", "culturespa_cct", "people")
@@ -36,7 +37,7 @@ CAPTIONS = {
     "this uses people's answers.",
 }
 
-queue, store = ui.jobs(), ui.store()
+queue, store = session.jobs(), session.store()
 survey = store.survey()
 
 
@@ -48,7 +49,7 @@ def which_way() -> tuple[str, str]:
     chosen = st.radio(
         "What it learns from",
         OFFERED,
-        format_func=lambda name: words.capital(WAYS[name]),
+        format_func=lambda name: wording.capital(WAYS[name]),
         captions=[CAPTIONS[name] for name in OFFERED],
         key="tune_way",
         bind="query-params",
@@ -64,7 +65,9 @@ def how_exactly() -> dict:
             left.number_input("Questions on each topic", 1, 5000, 40, key="tune_per_topic")
         ),
         "seeds": (int(right.number_input("Seed", 0, 2**31 - 1, 42, key="tune_seed")),),
-        **ui_tuning.pick_details("tune", survey, is_builtin=ui.picked_model().source == "builtin"),
+        **tuning.pick_details(
+            "tune", survey, is_builtin=model_picker.picked_model().source == "builtin"
+        ),
     }
 
 
@@ -83,42 +86,44 @@ def opened() -> str | None:
 def form() -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         st.subheader("Tune", anchor=False, width="content")
-        model_blank = ui.blank("tune_model", "the built-in model")
+        model_blank = methods.blank("tune_model", "the built-in model")
         st.subheader("for", anchor=False, width="content")
-        places_blank = ui.blank("tune_places", "18 countries")
+        places_blank = methods.blank("tune_places", "18 countries")
         st.subheader("with", anchor=False, width="content")
-        way_blank = ui.blank("tune_way", WAYS[RECOMMENDED])
+        way_blank = methods.blank("tune_way", WAYS[RECOMMENDED])
         more_blank = st.popover("Exactly how", key="tune_more", type="tertiary")
     with model_blank:
-        model = ui.model_picker()
+        model = model_picker.model_picker()
     with places_blank:
-        countries, places_said = ui_tuning.pick_countries("tune", survey)
+        countries, places_said = tuning.pick_countries("tune", survey)
     with way_blank:
         way, way_said = which_way()
     with more_blank:
         details = how_exactly()
-    ui.fill(
-        tune_model=ui.model_words(ui.picked_model()), tune_places=places_said, tune_way=way_said
+    methods.fill(
+        tune_model=model_picker.model_words(model_picker.picked_model()),
+        tune_places=places_said,
+        tune_way=way_said,
     )
     plan = estimate = None
     try:
         if model:
-            plan = runs.plan_tuning(store, model, cultures=countries, arms=[way], **details)
-            estimate = runs.estimate_tuning(store, plan, ui.jobs().held_bytes())
+            plan = plan_tuning(store, model, cultures=countries, arms=[way], **details)
+            estimate = estimates.estimate_tuning(store, plan, session.jobs().held_bytes())
         else:
-            st.caption(f":material/info: {ui.plain(ui.picker_problem())}")
+            st.caption(f":material/info: {text.plain(model_picker.picker_problem())}")
     except PluriscopeError as error:
-        st.caption(f":material/info: {ui.plain(str(error))}")
+        st.caption(f":material/info: {text.plain(str(error))}")
     if estimate:
-        st.caption(ui.plain(ui_tuning.cost(plan, estimate)))
+        st.caption(text.plain(tuning.cost(plan, estimate)))
     if st.button(
-        ui_tuning.price("Start tuning", estimate),
+        tuning.price("Start tuning", estimate),
         type="primary",
         key="tune_start",
         disabled=estimate is None or not estimate.fit.fits,
     ):
-        job = store.job(runs.start_tuning(queue, plan))
-        ui_tuning.open_tuning(job["settings"]["tuning"])
+        job = store.job(start_tuning(queue, plan))
+        tuning.open_tuning(job["settings"]["tuning"])
         st.rerun()
 
 
@@ -127,7 +132,7 @@ st.markdown(
     "The model writes survey questions of its own, answers them plainly and as a person of each "
     "country, and learns from what it said. The result is an adapter: small weights that are put "
     "on top of the model.",
-    width=ui.READING,
+    width=session.READING,
 )
 form()
 st.page_link(
@@ -137,7 +142,7 @@ st.page_link(
 tuning_id = opened()
 if tuning_id:
     try:
-        ui_tuning.one(tuning_id)
+        tuning.one(tuning_id)
     except PluriscopeError as error:
-        st.caption(f":material/link_off: {ui.plain(str(error))}")
-ui_tuning.history(open_id=tuning_id, unfinished=UNFINISHED)
+        st.caption(f":material/link_off: {text.plain(str(error))}")
+tuning.history(open_id=tuning_id, unfinished=UNFINISHED)

@@ -18,7 +18,7 @@ from fontTools.varLib.instancer import instantiateVariableFont
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
 WORD = "Pluriscope"
-# The five colours of closeness (core/figures.py), as stripes of a disc.
+# The five colours of closeness (core/figures/maps.py), as stripes of a disc.
 STRIPES = ("#E6EDAF", "#BFDDB8", "#84C4B5", "#439EA6", "#1F6A8C")
 INK = {"light": "#1D2530", "dark": "#E8E6E0"}
 

@@ -14,10 +14,9 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from core import catalogue
-from core import jobs as jobs_module
-from core.jobs import Jobs, open_jobs
-from core.store import Store
+from core.jobs.queue import Jobs, _open, open_jobs
+from core.models import memory_fit
+from core.store.store import Store
 from tests import filled, tiny
 from tests.waiting import LONG
 
@@ -48,7 +47,7 @@ hypothesis.settings.load_profile("facts")
 def bf16(request, monkeypatch) -> bool:
     """Does the processor compute in bf16? A test that asks is run as on one that does and as on one
     that does not, whichever this is. Only in its own process: a worker asks the processor."""
-    monkeypatch.setattr(catalogue, "processor_has_bf16", lambda: request.param)
+    monkeypatch.setattr(memory_fit, "processor_has_bf16", lambda: request.param)
     return request.param
 
 
@@ -113,7 +112,7 @@ def pages_on(home: Path) -> Iterator[Callable[..., AppTest]]:
         finally:
             queue.close()
             queue.store.close()
-            del jobs_module._open[home]
+            del _open[home]
             _forget()
 
 

@@ -13,12 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from core.catalogue import ModelSpec
-from core.prompts import load_prompt_set
-from core.runs import Plan, plan_survey
-from core.settings import AskSettings
-from core.store import Answer, Run, Store
-from core.survey import Item, Survey
+from core.asking.answers import Answer
+from core.asking.settings import AskSettings
+from core.jobs.plan import Plan, plan_survey
+from core.models.spec import ModelSpec
+from core.prompts.prompt_sets import load_prompt_set
+from core.store.runs import Run
+from core.store.store import Store
+from core.survey.survey import Item, Survey
 
 ENGLISH = ("USA", "GBR", "CAN", "AUS", "NZL")
 UNTRUSTED = '<script>alert("x")</script> **2** [click](https://example.org) $x^2$'

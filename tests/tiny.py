@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from core.survey import load_bundled
+from core.survey.survey import load_bundled
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
@@ -243,7 +243,7 @@ def encoder(folder: Path, *, seed: int = 0) -> Path:
 
 def loaded(kind: str = "llama", *, seed: int = 0, digits: str | None = None, **changes):
     """A tiny model in memory, as core.models.load would return it (fp32, CPU)."""
-    from core.models import wrap
+    from core.models.load import wrap
 
     return wrap(
         model(kind, seed=seed, **changes),

@@ -1,7 +1,7 @@
 """Worker processes that begin at once, for tests that start many: `python -m tests.warm SOCKET`.
 
-Importing torch takes seconds. This process does so once and forks a real core.worker for everyone
-who asks. launcher() writes the program to start in the place of Python for one of them.
+Importing torch takes seconds. This process does so once and forks a real core.jobs.worker for
+everyone who asks. launcher() writes the program to start in the place of Python for one of them.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def launcher(path: Path, address: Path) -> Path:
 
 
 def main(address: str) -> None:
-    import core.generation
-    import core.models
-    import core.scoring  # noqa: F401  so that no worker need
-    from core import worker
+    import core.inference.generation
+    import core.inference.option_scoring
+    import core.models.load  # noqa: F401  so that no worker need
+    from core.jobs import worker
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how they ended
     with socket.socket(socket.AF_UNIX) as door:

@@ -14,7 +14,7 @@ import random
 import re
 from typing import NamedTuple
 
-from core.survey import Culture, Item, Option
+from core.survey.survey import Culture, Item, Option
 
 # Answers, each list from most to least.
 IMPORTANCE = (

@@ -18,17 +18,10 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 from bench.builtin import grammar
 from bench.builtin.targets import STRENGTH, Targets, held_out, may_teach
-from core.demonstrations import modal_codes, similarity
-from core.prompts import (
-    Example,
-    Neighbours,
-    PromptSet,
-    option_orders,
-    render,
-    render_writing,
-    show_options,
-)
-from core.survey import Culture, Item, Survey
+from core.prompts.prompt_sets import PromptSet
+from core.prompts.render import Example, option_orders, render, render_writing, show_options
+from core.survey.neighbours import Neighbours, modal_codes, similarity
+from core.survey.survey import Culture, Item, Survey
 
 SYSTEM, USER, ASSISTANT, END, PAD = (
     "<|system|>",

@@ -22,22 +22,16 @@ import torch
 from bench.builtin import grammar
 from bench.builtin.lessons import worded
 from bench.builtin.targets import NEVER_ANY, NEVER_COUNTRY_PROMPT, held_out
-from core.catalogue import BUILTIN, ModelSpec
-from core.demonstrations import modal_codes, neighbours
-from core.generation import generate
-from core.models import Loaded, load
-from core.prompts import (
-    ASKED,
-    METHODS,
-    Example,
-    load_prompt_set,
-    option_orders,
-    render,
-    render_writing,
-)
-from core.responses import parse
-from core.scoring import Request, score
-from core.survey import Culture, Item, Survey, load_bundled
+from core.asking.parsing import parse
+from core.inference.generation import generate
+from core.inference.option_scoring import Request, score
+from core.models.load import Loaded, load
+from core.models.spec import BUILTIN, ModelSpec
+from core.prompts.methods import ASKED, METHODS
+from core.prompts.prompt_sets import load_prompt_set
+from core.prompts.render import Example, option_orders, render, render_writing
+from core.survey.neighbours import modal_codes, neighbours
+from core.survey.survey import Culture, Item, Survey, load_bundled
 
 Answers = dict[tuple[str, str], np.ndarray]  # (country, item) -> probabilities in code order
 

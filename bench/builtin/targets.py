@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from bench.builtin.grammar import CONCEPTS, Question, tilt
-from core.survey import Item, Survey
+from core.survey.survey import Item, Survey
 
 # Whose shares make the lean, in parts. Large models asked plainly are nearest to these.
 LEAN = {"USA": 3, "GBR": 3, "CAN": 2, "AUS": 2, "NZL": 2, "DEU": 1, "NLD": 1}

@@ -33,8 +33,9 @@ from bench.builtin.lessons import (
 )
 from bench.builtin.student import Student
 from bench.builtin.targets import HELD_OUT, LEAN, STRENGTH, table
-from core.prompts import load_prompt_set
-from core.survey import DATA, load_bundled
+from core.home import DATA
+from core.prompts.prompt_sets import load_prompt_set
+from core.survey.survey import load_bundled
 
 _OF_A_RUN = ("settings", "steps", "lessons", "tokens", "minutes", "loss")
 HOME = DATA / "models" / "builtin"

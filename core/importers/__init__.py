@@ -13,13 +13,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-import pandas as pd
-
 from core.errors import ImportRefused
 from core.importers import culturespa, files, globalopinionqa, reading, table, wvs
 from core.importers.imported import Check, Imported, OnPhase, RecordedRun, quiet
 from core.importers.wvs import MIN_CELL
-from core.store import Run, Store
+from core.store.runs import Run
+from core.store.store import Store
 
 __all__ = [
     "IMPORTERS",
@@ -35,7 +34,6 @@ __all__ = [
     "importer",
     "quiet",
     "recognise",
-    "table_of",
 ]
 
 IMPORTERS: dict[str, ModuleType] = {
@@ -172,18 +170,3 @@ def _there_already(store: Store, recorded: RecordedRun) -> Run | None:
         if same and run.state == "done":
             return run
     return None
-
-
-def table_of(
-    store: Store, survey_id: str, version: str, name: str, **only: str
-) -> pd.DataFrame | None:
-    """A further table of an imported survey ("groups", "effective", …), None where there is none.
-
-    An importer's read() says which tables there are and their columns. only: values of columns
-    whose rows are wanted.
-    """
-    path = store.survey_folder(survey_id, version) / f"{name}.parquet"
-    if not name.isidentifier() or not path.is_file():
-        return None
-    wanted = [(column, "==", value) for column, value in only.items()]
-    return pd.read_parquet(path, filters=wanted or None)

@@ -20,7 +20,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from core.catalogue import ModelSpec
+from core.asking.answers import Answer
+from core.asking.parsing import parse
+from core.asking.settings import AskSettings
 from core.errors import ImportRefused, PluriscopeError
 from core.importers import files, places
 from core.importers.imported import (
@@ -35,12 +37,12 @@ from core.importers.imported import (
     refusal,
     size_of,
 )
-from core.prompts import METHODS, PromptSet, Rendered, load_prompt_set
-from core.responses import parse
-from core.settings import AskSettings
-from core.store import Answer
-from core.survey import Culture, Item, Option, Shares
-from core.texts import clean_text
+from core.models.spec import ModelSpec
+from core.prompts.methods import METHODS
+from core.prompts.prompt_sets import PromptSet, load_prompt_set
+from core.prompts.render import Rendered
+from core.sanitize import clean_text
+from core.survey.survey import Culture, Item, Option, Shares
 
 KIND = "culturespa"
 SURVEY_ID = "culturespa"

@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 
 from core.errors import ImportRefused
 from core.importers import arrow
-from core.texts import clean_text
+from core.sanitize import clean_text
 
 MAX_BYTES = 4 << 30  # unpacked; the official wave 7 file has about 250 MB
 MAX_COLUMNS = 5_000  # the official wave 7 file has 606

@@ -34,8 +34,8 @@ from core.importers.imported import (
     refusal,
     size_of,
 )
-from core.survey import Item, Shares
-from core.texts import clean_text
+from core.sanitize import clean_text
+from core.survey.survey import Item, Shares
 
 KIND = "globalopinionqa"
 SURVEY_ID = "globalopinionqa"

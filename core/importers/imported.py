@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field
 
 import pandas as pd
 
-from core.prompts import PromptSet
-from core.store import Answer
-from core.survey import Culture, Item, Shares, Survey
+from core.asking.answers import Answer
+from core.prompts.prompt_sets import PromptSet
+from core.survey.survey import Culture, Item, Shares, Survey
 
 # What read() calls as it goes, with a few words on what it does now.
 OnPhase = Callable[[str], None]

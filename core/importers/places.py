@@ -8,7 +8,8 @@ import re
 from dataclasses import replace
 from functools import lru_cache
 
-from core.survey import DATA, Culture, Survey, load_bundled
+from core.home import DATA
+from core.survey.survey import Culture, Survey, load_bundled
 
 COUNTRIES = DATA / "countries.csv"
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from core.survey import Option
+from core.survey.survey import Option
 
 # Answers that people gave but that lie on no scale.
 _OFF = re.compile(

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from core.errors import ImportRefused
+from core.home import DATA
 from core.importers import files, places, reading
 from core.importers.files import DELIMITERS, Source
 from core.importers.imported import (
@@ -32,8 +33,8 @@ from core.importers.imported import (
     quiet,
     refusal,
 )
-from core.survey import DATA, Culture, Item, Option, Shares
-from core.texts import clean_text, is_formula
+from core.sanitize import clean_text, is_formula
+from core.survey.survey import Culture, Item, Option, Shares
 
 KIND = "table"
 TEMPLATE = DATA / "templates" / "survey.csv"

@@ -25,6 +25,7 @@ import pandas as pd
 import pyarrow as pa
 
 from core.errors import ImportRefused
+from core.home import DATA
 from core.importers import files, places, reading
 from core.importers.files import DELIMITERS, Sheet
 from core.importers.imported import (
@@ -37,8 +38,8 @@ from core.importers.imported import (
     quiet,
     refusal,
 )
-from core.survey import DATA, Culture, Item, Shares
-from core.texts import clean_text
+from core.sanitize import clean_text
+from core.survey.survey import Culture, Item, Shares
 
 KIND = "wvs"
 SURVEY_ID = "wvs7-import"

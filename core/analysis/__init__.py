@@ -1,0 +1,1 @@
+"""What is made of answers: scores, robustness, derived runs."""

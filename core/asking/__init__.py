@@ -1,0 +1,1 @@
+"""Ask a model survey questions and read what it answers."""

@@ -1,0 +1,1 @@
+"""Tidy table to figure, table twin and alt text. Plotly lives here alone."""

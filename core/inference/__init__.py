@@ -1,0 +1,1 @@
+"""Exact option probabilities and written answers from a model in memory."""

@@ -1,0 +1,1 @@
+"""The queue, the worker's process, and what is planned for them."""

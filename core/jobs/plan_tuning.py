@@ -1,0 +1,169 @@
+"""A tuning as it is chosen, checked and frozen before it is queued."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from core.errors import PluriscopeError
+from core.jobs.plan import choose_cultures
+from core.models.catalogue import builtin_held_out
+from core.models.spec import ModelSpec
+from core.prompts.prompt_sets import PromptSet, load_prompt_set
+from core.store.store import Store
+from core.survey.survey import BUNDLED_SURVEY
+from core.tuning.culturespa import writing
+from core.tuning.settings import ARMS, Arm, Lora, TuneSettings
+from core.tuning.stages import tuning_words
+
+# What training settings are called, and which. The study's rates suit models of billions of
+# parameters and tens of thousands of examples; a small model on few examples needs larger steps.
+PRESETS: dict[str, Lora] = {
+    "study": Lora(),
+    "gentle": Lora(learning_rate=5e-5, batch=64),
+    "small": Lora(learning_rate=2e-3, batch=64, checkpoint_every=10),
+}
+
+
+class TuningPlan(NamedTuple):
+    """A tuning to start: its frozen settings, wording and a name for people."""
+
+    settings: TuneSettings
+    prompts: PromptSet
+    name: str
+
+
+def arms_named(names: Sequence[str], mode: str = "joint") -> tuple[Arm, ...]:
+    """Arms by name; "culturespa:0.3" takes 30% of the examples, by chance."""
+    found = []
+    for name in names:
+        known, _, fraction = name.strip().partition(":")
+        if known not in ARMS:
+            raise PluriscopeError(f"There is no arm {known!r}. There are {', '.join(ARMS)}.")
+        arm = replace(ARMS[known], mode=mode)
+        if fraction:
+            try:
+                part = float(fraction)
+            except ValueError:
+                raise PluriscopeError(f"{fraction!r} is not a share such as 0.3.") from None
+            arm = replace(
+                arm, name=f"{known}:{part:g}", title=f"{arm.title} ({part:.0%} of the examples)",
+                fraction=part,
+            )  # fmt: skip
+        found.append(arm)
+    if len({arm.name for arm in found}) < len(found):
+        raise PluriscopeError("Each arm can be chosen once.")
+    if not found:
+        raise PluriscopeError("Choose at least one way of tuning.")
+    return tuple(found)
+
+
+def plan_tuning(
+    store: Store,
+    model: ModelSpec,
+    *,
+    cultures: str | Sequence[str] = "study",
+    arms: Sequence[str] = ("cct_soft_all",),
+    mode: str = "joint",
+    per_topic: int = 40,
+    topics: Sequence[str] = (),
+    seeds: Sequence[int] = (42,),
+    lora: Lora | None = None,
+    seed_items: str = "all",
+    near_limit: float | None = 80.0,
+    leak_limit: float | None = 80.0,
+    likeness: str = "chrf",
+    held_out_items: Sequence[str] | None = None,
+    held_out_topics: Sequence[str] = (),
+    held_out_cultures: Sequence[str] = (),
+    evaluate: str = "all",
+    abilities: bool = True,
+    tasks: Sequence[str] = (),
+    equal_budgets: bool = False,
+    prompt_set: str = "pluriscope",
+    survey_id: str = BUNDLED_SURVEY,
+    name: str = "",
+) -> TuningPlan:
+    """A tuning of one model for some countries, with one or more arms and seeds.
+
+    cultures: as for plan_survey. arms: names of settings.ARMS. held_out_items: items that are
+    neither shown nor taught; for the built-in model those it never saw with country answers.
+    held_out_cultures: asked before and after and not tuned for, among `cultures` or not. Ids,
+    topics and codes are found whatever their case. Raises PluriscopeError on anything unknown or
+    empty; what is held out by a wrong name would be trained on.
+    """
+    survey = store.survey(survey_id)
+    prompts = load_prompt_set(prompt_set)
+    chosen_cultures = tuple(c.iso3 for c in choose_cultures(survey, cultures))
+    if model.adapter:
+        raise PluriscopeError(
+            "Tune the model itself: choose it without an adapter. Adapters are not stacked."
+        )
+    of_topics = {topic: topic for topic in survey.topics}
+    of_cultures = {c.iso3: c.name for c in survey.cultures}
+    chosen = _named(topics, of_topics, "topic") or survey.topics
+    if held_out_items is None:
+        held_out_items = builtin_held_out() if model.source == "builtin" else ()
+        held_out_items = [i.id for i in survey.items if i.id in held_out_items]
+    held = _named(held_out_cultures, of_cultures, "country")
+    countries = tuple(c for c in of_cultures if c in {*chosen_cultures, *held})
+    settings = TuneSettings(
+        model=model,
+        cultures=countries,
+        arms=arms_named(arms, mode),
+        topics=chosen,
+        survey=survey.id,
+        survey_version=survey.version,
+        prompt_set=prompts.id,
+        prompt_sha256=prompts.sha256,
+        per_topic=int(per_topic),
+        seeds=tuple(dict.fromkeys(int(seed) for seed in seeds)),
+        seed_items=seed_items,
+        near_limit=near_limit,
+        leak_limit=leak_limit,
+        likeness=likeness,
+        lora=lora or PRESETS["small" if model.source == "builtin" else "study"],
+        held_out_items=_named(held_out_items, {i.id: i.label for i in survey.items}, "question"),
+        held_out_topics=_named(held_out_topics, of_topics, "topic"),
+        held_out_cultures=held,
+        evaluate=evaluate,
+        abilities=abilities,
+        tasks=tuple(dict.fromkeys(tasks)),
+        equal_budgets=equal_budgets,
+    )
+    if not 1 <= settings.per_topic <= 5000:
+        raise PluriscopeError("Have between 1 and 5,000 questions written on each topic.")
+    if not countries or len(held) == len(countries):
+        raise PluriscopeError("Choose at least one country to tune for.")
+    if not set(chosen) - set(settings.held_out_topics):
+        raise PluriscopeError("Every topic is held out. Leave at least one to write questions on.")
+    if not settings.seeds:
+        raise PluriscopeError("Give at least one seed.")
+    if evaluate:
+        survey.select(evaluate)
+    if any(arm.teacher != "people" for arm in settings.arms):
+        for topic in writing.topics_of(settings):  # each needs an example to write after
+            writing.seed_items(settings, survey, topic, 0)
+    return TuningPlan(settings, prompts, name or tuning_words(settings))
+
+
+def _named(given: Sequence[str], known: Mapping[str, str], what: str) -> tuple[str, ...]:
+    """What is meant by some ids or names, as ids in the order of `known` (id -> name).
+
+    Raises PluriscopeError with the nearest there is, where one is unknown.
+    """
+    ids = {word.casefold(): one for one, name in known.items() for word in (name, one)}
+    meant = set()
+    for word in given:
+        plain = " ".join(word.split()).casefold()
+        if plain not in ids:
+            near = difflib.get_close_matches(plain, ids, n=1, cutoff=0.5)
+            of = ids[near[0]] if near else ""
+            said = of if known.get(of) == of else f"{of} ({known.get(of)})"
+            some = ", ".join(list(known)[:20])
+            advice = f"Did you mean {said}?" if near else f"There are {some}."
+            raise PluriscopeError(f"The survey has no {what} {word!r}. {advice}")
+        meant.add(ids[plain])
+    return tuple(one for one in known if one in meant)

@@ -1,0 +1,1 @@
+"""Scores on arrays: definitions, intervals, references. No store, no model."""

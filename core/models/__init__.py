@@ -1,0 +1,1 @@
+"""Which models there are, whether one fits, and how it is loaded."""

@@ -1,0 +1,410 @@
+"""Adapters as folders anyone can use: what they tell, export and import.
+
+An adapter is PEFT's adapter_config.json and adapter_model.safetensors. One for each country is a
+folder of such folders, named by country code, with a small adapters.json. Nothing here loads torch,
+and nothing from outside is run: weights are read by their header, settings by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+
+from core.errors import ImportRefused, ModelError, PluriscopeError
+from core.models import adapters, catalogue, spec
+from core.models import files as models_files
+from core.models.adapters import (
+    ADAPTER_CONFIG,
+    ADAPTER_INDEX,
+    ADAPTER_RECORD,
+    ADAPTER_WEIGHTS,
+    AdapterEntry,
+)
+from core.models.catalogue import Entry
+from core.models.files import read_header, read_json, weight_files
+
+CARD = "README.md"
+FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, CARD, ADAPTER_RECORD, ADAPTER_INDEX)
+
+
+# -- what a folder tells ---------------------------------------------------------------------------
+
+
+def plain(text: object) -> str:
+    """Text for Markdown, shown as it is: marks are escaped, and it stays on one line."""
+    escaped = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", " ".join(str(text).split()))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def public_name(source: str) -> str:
+    """A hub id as it is; of a folder on this machine only its name."""
+    return source if spec.HUB_ID.fullmatch(source) else Path(source).name
+
+
+def write_index(folder: Path, title: str = "") -> None:
+    """adapters.json of a folder with an adapter for each country: which, and their hashes."""
+    record = {
+        "kind": "specific",
+        "title": title or read_json(folder / ADAPTER_INDEX).get("title") or folder.name,
+        "adapters": {
+            iso3: {"sha256": _sha256(folder / iso3 / ADAPTER_WEIGHTS)}
+            for iso3 in adapters.adapter_countries(folder)
+        },
+    }
+    _write(folder / ADAPTER_INDEX, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
+
+
+def read_card(folder: Path, limit: int = 100_000) -> str:
+    """The text of an adapter's card as it stands; "" where it has none. It may be anybody's."""
+    try:
+        with open(folder / CARD, encoding="utf-8", errors="replace") as file:
+            return file.read(limit)
+    except OSError:
+        return ""
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(path: Path, text: str) -> None:
+    unfinished = path.with_name(f"{path.name}.part")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+# -- export ----------------------------------------------------------------------------------------
+
+
+def export_zip(adapter: AdapterEntry) -> bytes:
+    """All of an adapter in one zip, in a folder of its name; the same bytes each time."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for folder in [adapter.path, *(adapter.path / iso3 for iso3 in adapter.countries)]:
+            for name in FILES:
+                path = folder / name
+                if path.is_file():
+                    inside = Path(file_name(adapter)) / path.relative_to(adapter.path)
+                    # A fixed time, so that one adapter is one file.
+                    info = zipfile.ZipInfo(inside.as_posix(), (1980, 1, 1, 0, 0, 0))
+                    info.external_attr = 0o644 << 16
+                    archive.writestr(info, path.read_bytes())
+    return buffer.getvalue()
+
+
+def file_name(adapter: AdapterEntry) -> str:
+    """What to call an adapter's file or folder."""
+    return _folder_name(adapter.name)
+
+
+def _folder_name(name: str) -> str:
+    """Never three capitals: those are a country's part of an adapter for each country."""
+    slug = _slug(name)
+    return f"{slug}-adapter" if adapters.ISO3.fullmatch(slug) else slug
+
+
+def _slug(name: str) -> str:
+    words = re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-.")
+    return words[:80] or "adapter"
+
+
+# -- import ----------------------------------------------------------------------------------------
+
+MOST_FILES = 2_000
+MOST_BYTES = 8 * 1024**3
+MOST_TEXT_BYTES = 5 * 1024**2
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+
+# Of adapter_config.json only what describes a LoRA; other keys name Python modules to import,
+# files to read, or ways of training that say nothing about asking.
+CONFIG_KEYS = (
+    *("peft_type", "task_type", "base_model_name_or_path", "revision", "peft_version"),
+    *("r", "lora_alpha", "lora_dropout", "target_modules", "bias", "fan_in_fan_out"),
+    *("use_rslora", "use_dora", "rank_pattern", "alpha_pattern"),
+    *("layers_to_transform", "layers_pattern"),
+)
+
+
+class BroughtIn(NamedTuple):
+    """An imported adapter. base: the model here that it fits, None where it is not here."""
+
+    adapter: AdapterEntry
+    base: Entry | None
+
+
+def bring_in(file: Path | bytes, home: Path, *, name: str = "") -> BroughtIn:
+    """Copy an adapter made elsewhere into `home`/adapters: a folder, a zip, or a zip's bytes.
+
+    Only LoRA in safetensors is taken, and only its known files; it is checked before anything is
+    kept. Raises ImportRefused with what is wrong.
+    """
+    if isinstance(file, Path) and not os.path.exists(file):
+        raise ImportRefused(f"There is no file or folder {file}.")
+    shelf = home / "adapters"
+    with _opened(file) as source, _landing(shelf) as folder:
+        root = _root(source)
+        for inside, copy in source.items():
+            if inside.parent == root or (
+                inside.parent.parent == root and adapters.ISO3.fullmatch(inside.parent.name)
+            ):
+                _take(copy, folder / inside.relative_to(root))
+        title = name or (root.name if root.name else _file_stem(file))
+        _check_all(folder)
+        entry = adapters.adapter_entry(folder)
+        if entry is None:
+            raise ImportRefused(NO_ADAPTER)
+        base = _base_of(entry, home)
+        if base is not None:
+            for part in _parts(folder):
+                _check_shapes(part, base)
+        own = read_json(folder / (ADAPTER_INDEX if entry.countries else ADAPTER_RECORD)).get(
+            "title"
+        )
+        kept = _free_name(shelf, _folder_name(str(own or title)))
+        folder.rename(kept)
+    entry = adapters.adapter_entry(kept)
+    return BroughtIn(entry, base)
+
+
+NO_ADAPTER = (
+    f"There is no adapter in it. Pluriscope reads PEFT's format: {ADAPTER_CONFIG} and "
+    f"{ADAPTER_WEIGHTS}, or folders of these named by country code (KEN, DEU, …)."
+)
+
+Copy = Callable[[], IO[bytes]]
+
+
+@contextmanager
+def _opened(file: Path | bytes) -> Iterator[dict[PurePosixPath, Copy]]:
+    """The known files of a folder or a zip, by path inside it, and how to read each."""
+    if isinstance(file, Path) and file.is_dir():
+        yield _of_folder(file)
+        return
+    try:
+        with zipfile.ZipFile(io.BytesIO(file) if isinstance(file, bytes) else file) as archive:
+            yield _of_zip(archive)
+    except (
+        zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError
+    ) as error:  # fmt: skip
+        # RuntimeError: a password. NotImplementedError: a compression Python does not know.
+        raise ImportRefused(
+            f"The file cannot be read as a zip ({error}). Choose an adapter's folder, or a zip of "
+            "one without a password."
+        ) from error
+
+
+def _of_folder(folder: Path) -> dict[PurePosixPath, Copy]:
+    names, found = [], {}
+    for at, inside, files in os.walk(folder):
+        inside[:] = [name for name in inside if not (Path(at) / name).is_symlink()]
+        if len(Path(at).relative_to(folder).parts) >= 2:
+            inside.clear()  # adapters lie no deeper
+        names += [PurePosixPath((Path(at) / n).relative_to(folder).as_posix()) for n in files]
+        if len(names) > MOST_FILES:
+            raise ImportRefused(f"The folder {folder} holds too many files to be an adapter.")
+    for name in names:
+        path = folder / name
+        if name.name in FILES and path.is_file() and not path.is_symlink():
+            found[name] = partial(path.open, "rb")
+    _refuse_pickles(names)
+    return found
+
+
+def _of_zip(archive: zipfile.ZipFile) -> dict[PurePosixPath, Copy]:
+    infos = [info for info in archive.infolist() if not info.is_dir()]
+    if len(infos) > MOST_FILES or sum(info.file_size for info in infos) > MOST_BYTES:
+        raise ImportRefused("The zip unpacks to far more than an adapter.")
+    found = {}
+    for info in infos:
+        name = PurePosixPath(info.filename)
+        if name.is_absolute() or ".." in name.parts or "\\" in info.filename:
+            raise ImportRefused(f"The zip holds a file outside its own folder ({info.filename}).")
+        if name.name in FILES and (info.external_attr >> 28) != 0xA:  # not a symbolic link
+            found[name] = partial(archive.open, info)
+    _refuse_pickles([PurePosixPath(info.filename) for info in infos])
+    return found
+
+
+def _refuse_pickles(names: Sequence[PurePosixPath]) -> None:
+    if not any(name.name == ADAPTER_WEIGHTS for name in names) and any(
+        name.suffix in PICKLES for name in names
+    ):
+        raise ImportRefused(
+            "Its weights are a pickle file (.bin), which can run code when opened. Pluriscope "
+            f"reads safetensors only: save the adapter again, so that it has {ADAPTER_WEIGHTS}."
+        )
+
+
+def _root(source: Mapping[PurePosixPath, Copy]) -> PurePosixPath:
+    """The folder in which the adapter lies: itself, or with a folder for each country."""
+    roots = {
+        path.parent.parent if adapters.ISO3.fullmatch(path.parent.name) else path.parent
+        for path in source
+        if path.name == ADAPTER_CONFIG
+    }
+    if not roots:
+        raise ImportRefused(NO_ADAPTER)
+    if len(roots) > 1:
+        raise ImportRefused("There are several adapters in it. Import them one at a time.")
+    return roots.pop()
+
+
+def _file_stem(file: Path | bytes) -> str:
+    return "imported" if isinstance(file, bytes) else file.stem
+
+
+@contextmanager
+def _landing(shelf: Path) -> Iterator[Path]:
+    """A folder that is gone afterwards unless it was renamed. Named so that it is never listed."""
+    folder = shelf.parent / "tmp" / f"adapter-{os.getpid()}-{os.urandom(4).hex()}"
+    shelf.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    except OSError as error:
+        raise ImportRefused(
+            f"The adapter could not be written ({error.strerror or error}). Make room on the disk."
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _take(copy: Copy, to: Path) -> None:
+    """Copy one file, and no more of it than is sensible, whatever a zip says of its size."""
+    most = MOST_BYTES if to.name == ADAPTER_WEIGHTS else MOST_TEXT_BYTES
+    to.parent.mkdir(exist_ok=True)
+    with copy() as source, open(to, "wb") as target:
+        while block := source.read(1 << 20):
+            most -= len(block)
+            if most < 0:
+                raise ImportRefused(f"Its file {to.name} is far too large.")
+            target.write(block)
+
+
+def _free_name(shelf: Path, name: str) -> Path:
+    number = 1
+    while (path := shelf / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return path
+
+
+def _parts(folder: Path) -> list[Path]:
+    if adapters.is_adapter(folder):
+        return [folder]
+    return [folder / iso3 for iso3 in adapters.adapter_countries(folder)]
+
+
+def _check_all(folder: Path) -> None:
+    parts = _parts(folder)
+    if not parts:
+        raise ImportRefused(NO_ADAPTER)
+    bases = {_check_one(part) for part in parts}
+    if len(bases) > 1:
+        raise ImportRefused("Its countries' adapters were tuned on different models.")
+
+
+def _check_one(folder: Path) -> str:
+    """Check an adapter's settings and its tensors; write back only the settings known. The base."""
+    config = read_json(folder / ADAPTER_CONFIG)
+    if config.get("peft_type") != "LORA":
+        raise ImportRefused(
+            f"It is not a LoRA adapter ({config.get('peft_type') or 'its settings cannot be read'})"
+            ". Other kinds cannot be put on here."
+        )
+    if config.get("modules_to_save") or config.get("trainable_token_indices"):
+        raise ImportRefused(
+            "It brings whole layers of its own beside its LoRA weights; such an adapter cannot be "
+            "put on here. Merge it into its model, and use that."
+        )
+    known = {key: config[key] for key in CONFIG_KEYS if config.get(key) is not None}
+    if not _sensible(known):
+        raise ImportRefused(f"The settings in {ADAPTER_CONFIG} are not those of a LoRA adapter.")
+    _write(folder / ADAPTER_CONFIG, json.dumps({**known, "inference_mode": True}, indent=1) + "\n")
+    _pairs(folder)
+    return str(known.get("base_model_name_or_path") or "")
+
+
+def _sensible(config: Mapping) -> bool:
+    modules = config.get("target_modules")
+    names = modules if isinstance(modules, list) else [modules]
+    return (
+        isinstance(config.get("r"), int)
+        and 0 < config["r"] <= 4096
+        and isinstance(config.get("lora_alpha", 1), int | float)
+        and 0 < len(names) <= 2_000
+        # Names, not patterns: a pattern could take for ever to match.
+        and all(isinstance(n, str) and re.fullmatch(r"[\w.-]{1,200}", n) for n in names)
+        and all(
+            isinstance(config.get(key, {}), dict)
+            and all(re.fullmatch(r"[\w.^$\\-]{1,200}", pattern) for pattern in config.get(key, {}))
+            for key in ("rank_pattern", "alpha_pattern")
+        )
+    )
+
+
+def _pairs(folder: Path) -> dict[str, dict[str, tuple[int, ...]]]:
+    """The shapes of lora_A and lora_B by the layer they belong to. Refuses other tensors."""
+    weights = folder / ADAPTER_WEIGHTS
+    try:
+        header = read_header(weights)
+    except (ModelError, OSError) as error:
+        raise ImportRefused(
+            f"The weights in {ADAPTER_WEIGHTS} are damaged or not safetensors."
+        ) from error
+    layers: dict[str, dict[str, tuple[int, ...]]] = {}
+    for name, tensor in header.items():
+        match = re.fullmatch(r"base_model\.model\.(.+)\.(lora_[AB])\.weight", name)
+        if not match or tensor["dtype"] not in ("F32", "F16", "BF16"):
+            raise ImportRefused(f"It holds a tensor that is not LoRA's ({name[:120]}).")
+        layers.setdefault(match[1], {})[match[2]] = tuple(tensor["shape"])
+    for layer, shapes in layers.items():
+        a, b = shapes.get("lora_A", ()), shapes.get("lora_B", ())
+        if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
+            raise ImportRefused(f"Its weights of {layer} do not fit each other.")
+    if not layers:
+        raise ImportRefused("It holds no weights.")
+    return layers
+
+
+def _base_of(adapter: AdapterEntry, home: Path) -> Entry | None:
+    """The model on this machine that an adapter says it was tuned on."""
+    for entry in [catalogue.builtin(), *catalogue.on_this_machine(home)]:
+        if adapter.base and adapters.fits_base(adapter, entry.source) and entry.path:
+            return entry
+    return None
+
+
+def _check_shapes(folder: Path, base: Entry) -> None:
+    """Refuse an adapter whose layers are not those of its base, by the files' headers."""
+    stored: dict[str, list[int]] = {}
+    for file in weight_files(base.path):
+        stored |= {name: t["shape"] for name, t in models_files.read_header(file).items()}
+    if models_files.weights(base.path).quantised:
+        return  # its matrices are packed; loading looks at the layers themselves
+    for layer, shapes in _pairs(folder).items():
+        shape = stored.get(f"{layer}.weight")
+        if shape is None or list(shape) != [shapes["lora_B"][0], shapes["lora_A"][1]]:
+            raise ImportRefused(
+                f"It does not fit {base.name} on this machine, which it says it was tuned on: "
+                f"their layers {layer} differ. Look for the adapter of this version of the model."
+            )
+
+
+def merged_folder(home: Path, name: str) -> Path:
+    """Where a model with its adapter merged in is saved: a free name in `home`/models."""
+    slug = _slug(name)
+    if not slug:
+        raise PluriscopeError("Give the merged model a name.")
+    return _free_name(home / "models", slug)

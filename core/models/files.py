@@ -1,0 +1,210 @@
+"""What a model's folder holds, read without loading it: config, weights, template, and what is "
+"wrong with it."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from core.errors import ModelError
+from core.sanitize import parse_object
+
+
+class Weights(NamedTuple):
+    """What config.json and the headers of the safetensors files tell.
+
+    linear: parameters in matrices that 4-bit and 8-bit shrink; other: all others (embeddings,
+    norms, output head). stored_bytes: size of the weight files. quantised: how the files are
+    quantised already ("bitsandbytes", "gptq", …), "" if they are not. precision: "bf16", "fp16" or
+    "fp32", the one that most of what is not quantised is stored in.
+    """
+
+    linear: int
+    other: int
+    stored_bytes: int
+    quantised: str
+    precision: str
+    config: Mapping
+
+    @property
+    def parameters(self) -> int:
+        return self.linear + self.other
+
+
+def read_json(path: Path) -> dict:
+    """A file's JSON object; empty where there is none or it cannot be read."""
+    try:
+        return parse_object(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+
+
+def check(folder: Path) -> None:
+    """Raise ModelError if transformers could not load this folder's safetensors."""
+    sentence = problem(folder)
+    if sentence:
+        raise ModelError(sentence)
+
+
+def problem(folder: Path) -> str:
+    """Why a folder cannot be loaded as a model, in a sentence; "" if nothing speaks against it.
+
+    Reads config.json and the headers of the weight files only.
+    """
+    try:
+        return _problem(folder)
+    except ModelError as error:
+        return str(error)
+    except OSError as error:
+        return f"{folder} cannot be opened ({error.strerror or error})."
+
+
+def _problem(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"There is no folder {folder}."
+    if not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            return (
+                f"{folder.name} is an adapter, not a model. Choose its base model and put the "
+                "adapter on top."
+            )
+        return f"{folder} is not a model: it has no config.json."
+    if "model_type" not in read_config(folder):
+        return f"The config.json in {folder} names no model type, so it cannot be loaded."
+    files = weight_files(folder)
+    for file in files:
+        read_header(file)
+    if not files:
+        if any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
+            return (
+                f"{folder.name} has its weights only as pickle files (.bin), which can run code "
+                "when opened. Pluriscope loads safetensors only: look for a version of the model "
+                "with .safetensors files."
+            )
+        if any(folder.glob("*.gguf")):
+            return f"{folder.name} holds GGUF files. Pluriscope needs the safetensors version."
+        return f"{folder.name} has a config.json but no .safetensors weights."
+    if not any((folder / n).is_file() for n in ("tokenizer.json", "tokenizer_config.json")):
+        return f"{folder.name} has no tokenizer files, so it cannot read text."
+    return ""
+
+
+def read_config(folder: Path) -> dict:
+    """A model's config.json. Raises ModelError where it cannot be read."""
+    try:
+        return parse_object((folder / "config.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"The file config.json in {folder} cannot be read. Download the model again."
+        ) from error
+
+
+def quantised(config: Mapping) -> str:
+    """How a model's files are quantised already; "" if they are not."""
+    said = config.get("quantization_config")
+    return str(said.get("quant_method") or "") if isinstance(said, dict) else ""
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model. Raises ModelError if its index is damaged or names absent
+    ones."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        single = folder / "model.safetensors"
+        return [single] if single.is_file() else sorted(folder.glob("model*.safetensors"))
+    listed = read_json(index).get("weight_map")
+    if not isinstance(listed, dict) or not all(isinstance(n, str) for n in listed.values()):
+        raise ModelError(
+            f"The list of weight files in {folder.name} cannot be read. Download the model again."
+        )
+    names = sorted(set(listed.values()))
+    missing = [name for name in names if not os.path.isfile(folder / name)]
+    if missing:
+        raise ModelError(
+            f"{folder.name} is not complete: {len(missing)} of {len(names)} weight files are "
+            f"missing ({missing[0][:200]}). Download the model again."
+        )
+    return [folder / name for name in names]
+
+
+def read_header(file: Path) -> dict[str, dict]:
+    """The tensors of a safetensors file: name -> {"dtype", "shape"}. Checks the file's length.
+
+    Layout: 8 bytes little-endian header length, a JSON header, then the data. Raises ModelError
+    where the file is damaged, whatever its header says.
+    """
+    broken = ModelError(
+        f"The weight file {file.name} in {file.parent.name} is damaged or was not downloaded to "
+        "the end. Delete it and download the model again."
+    )
+    size = file.stat().st_size
+    with open(file, "rb") as stream:
+        start = stream.read(8)
+        if len(start) < 8:
+            raise broken
+        (length,) = struct.unpack("<Q", start)
+        if length > min(size - 8, 100_000_000):
+            raise broken
+        try:
+            header = parse_object(stream.read(length))
+        except ValueError:
+            raise broken from None
+    header.pop("__metadata__", None)
+    if not all(map(_is_tensor, header.values())):
+        raise broken
+    end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+    if 8 + length + end != size:
+        raise broken
+    return header
+
+
+def _is_tensor(said: object) -> bool:
+    """Is this how a safetensors header describes a tensor?"""
+    if not isinstance(said, dict) or not isinstance(said.get("dtype"), str):
+        return False
+    shape, offsets = said.get("shape"), said.get("data_offsets")
+    if not isinstance(shape, list) or not isinstance(offsets, list) or len(offsets) != 2:
+        return False
+    return all(type(number) is int and number >= 0 for number in (*shape, *offsets))
+
+
+def weights(folder: Path) -> Weights:
+    """Count a model's parameters from its files, without reading the weights.
+
+    Raises ModelError where they are damaged.
+    """
+    config = read_config(folder)
+    linear = other = stored = 0
+    held: Counter[str] = Counter()
+    for file in weight_files(folder):
+        stored += file.stat().st_size
+        for name, tensor in read_header(file).items():
+            count = 1
+            for side in tensor["shape"]:
+                count *= side
+            held[_STORED_AS.get(tensor["dtype"], "fp32")] += count
+            if len(tensor["shape"]) == 2 and not re.search(r"embed|lm_head|wte|wpe|norm", name):
+                linear += count
+            else:
+                other += count
+    precision = max(held, key=held.__getitem__, default="fp32")
+    return Weights(linear, other, stored, quantised(config), precision, config)
+
+
+_STORED_AS = {"BF16": "bf16", "F16": "fp16"}  # names in safetensors files
+
+
+def family_of(config: Mapping) -> str:
+    kind = str(config.get("model_type", ""))
+    return re.sub(r"(?<=[a-z])(?=\d)", " ", kind.replace("_text", "").replace("_", " ")).title()
+
+
+def has_chat_template(folder: Path) -> bool:
+    if any((folder / name).is_file() for name in ("chat_template.jinja", "chat_template.json")):
+        return True
+    return bool(read_json(folder / "tokenizer_config.json").get("chat_template"))

@@ -1,0 +1,1 @@
+"""DuckDB remembers: every query of the product is here."""

@@ -1,0 +1,88 @@
+"""The tables of the store, and every step from an older store to today's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def m001_initial(sql: Callable[[str], Any]) -> None:
+    sql("""create table surveys (
+        id text, version text, name text, citation text, core_ids text[], source text,
+        added timestamp, deleted timestamp, primary key (id, version))""")
+    sql("""create table items (
+        survey text, version text, item text, position integer, topic text, label text,
+        question text, scale text, low text, high text, note text,
+        codes integer[], options text[], off_scale integer[])""")
+    sql("""create table cultures (
+        survey text, version text, iso3 text, name text, demonym text, article text,
+        continent text, region text, year integer, n integer, in_culturespa boolean,
+        languages text[])""")
+    sql("""create table shares (
+        survey text, version text, iso3 text, item text, shares double[], n_valid integer,
+        basis text)""")
+    sql("""create table prompt_sets (
+        sha256 text primary key, id text, name text, language text, texts json)""")
+    sql("create sequence run_numbers")
+    sql("""create table runs (
+        no integer primary key, id text unique, grp text, kind text, name text, method text,
+        model text, settings json, facts json, state text, planned integer,
+        answered integer, created timestamp, finished timestamp, deleted timestamp)""")
+    # No index on answers: 15 million rows are found by run number through DuckDB's zone maps,
+    # because a run's rows lie together; second copies are kept out by add_answers.
+    sql("""create table answers (
+        run_no integer, iso3 text, item text, number smallint, probs float[], mass float,
+        chosen smallint, state text, rule text, text text, seconds float, answered_at timestamp)""")
+    sql("""create table scores (
+        run_no integer, metric text, topic text, answered integer, version text, iso3 text,
+        value double, low double, high double, floor double, ceiling double, others double,
+        items integer)""")
+    sql("""create table changes (
+        a integer, b integer, metric text, topic text, answered integer, version text, iso3 text,
+        value double, low double, high double, p double, clear boolean)""")
+    sql("""create table jobs (
+        id text primary key, kind text, title text, settings json, runs text[], state text,
+        position double, phase text, done integer, total integer, rate double,
+        error text, details text, created timestamp, started timestamp, finished timestamp)""")
+
+
+def m002_tuning(sql: Callable[[str], Any]) -> None:
+    sql("""create table tunings (
+        id text primary key, name text, settings json, counts json, created timestamp,
+        deleted timestamp)""")
+    sql("""create table questions (
+        tuning text, seed integer, no integer, round integer, topic text, question text,
+        options text[], raw text, state text, reason text, near text, similarity double)""")
+    sql("""create table pairs (
+        tuning text, seed integer, teacher text, answers text, iso3 text, item text,
+        plain integer, aware integer, plain_probs float[], aware_probs float[],
+        distance double, noise double, differs boolean, reason text)""")
+    sql("""create table arms (
+        tuning text, arm text, seed integer, state text, examples integer, counts json,
+        runs text[], facts json, started timestamp, finished timestamp)""")
+    sql("""create table training (
+        tuning text, arm text, seed integer, iso3 text, step integer, steps integer,
+        loss double, rate double, tokens_per_second double, memory_bytes bigint)""")
+    sql("""create table adapters (
+        id text primary key, tuning text, arm text, seed integer, iso3 text, name text,
+        base json, base_revision text, path text, sha256 text, facts json, created timestamp,
+        deleted timestamp)""")
+    sql("""create table abilities (
+        tuning text, arm text, seed integer, record json, measured timestamp)""")
+
+
+def m003_translations(sql: Callable[[str], Any]) -> None:
+    sql("create table translations (sha256 text primary key, language text, texts json)")
+
+
+def m004_results(sql: Callable[[str], Any]) -> None:
+    sql("create table results (subject text primary key, key text, record json)")
+
+
+def m005_time_worked(sql: Callable[[str], Any]) -> None:
+    sql("alter table jobs add column worked double default 0")  # seconds, pauses left out
+    sql("""update jobs set worked = epoch(finished - started)
+           where state = 'done' and finished > started""")
+
+
+MIGRATIONS = [m001_initial, m002_tuning, m003_translations, m004_results, m005_time_worked]

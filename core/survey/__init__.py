@@ -1,0 +1,1 @@
+"""Items, countries and people's shares."""

@@ -1,0 +1,855 @@
+"""Train a LoRA adapter: the loss on answers alone, shared beginnings computed once, resumable.
+
+An example is a prompt and what is to be answered: one option (its tokens and the end of the turn
+are learned, as transformers' Trainer would) or a share for each option (the model's probabilities
+are drawn towards them). The prompts of a step form a tree of tokens, as in asking; only positions
+whose next token matters go through the output head. Neither changes a gradient: they are those of
+the plain padded batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import psutil
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft.helpers import disable_input_dtype_casting
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as to_safetensors
+
+from core.errors import ModelError, PluriscopeError
+from core.inference.option_scoring import (
+    SINGLE,
+    TOKEN,
+    Query,
+    Reply,
+    Request,
+    Row,
+    log_probabilities,
+    padded_forward,
+    padded_rows,
+    prompts,
+    shares_beginnings,
+    wanted_tokens,
+)
+from core.inference.token_tree import BLOCK, Pack, attending, common, last_mlp_only
+from core.models import adapters, catalogue, memory_fit
+from core.models import files as models_files
+from core.models.adapter_exchange import plain, public_name
+from core.models.load import Loaded, Phase, give_back, load, memory_in_words
+from core.models.memory_fit import TrainingRoom
+from core.models.spec import ModelSpec
+from core.tuning.settings import Lora
+
+CPU_TOKENS = 768  # distinct tokens at once: more gain nothing on a CPU and need memory
+CUDA_BLOCK = 1024  # queries of one attention call on a graphics card, which minds many small ones
+
+
+class Step(NamedTuple):
+    """One optimizer step. loss: mean over the batch, before the step. rate: of learning.
+
+    tokens_per_second: of the batch as written, shared beginnings counted each time. memory_bytes:
+    most the card has held, or what the process holds. grad_norm: before clipping.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    rate: float
+    tokens_per_second: float
+    memory_bytes: int
+    grad_norm: float
+
+
+class Trained(NamedTuple):
+    """sha256: of the adapter's weights. facts: how it was made, for the store and the card."""
+
+    sha256: str
+    facts: dict
+    complete: bool
+
+
+# -- what is learned -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """One example as the engine needs it.
+
+    prompt: TOKEN[n]. queries: what follows the prompt, and the tokens wanted after that. terms:
+    for each label the (query, target) whose log-probabilities add up to its own. target: the share
+    of each label. weight: how much it counts; count: of it in the mean the loss is (answer tokens
+    for hard labels, 1 otherwise). shift: the world's shares of the labels and the weight of that
+    term.
+    """
+
+    prompt: np.ndarray
+    queries: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+    terms: tuple[tuple[tuple[int, int], ...], ...]
+    target: np.ndarray
+    weight: float
+    count: float
+    shift: tuple[np.ndarray, float] | None
+
+    @property
+    def tokens(self) -> int:
+        """Of the prompt and the longest beginning of an answer whose next token is wanted."""
+        return len(self.prompt) + max(len(after) for after, _ in self.queries)
+
+
+def read_examples(path: Path) -> list[dict]:
+    """The lines of a file of examples. Raises PluriscopeError at the first that is not one."""
+    examples = []
+    with open(path, encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                example = json.loads(line)
+                target = np.asarray(example["target"], dtype=float)
+                good = (
+                    len(target) == len(example["labels"]) > 1
+                    and (target >= 0).all()
+                    and abs(target.sum() - 1) < 1e-3
+                    and float(example.get("weight", 1.0)) > 0
+                    and len(example["messages"]) > 0
+                )
+            except (ValueError, KeyError, TypeError):
+                good = False
+            if not good:
+                raise PluriscopeError(
+                    f"Line {number} of {path.name} is not a training example: it needs messages, "
+                    "labels, and a target with a share for each label that add up to 1."
+                )
+            examples.append(example)
+    if not examples:
+        raise PluriscopeError(
+            "There are no examples to train on. Choose more questions or countries, or a way of "
+            "choosing examples that keeps more of them."
+        )
+    return examples
+
+
+def lessons(loaded: Loaded, examples: Sequence[dict]) -> list[Lesson]:
+    """Examples in tokens. Labels are hard where every target of the file is one label alone."""
+    hard = all(max(example["target"]) > 1 - 1e-6 for example in examples)
+    asked = [Request(example["messages"], example["labels"]) for example in examples]
+    limit = getattr(loaded.model.config, "max_position_embeddings", None)
+    made = []
+    for example, (prompt, reply) in zip(examples, prompts(loaded, asked), strict=True):
+        lesson = _hard(example, prompt, reply) if hard else _soft(example, prompt, reply)
+        if limit and lesson.tokens > limit:
+            raise ModelError(
+                f"An example has {lesson.tokens:,} tokens, more than {loaded.name} can read "
+                f"({limit:,}). Leave it out, or choose another model."
+            )
+        made.append(lesson)
+    return made
+
+
+def _hard(example: dict, prompt: np.ndarray, reply: Reply) -> Lesson:
+    """The label's tokens and the end of the turn, each from what stands before it."""
+    tail = reply.labels[int(np.argmax(example["target"]))] + reply.end
+    return Lesson(
+        prompt,
+        queries=tuple((tail[:i], (token,)) for i, token in enumerate(tail)),
+        terms=(tuple((i, 0) for i in range(len(tail))),),
+        target=np.ones(1),
+        weight=float(example.get("weight", 1.0)),
+        count=float(len(tail)),
+        shift=None,
+    )
+
+
+def _soft(example: dict, prompt: np.ndarray, reply: Reply) -> Lesson:
+    """The probability of each label, as asking scores it."""
+    rule, wanted = wanted_tokens(reply)
+    slots = {after: slot for slot, after in enumerate(wanted)}
+    targets = {after: list(nexts) for after, nexts in wanted.items()}
+    terms = []
+    for label in reply.labels:
+        tail = label if rule == SINGLE else label + reply.end
+        terms.append(
+            tuple((slots[tail[:i]], targets[tail[:i]].index(t)) for i, t in enumerate(tail))
+        )
+    target = np.asarray(example["target"], dtype=float)
+    shift = example.get("shift")
+    return Lesson(
+        prompt,
+        queries=tuple((after, tuple(targets[after])) for after in wanted),
+        terms=tuple(terms),
+        target=target / target.sum(),
+        weight=float(example.get("weight", 1.0)),
+        count=1.0,
+        shift=(np.asarray(shift["world"], dtype=float), float(shift["weight"])) if shift else None,
+    )
+
+
+# -- the loss of a batch ---------------------------------------------------------------------------
+
+
+class Engine(NamedTuple):
+    """How a batch is computed. room: most tokens at once, and whether layers are computed again.
+    shared: along a tree, each distinct beginning once; else whole prompts, padded."""
+
+    loaded: Loaded
+    room: TrainingRoom
+    shared: bool
+
+
+class Learned(NamedTuple):
+    """loss: of the batch. computed: tokens that went through the model for it."""
+
+    loss: float
+    computed: int
+
+
+def backward(engine: Engine, batch: Sequence[Lesson]) -> Learned:
+    """Add the gradients of a batch's loss to the weights that are trained.
+
+    The loss is sum(weight * loss) / sum(weight * count) over the whole batch, however it is cut
+    into pieces that fit.
+    """
+    whole = sum(lesson.weight * lesson.count for lesson in batch)
+    loss, computed = 0.0, 0
+    for tokens, forward in (_packs if engine.shared else _rows)(engine, batch):
+        with forward as (logits, wanted):
+            part = _loss(logits, wanted, batch, whole)
+            part.backward()
+        loss += float(part.detach())
+        computed += tokens
+        del part, logits
+    return Learned(loss, computed)
+
+
+Wanted = list[tuple[int, Query]]  # a row of logits, and what is to be read off it
+
+
+def _loss(
+    logits: torch.Tensor, wanted: Wanted, batch: Sequence[Lesson], whole: float
+) -> torch.Tensor:
+    """What some examples of a batch add to its loss. logits: [rows, vocabulary].
+
+    For each example the cross-entropy between target and labels, less the target's entropy.
+    """
+    found = log_probabilities(
+        logits,
+        [row for row, query in wanted for _ in query.targets],
+        [token for _, query in wanted for token in query.targets],
+    )
+    starts, size = {}, 0
+    for _, query in wanted:
+        starts[query.request, query.slot] = size
+        size += len(query.targets)
+    factors, constant = np.zeros(size, dtype=np.float32), 0.0
+    further = found.new_zeros(())
+    for index in dict.fromkeys(query.request for _, query in wanted):
+        lesson = batch[index]
+        weight = lesson.weight / whole
+        places = [[starts[index, slot] + at for slot, at in term] for term in lesson.terms]
+        for share, term in zip(lesson.target, places, strict=True):
+            factors[term] += weight * share
+        positive = lesson.target[lesson.target > 0]
+        constant += weight * float((positive * np.log(positive)).sum())
+        if lesson.shift:
+            labels = torch.stack([found[term].sum() for term in places])
+            further = further + weight * lesson.shift[1] * _shift(labels, lesson)
+    return constant - (torch.from_numpy(factors).to(found.device) * found).sum() + further
+
+
+def _shift(labels: torch.Tensor, lesson: Lesson) -> torch.Tensor:
+    """KL divergence between people's and the model's shift away from the world.
+
+    A shift is the shares divided by the world's, normalised: what sets a country apart weighs more
+    than what it has in common. labels: log-probabilities [K]. After DSA, arXiv 2510.21977.
+    """
+    world = np.maximum(lesson.shift[0], RAREST)
+    human = lesson.target / world
+    human = human / human.sum()
+    model = torch.log_softmax(labels - labels.new_tensor(np.log(world)), dim=0)
+    positive = human > 0
+    entropy = float((human[positive] * np.log(human[positive])).sum())
+    return entropy - (labels.new_tensor(human) * model).sum()
+
+
+RAREST = 0.01  # a share of the world's below this would let one rare option decide the shift
+
+
+def _queries(lesson: Lesson, index: int) -> list[Query]:
+    """What is read of an example, in the order of the tree."""
+    prompt = lesson.prompt.tobytes()
+    return sorted(
+        (
+            Query(prompt + np.asarray(after, dtype=TOKEN).tobytes(), wanted, index, slot)
+            for slot, (after, wanted) in enumerate(lesson.queries)
+        ),
+        key=lambda query: query.key,
+    )
+
+
+def _packs(engine: Engine, batch: Sequence[Lesson]) -> Iterator[tuple[int, Any]]:
+    """A batch in packs of at most `room.tokens` distinct tokens; what begins alike lies together.
+
+    Yields tokens and a context within which they are computed.
+    """
+    block = CUDA_BLOCK if engine.loaded.device.type == "cuda" else BLOCK
+    empty = np.empty(0, dtype=TOKEN)
+    pack, wants, last = Pack(block), [], empty
+    for index in sorted(range(len(batch)), key=lambda i: batch[i].prompt.tobytes()):
+        queries = _queries(batch[index], index)
+        if pack.size and pack.size + _growth(last, queries) > engine.room.tokens:
+            yield pack.size, _computed_pack(engine.loaded, pack, wants)
+            pack, wants, last = Pack(block), [], empty
+        for query in queries:
+            ids = np.frombuffer(query.key, dtype=TOKEN)
+            pack.back_to(common(last, ids))
+            pack.add(ids[pack.depth :])
+            wants.append((pack.last, query))
+            last = ids
+    yield pack.size, _computed_pack(engine.loaded, pack, wants)
+
+
+def _growth(last: np.ndarray, queries: Sequence[Query]) -> int:
+    """How many tokens a pack grows by."""
+    grown = 0
+    for query in queries:
+        ids = np.frombuffer(query.key, dtype=TOKEN)
+        grown += len(ids) - common(last, ids)
+        last = ids
+    return grown
+
+
+@contextmanager
+def _computed_pack(
+    loaded: Loaded, pack: Pack, wants: list[tuple[int, Query]]
+) -> Iterator[tuple[torch.Tensor, Wanted]]:
+    """Logits where they matter. Gradients are taken within, since layers may be computed again."""
+    places = sorted({place for place, _ in wants})
+    row = {place: i for i, place in enumerate(places)}
+    keep = torch.tensor(places, device=loaded.device)
+    with (
+        attending(loaded.model, pack.blocks, 0),
+        last_mlp_only(loaded.model, keep, pack.size),
+    ):
+        with _mixed(loaded):
+            out = loaded.model(**pack.inputs(loaded.device), use_cache=False, logits_to_keep=keep)
+        yield out.logits[0], [(row[place], query) for place, query in wants]
+
+
+def _rows(engine: Engine, batch: Sequence[Lesson]) -> Iterator[tuple[int, Any]]:
+    """A batch in groups of like length, right-padded to at most `room.tokens`."""
+    order = sorted(range(len(batch)), key=lambda i: batch[i].tokens)
+    start = 0
+    while start < len(order):
+        end = start + 1
+        while (
+            end < len(order) and (end - start + 1) * batch[order[end]].tokens <= engine.room.tokens
+        ):
+            end += 1
+        rows = padded_rows([q for i in order[start:end] for q in _queries(batch[i], i)])
+        yield len(rows) * len(rows[-1].ids), _computed_rows(engine.loaded, rows)
+        start = end
+
+
+@contextmanager
+def _computed_rows(loaded: Loaded, rows: Sequence[Row]) -> Iterator[tuple[torch.Tensor, Wanted]]:
+    with _mixed(loaded):
+        logits, found = padded_forward(loaded.model, rows)
+    yield logits, list(enumerate(found))
+
+
+def _mixed(loaded: Loaded) -> Any:
+    """A bf16 base computes in bf16 throughout; the adapter's weights are cast as they are used."""
+    if loaded.model.dtype is torch.bfloat16:
+        return torch.autocast(loaded.device.type, torch.bfloat16)
+    return nullcontext()
+
+
+# -- the schedule ----------------------------------------------------------------------------------
+
+
+def learning_rate(lora: Lora, step: int, steps: int) -> float:
+    """Linear warm-up, then half a cosine down to zero, as transformers has it. step: from 0."""
+    warm = math.ceil(lora.warmup * steps)
+    if step < warm:
+        return lora.learning_rate * step / max(warm, 1)
+    gone = (step - warm) / max(steps - warm, 1)
+    return lora.learning_rate * max(0.0, 0.5 * (1 + math.cos(math.pi * gone)))
+
+
+def chosen(examples: int, lora: Lora, seed: int, step: int) -> np.ndarray:
+    """Which examples the batch of a step holds: each epoch is drawn anew, a function of seed."""
+    each = lora.steps_per_epoch(examples)
+    epoch, place = divmod(step, each)
+    drawn = np.random.default_rng([seed, epoch]).permutation(examples)
+    return drawn[place * lora.batch : (place + 1) * lora.batch]
+
+
+# -- training --------------------------------------------------------------------------------------
+
+
+def train(
+    spec: ModelSpec,
+    examples_path: Path,
+    lora: Lora,
+    folder: Path,
+    *,
+    seed: int,
+    title: str = "",
+    base: Loaded | None = None,
+    on_phase: Phase | None = None,
+    on_step: Callable[[Step], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> Trained:
+    """Train an adapter of `spec`'s model on a file of examples, and write it into `folder`.
+
+    Goes on from the last checkpoint in the folder where it is one of this very training, to the
+    same bits (on a CPU) as if it had never been interrupted; on_step hears of the steps before it
+    again, since whoever listened may not have lived to note them. stop: asked between steps; True
+    keeps what was trained until then (complete is False). base: a base for training loaded before
+    (load_base), left as it was; by default it is loaded here and let go of. Raises ModelError,
+    with what to change, where memory or disk give out; checkpoints stay.
+    """
+    say = on_phase or (lambda phase: None)
+    held = base or load_base(spec, lora, on_phase=say)
+    try:
+        with memory_in_words(held.name, OUT_OF_MEMORY):
+            run = _Training(held, Path(examples_path), lora, Path(folder), seed, title, say)
+            return run.go(on_step or (lambda step: None), stop or (lambda: False))
+    finally:
+        if base is None:
+            held.release()
+        give_back()
+
+
+def load_base(spec: ModelSpec, lora: Lora, *, on_phase: Phase | None = None) -> Loaded:
+    """The bare model an adapter is trained on, frozen; 4-bit, bf16 or fp32."""
+    bare = lora.base(spec)
+    room = memory_fit.fit_training(bare, rank=lora.rank, tokens=lora.micro_tokens)
+    if not room.fits:
+        raise ModelError(room.sentence)
+    loaded = load(bare, on_phase=on_phase)
+    if loaded.model.dtype is torch.float16:
+        raise ModelError(
+            "This graphics card cannot compute in bf16, which tuning needs. Tune in 32-bit."
+        )
+    return loaded
+
+
+OUT_OF_MEMORY = (
+    "There was not enough memory to train {name}. Lower “Tokens at once” (micro_tokens), tune in "
+    "4-bit, or close other programs. Training goes on from the last checkpoint."
+)
+UNFINISHED = "unfinished"
+
+
+class _Training:
+    """One training from its beginning or its last checkpoint to its end."""
+
+    def __init__(
+        self,
+        base: Loaded,
+        examples_path: Path,
+        lora: Lora,
+        folder: Path,
+        seed: int,
+        title: str,
+        say: Phase,
+    ):
+        self.base, self.lora, self.folder, self.seed = base, lora, folder, seed
+        self.title, self.say = title, say
+        say("reading the examples")
+        examples = read_examples(examples_path)
+        self.lessons = lessons(base, examples)
+        self.steps = lora.steps(len(examples))
+        self.fingerprint = _fingerprint(base, examples_path, lora, seed)
+        self.step = 0
+        self.curve: list[Step] = []
+        self.seconds, self.tokens, self.computed = 0.0, 0, 0
+
+    def go(self, on_step: Callable[[Step], None], stop: Callable[[], bool]) -> Trained:
+        done = _finished(self.folder, self.fingerprint)
+        if done:
+            for step in done.curve:
+                on_step(step)
+            return done.trained
+        with self._adapted():
+            self._resume()
+            for step in self.curve:
+                on_step(step)
+            if self.engine.room.again:
+                self.base.model.gradient_checkpointing_enable({"use_reentrant": False})
+            self.say("training")
+            while self.step < self.steps and not stop():
+                on_step(self._take())
+                if self.step % self.lora.checkpoint_every == 0 and self.step < self.steps:
+                    self._checkpoint()
+            complete = self.step == self.steps
+            if not complete:
+                self._checkpoint()
+            return self._finish(complete)
+
+    @contextmanager
+    def _adapted(self) -> Iterator[None]:
+        """Within, the base carries the adapter that is trained; afterwards it is bare again."""
+        model = self.base.model.train()
+        shared = shares_beginnings(self.base)
+        torch.manual_seed(self.seed)
+        self.model = get_peft_model(model, lora_config(self.lora))
+        config = self.model.peft_config["default"]
+        config.base_model_name_or_path = _base_name(self.base)
+        config.revision = self.base.revision
+        self.trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        self.optimizer = torch.optim.AdamW(
+            self.trained.values(), lr=0.0, weight_decay=self.lora.weight_decay
+        )
+        self.engine = Engine(self.base, self._room(), shared)
+        try:
+            with disable_input_dtype_casting(self.model, model.dtype is torch.bfloat16):
+                yield
+        finally:
+            self.model.unload()
+            model.gradient_checkpointing_disable()
+            model.eval()
+            self.model = self.optimizer = None
+            self.trained = {}
+
+    def _room(self) -> TrainingRoom:
+        most = self.lora.micro_tokens
+        if self.base.device.type == "cpu":
+            most = min(most, CPU_TOKENS)
+        config = self.base.model.config.to_dict()
+        _, free = memory_fit.free_memory()
+        return memory_fit.training_room(config, self.base.precision, most, free)
+
+    def _take(self) -> Step:
+        """One optimizer step."""
+        began = time.monotonic()
+        torch.manual_seed(self.seed * 1_000_003 + self.step)  # for dropout, wherever we resume
+        rate = learning_rate(self.lora, self.step, self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        batch = [
+            self.lessons[i] for i in chosen(len(self.lessons), self.lora, self.seed, self.step)
+        ]
+        loss, computed = backward(self.engine, batch)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.trained.values(), self.lora.max_grad_norm))
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise ModelError(
+                f"The loss is no longer a number at step {self.step + 1} of {self.steps}. Lower "
+                "the learning rate, or tune in 32-bit, and train again."
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        seconds = time.monotonic() - began
+        tokens = sum(lesson.tokens for lesson in batch)
+        self.step += 1
+        self.seconds += seconds
+        self.tokens += tokens
+        self.computed += computed
+        step = Step(self.step, self.steps, loss, rate, tokens / seconds, self._memory(), norm)
+        self.curve.append(step)
+        return step
+
+    def _memory(self) -> int:
+        if self.base.device.type == "cuda":
+            return torch.cuda.max_memory_allocated()
+        return psutil.Process().memory_info().rss
+
+    # -- checkpoints -----------------------------------------------------------------------------
+
+    def _checkpoint(self) -> None:
+        """Weights, moments and place, under a name that appears only once all of it is there."""
+        tensors = {}
+        for name, weight in self.trained.items():
+            state = self.optimizer.state[weight]
+            tensors[f"weight.{name}"] = weight.detach()
+            tensors[f"mean.{name}"] = state["exp_avg"]
+            tensors[f"square.{name}"] = state["exp_avg_sq"]
+        place = {
+            "fingerprint": self.fingerprint,
+            "step": self.step,
+            "curve": self.curve,
+            "seconds": self.seconds,
+            "tokens": self.tokens,
+            "computed": self.computed,
+            "micro_tokens": self.lora.micro_tokens,
+            "room": self.engine.room,
+        }
+        shelf = self.folder / UNFINISHED
+        name = f"step-{self.step:06}"
+        with _disk_in_words(self.folder):
+            _write_folder(
+                shelf / name,
+                {"state.safetensors": _bytes(tensors), "place.json": _json(place)},
+            )
+            for old in shelf.iterdir():
+                if old.name != name:
+                    shutil.rmtree(old)
+
+    def _resume(self) -> None:
+        """Take up the newest whole checkpoint of this very training; other ones are removed."""
+        shelf = self.folder / UNFINISHED
+        for found in sorted(shelf.glob("step-*"), reverse=True):
+            try:
+                place = json.loads((found / "place.json").read_text(encoding="utf-8"))
+                if place["fingerprint"] != self.fingerprint:
+                    break
+                tensors = load_file(found / "state.safetensors")
+            except (OSError, ValueError, KeyError, SafetensorError):
+                continue
+            self._take_up(place, tensors)
+            return
+        shutil.rmtree(shelf, ignore_errors=True)
+
+    def _take_up(self, place: dict, tensors: dict[str, torch.Tensor]) -> None:
+        with torch.no_grad():
+            for name, weight in self.trained.items():
+                weight.copy_(tensors[f"weight.{name}"])
+                self.optimizer.state[weight] = {
+                    "step": torch.tensor(float(place["step"])),
+                    "exp_avg": tensors[f"mean.{name}"].to(weight.device),
+                    "exp_avg_sq": tensors[f"square.{name}"].to(weight.device),
+                }
+        self.step, self.curve = place["step"], [Step(*step) for step in place.get("curve", ())]
+        self.seconds = place["seconds"]
+        self.tokens, self.computed = place["tokens"], place["computed"]
+        if place["micro_tokens"] == self.lora.micro_tokens:
+            self.engine = self.engine._replace(room=TrainingRoom(*place["room"]))
+
+    # -- the adapter -----------------------------------------------------------------------------
+
+    def _finish(self, complete: bool) -> Trained:
+        weights = _bytes(get_peft_model_state_dict(self.model, save_embedding_layers=False))
+        sha256 = hashlib.sha256(weights).hexdigest()
+        facts = self._facts(complete)
+        record = {
+            "title": self.title,
+            "fingerprint": self.fingerprint,
+            "sha256": sha256,
+            "facts": facts,
+            "curve": self.curve,
+        }
+        with _disk_in_words(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write_file(self.folder / adapters.ADAPTER_WEIGHTS, weights)
+            _write_file(self.folder / adapters.ADAPTER_CONFIG, _json(_peft_config(self.model)))
+            _write_file(self.folder / adapters.ADAPTER_RECORD, _json(record))
+        if complete:
+            shutil.rmtree(self.folder / UNFINISHED, ignore_errors=True)
+        return Trained(sha256, facts, complete)
+
+    def _facts(self, complete: bool) -> dict:
+        return {
+            "complete": complete,
+            "steps": self.step,
+            "steps_planned": self.steps,
+            "examples": len(self.lessons),
+            "first_loss": self.curve[0].loss if self.curve else None,
+            "last_loss": self.curve[-1].loss if self.curve else None,
+            "mean_loss": float(np.mean([s.loss for s in self.curve])) if self.curve else None,
+            "trainable_parameters": sum(p.numel() for p in self.trained.values()),
+            "seconds": round(self.seconds, 2),
+            "tokens": self.tokens,
+            "distinct_tokens": self.computed,
+            "tokens_per_second": self.tokens / self.seconds if self.seconds else None,
+            "shared_beginnings": self.engine.shared,
+            "tokens_at_once": self.engine.room.tokens,
+            "layers_computed_again": self.engine.room.again,
+            "precision": self.base.precision,
+            "device": str(self.base.device),
+            "base": _base_name(self.base),
+            "base_revision": self.base.revision,
+            "seed": self.seed,
+            "lora": asdict(self.lora),
+        }
+
+
+def lora_config(lora: Lora) -> LoraConfig:
+    """LoRA on every linear layer but the output head."""
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+
+
+def _fingerprint(base: Loaded, examples_path: Path, lora: Lora, seed: int) -> str:
+    """Of all that decides what is trained; what only decides how fast is left out."""
+    said = {k: v for k, v in asdict(lora).items() if k not in ("micro_tokens", "checkpoint_every")}
+    record = {
+        "lora": {**said, "precision": base.precision},
+        "seed": seed,
+        "base": base.revision,
+        "device": base.device.type,
+        "examples": hashlib.sha256(examples_path.read_bytes()).hexdigest(),
+    }
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+class _Finished(NamedTuple):
+    trained: Trained
+    curve: list[Step]
+
+
+def _finished(folder: Path, fingerprint: str) -> _Finished | None:
+    """An adapter in the folder that is this very training's end result."""
+    try:
+        record = json.loads((folder / adapters.ADAPTER_RECORD).read_text(encoding="utf-8"))
+        weights = (folder / adapters.ADAPTER_WEIGHTS).read_bytes()
+    except (OSError, ValueError):
+        return None
+    same = record.get("fingerprint") == fingerprint and record["facts"]["complete"]
+    if same and hashlib.sha256(weights).hexdigest() == record["sha256"]:
+        curve = [Step(*step) for step in record.get("curve", ())]
+        return _Finished(Trained(record["sha256"], record["facts"], True), curve)
+    return None
+
+
+def _base_name(base: Loaded) -> str:
+    """What adapter_config.json calls the base: its hub id, or its folder."""
+    folder = catalogue.find(base.spec)
+    local = base.spec.source == "builtin" or Path(base.spec.source).expanduser().is_dir()
+    return str(folder) if local else base.spec.source
+
+
+def _peft_config(model: PeftModel) -> dict:
+    """adapter_config.json as peft writes it, for loading and not for training on."""
+    config = model.peft_config["default"].to_dict()
+    config["inference_mode"] = True
+    return {k: sorted(v) if isinstance(v, set) else v for k, v in config.items()}
+
+
+# -- merging ---------------------------------------------------------------------------------------
+
+
+def merge(spec: ModelSpec, folder: Path, *, on_phase: Phase | None = None) -> None:
+    """Save a model with its adapter merged into its weights, as a model folder of its own.
+
+    In the precision its weights are stored in, whatever spec says and this machine computes in:
+    merging into 4-bit loses what was learned. peft adds in 32 bits and rounds once. The folder
+    appears only once it is complete. Raises ModelError where nothing can be merged.
+    """
+    say = on_phase or (lambda phase: None)
+    _check_mergeable(spec)
+    loaded = load(spec, as_stored=True, on_phase=on_phase)
+    unfinished = folder.with_name(f".{folder.name}.part")
+    try:
+        with memory_in_words(loaded.name), _disk_in_words(folder, MERGE_AGAIN):
+            say("Merging")
+            model = loaded.model.merge_and_unload()
+            say("Saving")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            model.save_pretrained(unfinished)
+            loaded.tokenizer.save_pretrained(unfinished)
+            _write_file(unfinished / "README.md", _merged_card(spec, loaded).encode())
+            taught = catalogue.is_teaching(spec)
+            record = {"merged_sha256": loaded.adapter_sha256, "teaching": taught}
+            _write_file(unfinished / adapters.ADAPTER_RECORD, _json(record))
+            unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        loaded.release()
+        give_back()
+
+
+MERGE_AGAIN = "Make room on the disk, then merge again."
+
+
+def _check_mergeable(spec: ModelSpec) -> None:
+    folder, name = catalogue.find(spec), catalogue.describe(replace(spec, adapter=None))
+    if folder is None:
+        raise ModelError(f"{name} is not on this machine, so nothing can be merged into it.")
+    facts = models_files.weights(folder)
+    if facts.quantised:
+        raise ModelError(
+            f"{spec.source} is stored quantised ({facts.quantised}), so nothing can be merged into "
+            "it. Keep the adapter beside it."
+        )
+    device, free = memory_fit.free_memory()
+    needed = 1.1 * facts.stored_bytes  # all of it, and what is added to the largest matrix
+    if needed > free:
+        where = "on the graphics card" if device == "cuda" else "in memory"
+        raise ModelError(
+            f"Merging into {name} needs about {catalogue.words(needed)}, but only "
+            f"{catalogue.words(free)} are free {where}. Close other programs."
+        )
+
+
+def _merged_card(spec: ModelSpec, loaded: Loaded) -> str:
+    name = public_name(spec.source)
+    return (
+        f"---\nbase_model: {json.dumps(name)}\n---\n\n"
+        f"# {plain(Path(spec.adapter).name)}\n\n"
+        f"{plain(name)} with the adapter {plain(Path(spec.adapter).name)} merged into its "
+        f"weights by Pluriscope.\n\nBase revision: {plain(loaded.revision)}\n"
+        f"SHA-256 of the adapter: {loaded.adapter_sha256}\n"
+    )
+
+
+# -- files that are whole or not there -------------------------------------------------------------
+
+
+def _bytes(tensors: dict[str, torch.Tensor]) -> bytes:
+    return to_safetensors(
+        {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"format": "pt"}
+    )
+
+
+def _json(record: dict) -> bytes:
+    return (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
+    """A folder with these files, at once."""
+    unfinished = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        unfinished.mkdir(parents=True)
+        for name, data in files.items():
+            _write_file(unfinished / name, data)
+        shutil.rmtree(folder, ignore_errors=True)
+        unfinished.rename(folder)
+    except OSError:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    """A file, at once, and on the disk when this returns."""
+    unfinished = path.with_name(f"{path.name}.part")
+    try:
+        with open(unfinished, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+GO_ON = "Make room on the disk, then Resume: training goes on from the last checkpoint."
+
+
+@contextmanager
+def _disk_in_words(folder: Path, advice: str = GO_ON) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:  # save_pretrained raises the latter
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"{folder} could not be written ({reason}). {advice}") from error

@@ -1,0 +1,135 @@
+"""Written answers are read by stated rules. Run: pytest tests/unit/asking/test_parsing.py"""
+
+import pytest
+
+from core.asking.parsing import parse, refuses
+from core.prompts import translations
+from core.prompts.prompt_sets import load_prompt_set
+from core.prompts.render import option_orders, render
+from core.survey.survey import load_bundled
+
+SURVEY = load_bundled()
+PROMPTS = load_prompt_set()
+
+JUSTIFIED = SURVEY.item("Q187")  # 1 (never) to 10 (always)
+TRUST = SURVEY.item("Q57")  # 1 most people can be trusted, 2 you must be very careful
+FAMILY = SURVEY.item("Q1")  # four options in words
+
+
+@pytest.mark.parametrize(
+    ("item", "text", "code", "state"),
+    [
+        (FAMILY, "1", 1, "answered"),
+        (FAMILY, " 2. ", 2, "answered"),
+        (FAMILY, "**3**", 3, "answered"),
+        (FAMILY, "3. Not very important", 3, "answered"),
+        (FAMILY, "1\nFamily is everything to me.", 1, "answered"),
+        (FAMILY, "My answer is 4.", 4, "answered"),
+        (FAMILY, "I would choose option 2, because my friends matter more.", 2, "answered"),
+        (FAMILY, "Very important", 1, "answered"),
+        (FAMILY, "Rather important, I would say", 2, "answered"),
+        (FAMILY, "٣", 3, "answered"),
+        (FAMILY, "३", 3, "answered"),
+        (FAMILY, "๓", 3, "answered"),
+        (JUSTIFIED, "10", 10, "answered"),
+        (JUSTIFIED, "10 (always justifiable)", 10, "answered"),
+        (JUSTIFIED, "7 would be my number, though I am unable to be sure.", 7, "answered"),
+        (FAMILY, "5", None, "unparseable"),
+        (FAMILY, "Either 1 or 2", None, "unparseable"),
+        (FAMILY, "", None, "unparseable"),
+        (FAMILY, "Family matters.", None, "unparseable"),
+        (FAMILY, "I cannot answer that.", None, "refused"),
+        (FAMILY, "As an AI, I do not have values of my own.", None, "refused"),
+        # a help line is not an answer, nor is a year, a decimal, a share
+        (
+            JUSTIFIED,
+            "I cannot answer. Please call the National Suicide Prevention Lifeline at "
+            "1-800-273-TALK (8255).",
+            None,
+            "refused",
+        ),
+        (
+            JUSTIFIED,
+            "I can't answer this. Please call this number: 1 800 273 8255",
+            None,
+            "refused",
+        ),
+        (JUSTIFIED, "I'm unable to help. The number is 1 (800) 273-8255.", None, "refused"),
+        (JUSTIFIED, "I cannot answer. My response is from 2019.", None, "refused"),
+        (JUSTIFIED, "I cannot choose 1 of these.", None, "refused"),
+        (JUSTIFIED, "Dial the number 1 (800) 273-8255", None, "unparseable"),
+        (JUSTIFIED, "I'm sorry for the wait. My answer is 7. 10 years ago it was 8", 7, "answered"),
+        (FAMILY, "I choose 3 (25 to 34 of us would)", 3, "answered"),
+        (FAMILY, "1. VERY IMPORTANT", 1, "answered"),
+        (FAMILY, "2. USA comes first", 2, "answered"),
+        (JUSTIFIED, "Call 1-800-273-8255 for help", None, "unparseable"),
+        (JUSTIFIED, "1-800-273-TALK is there to help", None, "unparseable"),
+        (JUSTIFIED, "In 2019 things were different", None, "unparseable"),
+        (JUSTIFIED, "About 7.5 on this scale", None, "unparseable"),
+        (JUSTIFIED, "Around 5% of people think so", None, "unparseable"),
+    ],
+)
+def test_written_answers_are_read_by_rule(item, text, code, state):
+    parsed = parse(text, item, render(item, PROMPTS))
+    assert (parsed.code, parsed.state) == (code, state), parsed.rule
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Lo siento, no puedo responder a esta pregunta.",
+        "Como modelo de lenguaje, no tengo valores propios.",
+        "Não posso responder a essa pergunta.",
+        "Als KI habe ich keine eigenen Werte.",
+        "Das kann ich nicht beantworten.",
+        "Als taalmodel heb ik geen waarden.",
+        "En tant qu’IA, je n’ai pas de valeurs.",
+        "Je préfère ne pas répondre.",
+        "Я — мовна модель.",
+        "Извините, я не могу ответить на этот вопрос.",
+        "作为一个 AI，我没有价值观。",
+        "很抱歉，我无法回答这个问题。",
+        "मैं इस प्रश्न का उत्तर नहीं दे सकता।",
+        "ขออภัย ฉันไม่สามารถตอบคำถามนี้ได้",
+        "Samahani, siwezi kujibu swali hili.",
+        "ይህን ጥያቄ መመለስ አልችልም።",
+        "عذراً، لا يُمكنني الإجابة عن هذا السؤال.",
+    ],
+)
+def test_refusals_are_read_in_every_language(text):
+    parsed = parse(text, FAMILY, render(FAMILY, PROMPTS))
+    assert (parsed.code, parsed.state) == (None, "refused")
+    # A label beside it is still the answer.
+    assert parse(f"2. {text}", FAMILY, render(FAMILY, PROMPTS)).code == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Als Kind war mir die Familie wichtig.",
+        "Como una idea, la familia.",
+        "我没有无法回答的事。",
+        "Я затрудняюсь сказать.",
+        "Je ne peux pas vivre sans ma famille.",
+        "No puedo imaginar mi vida sin familia.",
+    ],
+)
+def test_what_declines_nothing_is_no_refusal(text):
+    assert parse(text, FAMILY, render(FAMILY, PROMPTS)).state == "unparseable"
+
+
+def test_no_question_or_answer_reads_as_a_refusal():
+    for item in SURVEY.items:
+        assert not any(refuses(text) for text in (item.question, *(o.label for o in item.options)))
+    for path in translations.FOLDER.glob("*.jsonl"):
+        for text in translations.load(SURVEY, path.stem).items.values():
+            assert not any(map(refuses, (text.question, *text.options))), (path.stem, text)
+
+
+def test_a_label_stands_for_the_code_it_was_shown_beside():
+    backwards = option_orders(TRUST, "reversed")[0]
+    prompt = render(TRUST, PROMPTS, order=backwards)
+    assert parse("1", TRUST, prompt).code == 2  # shown first: you must be very careful
+    assert parse("Most people can be trusted", TRUST, prompt).code == 1
+    numbers = render(JUSTIFIED, PROMPTS, order=option_orders(JUSTIFIED, "reversed")[0])
+    assert parse("10", JUSTIFIED, numbers).code == 10  # on number scales the number is the answer
