@@ -329,7 +329,9 @@ def exports(home: Path, out: Path) -> None:
     folder.mkdir()
     offered = re.search(r"--table \{([a-z_,]+)\}", command("export", "--help"))[1].split(",")
     for run in of.runs:
-        tables = offered if run in headline else ["answers", "scores"]
+        tables = offered if run in headline else ["answers"]
+        if run["kind"] == "imported" or "wordings" in run["name"]:
+            tables = ["answers", "scores", "held", "formats"]
         if run["kind"] not in ("survey", "imported"):
             tables = ["answers"]
         for table in tables:
