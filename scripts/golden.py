@@ -200,7 +200,10 @@ class Book:
 
     def plain(self, text: str) -> str:
         for path in sorted(self.paths, key=len, reverse=True):
-            text = text.replace(path, self.paths[path])
+            escaped = re.sub(r"([^A-Za-z0-9])", r"\\\1", path)  # as Markdown, and that as JSON
+            for one in (path, escaped.replace("\\", "\\\\"), escaped):
+                text = text.replace(one, self.paths[path])
+        text = re.sub(r'(deferredFileId": ")[0-9a-f]{32}', r"\1ID", text)
         text = re.sub(r"\$\$ID-[0-9a-f]{32}", "$$ID", text)
         return re.sub(r"\b[0-9a-f]{12}\b", self._new, text)
 
@@ -455,10 +458,6 @@ class Pages:
 
 def press(key: str) -> Callable[[Any], Any]:
     return lambda at: at.button(key=key).click()
-
-
-def choose(kind: str, key: str, value: Any) -> Callable[[Any], Any]:
-    return lambda at: getattr(at, kind)(key=key).set_value(value)
 
 
 def shown(at: Any) -> str:
