@@ -20,7 +20,7 @@ from core.commands import tuning
 from core.errors import NothingAsked, PluriscopeError
 from core.home import home
 from core.importers import IMPORTERS, import_into, importer
-from core.jobs import askings, queue
+from core.jobs import askings
 from core.jobs.plan import plan_plain, plan_survey
 from core.jobs.queue import Jobs
 from core.metrics.metrics import METRICS
@@ -224,7 +224,7 @@ def _ask(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
         )
         for note in plan.notes:
             print(note, file=sys.stderr)
-        job_id = queue.start(jobs, plan, first=True)
+        job_id = jobs.start(plan, first=True)
     job = _watch(jobs, job_id)
     if job["state"] == "failed":
         raise PluriscopeError(job["error"])
@@ -280,7 +280,7 @@ def _derive(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
 
 def _ask_plainly(jobs: Jobs, run: Run) -> Run:
     """Have asked what amplifying a run needs and nobody asked yet."""
-    job = _watch(jobs, queue.start(jobs, plan_plain(jobs.store, run), first=True))
+    job = _watch(jobs, jobs.start(plan_plain(jobs.store, run), first=True))
     if job["state"] != "done":
         raise PluriscopeError(job["error"] or "The plain run was stopped; resume it first.")
     return jobs.store.run(job["runs"][0])

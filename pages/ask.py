@@ -17,7 +17,7 @@ from core.errors import PluriscopeError
 from core.figures import answers
 from core.jobs import askings
 from core.jobs.plan import again, plan_question
-from core.jobs.queue import RESUMABLE, UNFINISHED, start
+from core.jobs.queue import RESUMABLE, UNFINISHED
 from core.models import catalogue
 from core.prompts.prompt_sets import load_prompt_set
 from core.views import question
@@ -313,7 +313,7 @@ def before() -> None:
         except PluriscopeError as error:
             st.error(plain(str(error)))
         else:
-            show(start(queue, plan))
+            show(queue.start(plan))
             st.rerun()
     if own_too and not own:
         language_notes()
@@ -383,7 +383,7 @@ def after(asked: question.Question, job: dict | None) -> None:
 
 
 def ask_again(asked: question.Question) -> None:
-    show(start(queue, again(store, asked.runs[0], seed=asked.settings.seed + 1)))
+    show(queue.start(again(store, asked.runs[0], seed=asked.settings.seed + 1)))
     del st.session_state["ask_open"]  # so that the page is set to the new seed
 
 

@@ -18,7 +18,7 @@ from core.figures.base import MAP_CONFIG
 from core.figures.tuning import arm_dots, arms_diversity, quality, quantity
 from core.jobs import estimates
 from core.jobs.plan_tuning import plan_tuning
-from core.jobs.queue import UNFINISHED, start_tuning
+from core.jobs.queue import UNFINISHED
 from core.metrics.metrics import METRICS
 from core.prompts.methods import METHODS
 from core.tuning import experiments
@@ -111,7 +111,7 @@ def form() -> None:
         st.caption(text.plain(tuning.cost(plan, estimate)))
     if st.button(tuning.price("Start the experiment", estimate), type="primary",
                  key="exp_start", disabled=estimate is None or not estimate.fit.fits):  # fmt: skip
-        job = store.job(start_tuning(queue, plan))
+        job = store.job(queue.start_tuning(plan))
         st.query_params["tuning"] = job["settings"]["tuning"]
         st.rerun()
 

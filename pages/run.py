@@ -13,7 +13,7 @@ from core.errors import PluriscopeError
 from core.jobs import estimates
 from core.jobs.askings import askings
 from core.jobs.plan import plan_survey
-from core.jobs.queue import UNFINISHED, start
+from core.jobs.queue import UNFINISHED
 from core.prompts.methods import METHODS
 from core.survey.survey import BUNDLED_SURVEY
 from pages.widgets import address, job_status, results, run_history, session, surveys, text
@@ -289,7 +289,7 @@ if st.button(
     key="start",
     disabled=estimate is None or not estimate.fit.fits,
 ):
-    start(queue, plan)
+    queue.start(plan)
     st.rerun()
 
 st.fragment(now, run_every=1.0 if queue.busy() else None)(queue.asking())

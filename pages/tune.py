@@ -12,7 +12,7 @@ from core import wording
 from core.errors import PluriscopeError
 from core.jobs import estimates
 from core.jobs.plan_tuning import plan_tuning
-from core.jobs.queue import UNFINISHED, start_tuning
+from core.jobs.queue import UNFINISHED
 from pages.widgets import methods, model_picker, session, text, tuning
 
 RECOMMENDED = "cct_soft_all"
@@ -122,7 +122,7 @@ def form() -> None:
         key="tune_start",
         disabled=estimate is None or not estimate.fit.fits,
     ):
-        job = store.job(start_tuning(queue, plan))
+        job = store.job(queue.start_tuning(plan))
         tuning.open_tuning(job["settings"]["tuning"])
         st.rerun()
 

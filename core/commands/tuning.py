@@ -10,7 +10,7 @@ from dataclasses import replace
 from tqdm import tqdm
 
 from core.errors import PluriscopeError
-from core.jobs import estimates, plan_tuning, queue
+from core.jobs import estimates, plan_tuning
 from core.jobs.progress import Live
 from core.jobs.queue import Jobs
 from core.metrics.metrics import HEADLINE, METRICS
@@ -162,7 +162,7 @@ def _tune(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
         estimate = estimates.estimate_tuning(jobs.store, plan)
         if not estimate.fit.fits:
             raise PluriscopeError(estimate.fit.sentence)
-        job_id = queue.start_tuning(jobs, plan)
+        job_id = jobs.start_tuning(plan)
     job = _watch(jobs, job_id)
     if job["state"] == "failed":
         raise PluriscopeError(job["error"])

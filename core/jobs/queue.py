@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -38,13 +38,11 @@ from core.metrics import metrics
 from core.models.catalogue import describe
 from core.models.spec import ModelSpec
 from core.prompts.prompt_sets import PromptSet
-from core.prompts.translations import Translation
 from core.store.runs import Run
 from core.store.store import Store
 from core.store.wordings import texts_of
 from core.survey.survey import load_bundled, save_snapshot
 from core.tuning import stages
-from core.tuning.settings import TuneSettings
 
 WAITING, ACTIVE = ("queued",), ("loading", "running", "stopping")
 UNFINISHED = (*WAITING, *ACTIVE)
@@ -86,42 +84,27 @@ class Jobs:
 
     # -- asking for things -----------------------------------------------------------------------
 
-    def start(
-        self,
-        settings: Sequence[AskSettings],
-        prompts: PromptSet,
-        *,
-        title: str,
-        names: Sequence[str],
-        kind: str = "survey",
-        side_by_side: bool = False,
-        first: bool = False,
-        derive: Sequence[Mapping] = (),
-        more_prompts: Sequence[PromptSet] = (),
-        translations: Sequence[Translation] = (),
-    ) -> str:
-        """Queue one asking: a run for each of `settings`. Gives the job's id.
+    def start(self, plan: Plan, *, first: bool = False) -> str:
+        """Queue one asking; gives the job's id. One question goes to the head of the line.
 
-        more_prompts, translations: what else the settings name besides `prompts`. derive: what is
-        to be made of the runs once they are done (derived.make). The same asking that is still
-        under way is not queued twice; its id comes back. One that is being stopped is asked anew.
+        The same asking that is still under way is not queued twice; its id comes back. One that
+        is being stopped is asked anew.
         """
-        frozen = [one.to_json() for one in settings]
-        fingerprint = {"ask": frozen, "side_by_side": side_by_side, "kind": kind}
-        if derive:
-            fingerprint["derive"] = list(derive)
+        frozen = [one.to_json() for one in plan.settings]
+        fingerprint = {"ask": frozen, "side_by_side": plan.side_by_side, "kind": plan.kind}
+        if plan.derive:
+            fingerprint["derive"] = list(plan.derive)
         with self._lock:
             for job in self.store.jobs(GOING_ON):
                 if job["settings"] == json.loads(json.dumps(fingerprint)):
                     return job["id"]
-            for one in (prompts, *more_prompts, *(there.prompts for there in translations)):
-                self.store.add_prompt_set(
-                    one.sha256, one.id, one.name, one.language, dict(one.texts)
-                )
-            for there in translations:
+            spoken = [there.prompts for there in plan.translations]
+            for one in (plan.prompts, *plan.more_prompts, *spoken):
+                self._keep(one)
+            for there in plan.translations:
                 self.store.add_translation(there.sha256, there.language, there.texts())
             runs: list[Run] = []
-            for one, record, name in zip(settings, frozen, names, strict=True):
+            for one, record, name in zip(plan.settings, frozen, plan.names, strict=True):
                 survey = self.store.survey(one.survey, one.survey_version)
                 runs.append(
                     self.store.add_run(
@@ -129,35 +112,43 @@ class Jobs:
                         planned=len(one.keys(survey)),
                         name=name,
                         group=runs[0].group if runs else None,
-                        kind=kind,
+                        kind=plan.kind,
                     )
                 )
             job_id = self.store.add_job(
-                "ask", title, fingerprint, [run.id for run in runs], first=first
+                "ask",
+                plan.title,
+                fingerprint,
+                [run.id for run in runs],
+                first=first or plan.kind == "question",
             )
             self._claim(job_id)
         self._ensure_thread()
         return job_id
 
-    def start_tuning(self, settings: TuneSettings, prompts: PromptSet, *, name: str) -> str:
+    def start_tuning(self, plan: TuningPlan) -> str:
         """Queue a tuning. Gives the job's id; the tuning's is in its settings.
 
         The same tuning that is still under way is not queued twice; its job's id comes back.
         """
-        frozen = json.loads(json.dumps(settings.to_json()))
+        frozen = json.loads(json.dumps(plan.settings.to_json()))
         with self._lock:
             for job in self.store.jobs(GOING_ON):
                 known = job["kind"] == "tune" and self.store.tuning(job["settings"]["tuning"])
                 if known and known["settings"] == frozen:
                     return job["id"]
-            self.store.add_prompt_set(
-                prompts.sha256, prompts.id, prompts.name, prompts.language, dict(prompts.texts)
-            )
-            tuning = self.store.add_tuning(frozen, name=name)
-            job_id = self.store.add_job("tune", name, {"tuning": tuning}, [])
+            self._keep(plan.prompts)
+            tuning = self.store.add_tuning(frozen, name=plan.name)
+            job_id = self.store.add_job("tune", plan.name, {"tuning": tuning}, [])
             self._claim(job_id)
         self._ensure_thread()
         return job_id
+
+    def _keep(self, prompts: PromptSet) -> None:
+        """Have the store hold the very texts that will be asked with."""
+        self.store.add_prompt_set(
+            prompts.sha256, prompts.id, prompts.name, prompts.language, dict(prompts.texts)
+        )
 
     def start_merge(self, model: ModelSpec, folder: Path) -> str:
         """Queue saving a model with its adapter merged in as a model in `folder`; the job's id."""
@@ -757,27 +748,6 @@ def open_jobs(home: Path) -> Jobs:
         return _open[home]
 
 
-def start(jobs: Jobs, plan: Plan, *, first: bool = False) -> str:
-    """Queue a plan; gives the job's id. One question goes to the head of the line."""
-    return jobs.start(
-        plan.settings,
-        plan.prompts,
-        title=plan.title,
-        names=plan.names,
-        kind=plan.kind,
-        side_by_side=plan.side_by_side,
-        first=first or plan.kind == "question",
-        derive=plan.derive,
-        more_prompts=plan.more_prompts,
-        translations=plan.translations,
-    )
-
-
-def start_tuning(jobs: Jobs, plan: TuningPlan) -> str:
-    """Queue a tuning; gives the job's id."""
-    return jobs.start_tuning(plan.settings, plan.prompts, name=plan.name)
-
-
 def ensure_demo(jobs: Jobs) -> str | None:
     """On an empty store, have the built-in model asked the core set; gives the job's id if so.
 
@@ -787,7 +757,7 @@ def ensure_demo(jobs: Jobs) -> str | None:
     if marker.exists():
         return None
     if not jobs.store.runs(kind="survey") and not jobs.store.jobs():
-        job = start(jobs, plan_survey(jobs.store, ModelSpec("builtin")))
+        job = jobs.start(plan_survey(jobs.store, ModelSpec("builtin")))
     else:
         job = None
     Path(marker).write_text("The ready-made run was started once.\n", encoding="utf-8")

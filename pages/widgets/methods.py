@@ -13,7 +13,7 @@ from core.asking import languages
 from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
 from core.home import home
-from core.jobs import askings, plan, queue
+from core.jobs import askings, plan
 from core.prompts import translations
 from core.prompts.methods import METHODS
 from core.prompts.prompt_sets import PROMPTS
@@ -390,7 +390,7 @@ def derive(asking: askings.Asking) -> None:
     if not st.button("Ask plainly first" if missing else "Make it", type="primary", key="derive"):
         return
     if missing:
-        queue.start(session.jobs(), plan.plan_plain(session.store(), run))
+        session.jobs().start(plan.plan_plain(session.store(), run))
         st.rerun()
     try:
         made = _make(kind, run, alpha)

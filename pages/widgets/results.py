@@ -14,7 +14,7 @@ from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
 from core.figures.base import CONFIG, Figure, palette
 from core.jobs import askings, plan
-from core.jobs.queue import UNFINISHED, start
+from core.jobs.queue import UNFINISHED
 from core.metrics.metrics import HEADLINE, METRICS
 from core.models import spec
 from core.models.spec import ModelSpec
@@ -298,5 +298,5 @@ def _waiting(page: str) -> None:
 
 def _first_run() -> None:
     queue = jobs()
-    start(queue, plan.plan_survey(queue.store, ModelSpec("builtin")))
+    queue.start(plan.plan_survey(queue.store, ModelSpec("builtin")))
     st.rerun()

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.errors import PluriscopeError
-from core.jobs import askings, plan, queue
+from core.jobs import askings, plan
 from core.jobs.queue import RESUMABLE, UNFINISHED
 from core.models import catalogue
 from core.models.spec import ModelSpec
@@ -158,7 +158,7 @@ def empty(text: str, page: str, label: str) -> None:
 def again(run: Run, seed: int | None = None) -> str | None:
     """Start the asking a run belongs to anew; gives the job's id, or says why not."""
     try:
-        return queue.start(jobs(), plan.again(store(), run, seed))
+        return jobs().start(plan.again(store(), run, seed))
     except PluriscopeError as error:
         st.error(plain(str(error)))
         return None

@@ -10,7 +10,6 @@ import pytest
 
 from core.analysis import scores
 from core.jobs import plan_tuning as jobs_plan_tuning
-from core.jobs import queue
 from core.jobs.plan_tuning import PRESETS, plan_tuning
 from core.jobs.queue import Jobs, open_jobs
 from core.models import adapter_exchange
@@ -38,7 +37,7 @@ def tuned(tmp_path_factory) -> Path:
         {"name": "One"},
         {"name": "Several", "arms": ("soft_all", "people"), "seeds": (1, 2), "abilities": False},
     ):
-        job = jobs.wait(queue.start_tuning(jobs, plan_tuning(store, spec, **common, **more)))
+        job = jobs.wait(jobs.start_tuning(plan_tuning(store, spec, **common, **more)))
         assert job["state"] == "done", job["error"]
     jobs.close()
     store.close()

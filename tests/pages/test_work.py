@@ -14,7 +14,7 @@ from core.asking.answers import Answer
 from core.jobs.askings import askings, rename
 from core.jobs.plan import plan_question, plan_survey
 from core.jobs.plan_tuning import plan_tuning
-from core.jobs.queue import UNFINISHED, start, start_tuning
+from core.jobs.queue import UNFINISHED
 from core.models import catalogue, memory_fit
 from core.models.spec import BUILTIN, GIB, ModelSpec
 from core.prompts.prompt_sets import load_prompt_set
@@ -335,8 +335,7 @@ def test_a_failed_run_says_a_sentence_and_keeps_the_traceback_folded(working, tm
     shutil.copytree(tiny_model, broken)
     (broken / "chat_template.jinja").unlink()
     at = working("run")
-    start(
-        session.jobs(),
+    session.jobs().start(
         plan_survey(
             session.store(), ModelSpec(str(broken)), methods=["plain"], items="Economic Values"
         ),
@@ -353,7 +352,7 @@ def test_what_waits_can_change_places_and_leave(filled_home, app, monkeypatch):
     queue = session.jobs()
     monkeypatch.setattr(type(queue), "_next", lambda self: None)  # nothing begins
     for topic in ("Economic Values", "Security"):
-        start(queue, plan_survey(queue.store, ModelSpec("builtin"), items=topic))
+        queue.start(plan_survey(queue.store, ModelSpec("builtin"), items=topic))
     at.run()
     first, second = [job["id"] for job in queue.store.jobs(("queued",))]
     assert at.button(key=f"up_{first}").disabled
@@ -369,7 +368,7 @@ def test_a_tuning_taken_out_of_the_line_comes_back_and_lies_in_the_bin_until_the
     at = app("run")
     queue, store = session.jobs(), session.store()
     monkeypatch.setattr(type(queue), "_next", lambda self: None)  # nothing begins
-    job = start_tuning(queue, plan_tuning(store, ModelSpec("builtin"), name="My tuning"))
+    job = queue.start_tuning(plan_tuning(store, ModelSpec("builtin"), name="My tuning"))
     at.run()
     at.button(key=f"out_{job}").click().run()
     assert store.tunings() == [] and "“My tuning” is in the bin." in said(at)

@@ -14,7 +14,7 @@ from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
 from core.jobs import askings
 from core.jobs.plan import again, plan_plain, plan_survey
-from core.jobs.queue import Jobs, start
+from core.jobs.queue import Jobs
 from core.metrics import panel
 from core.models.spec import ModelSpec
 from core.store.store import Store
@@ -265,7 +265,7 @@ def test_a_plan_asks_what_derived_runs_need_and_then_makes_them(home, tiny_model
     some = {"cultures": ["KEN", "DEU"], "orders": "given"}
     methods = ["amplified", "calibrated"]
     plan = plan_survey(store, model, methods=methods, items="Economic Values", alpha=1.0, **some)
-    job = queue.wait(start(queue, plan))
+    job = queue.wait(queue.start(plan))
     made = askings.made_by(store, job)
     assert [run.method for run in made] == ["plain", "country", *methods]
     assert [run.answered for run in made] == [6, 12, 12, 12]
@@ -279,7 +279,7 @@ def test_a_plan_asks_what_derived_runs_need_and_then_makes_them(home, tiny_model
         items=["Q57", "Q164"],
         **some,
     )
-    made = askings.made_by(store, queue.wait(start(queue, plan)))
+    made = askings.made_by(store, queue.wait(queue.start(plan)))
     assert [run.way for run in made] == [
         "As a person from …",
         "Cross-culture thinking",
@@ -290,7 +290,7 @@ def test_a_plan_asks_what_derived_runs_need_and_then_makes_them(home, tiny_model
 
     # A wish that cannot be met is told, and costs no answers.
     plan = plan_survey(store, model, methods=["calibrated"], items=["Q1", "Q2"], **some)
-    job = queue.wait(start(queue, plan))
+    job = queue.wait(queue.start(plan))
     queue.close()
     assert job["state"] == "done" and "one battery" in job["error"]
     assert store.run(job["runs"][0]).state == "done"

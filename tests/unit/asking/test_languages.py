@@ -17,7 +17,7 @@ from core.importers import places
 from core.importers.imported import make_survey
 from core.jobs import plan as jobs_plan
 from core.jobs.plan import plan_survey
-from core.jobs.queue import Jobs, start
+from core.jobs.queue import Jobs
 from core.models.spec import ModelSpec
 from core.prompts import translations
 from core.prompts.prompt_sets import load_prompt_set
@@ -413,7 +413,7 @@ def test_answers_in_several_languages_are_one_run_that_says_so(home, tiny_model)
         orders="given",
         language="own",
     )
-    job = queue.wait(start(queue, made))
+    job = queue.wait(queue.start(made))
     queue.close()
     assert job["state"] == "done", job["error"]
     _, run = (store.run(run_id) for run_id in job["runs"])

@@ -23,7 +23,7 @@ KILLS = 20
 APP = """
 import sys, time
 from core.jobs.plan import plan_survey
-from core.jobs.queue import RESUMABLE, Jobs, start
+from core.jobs.queue import RESUMABLE, Jobs
 from core.models.spec import ModelSpec
 from core.store.store import Store
 
@@ -34,7 +34,7 @@ if waiting:
     jobs.resume(waiting[0]["id"])
     jobs.serve()
 else:
-    start(jobs, plan_survey(jobs.store, ModelSpec("builtin"), orders="given"))
+    jobs.start(plan_survey(jobs.store, ModelSpec("builtin"), orders="given"))
 last = None
 while jobs.busy():
     live = jobs.live()

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from core.asking import responses
-from core.jobs import estimates, queue
+from core.jobs import estimates
 from core.jobs.plan import Plan, plan_question, plan_survey
 from core.jobs.plan_tuning import plan_tuning
 from core.jobs.queue import Jobs
@@ -46,7 +46,7 @@ SEVEN = ["BRA", "DEU", "ETH", "IND", "KEN", "NLD", "USA"]  # times 259 questions
 
 
 def test_a_run_ends_done_with_every_answer(jobs, model):
-    job = jobs.wait(queue.start(jobs, plan(jobs, model)))
+    job = jobs.wait(jobs.start(plan(jobs, model)))
     assert job["state"] == "done", job["error"]
     plain, country = (jobs.store.run(run_id) for run_id in job["runs"])
     assert (plain.answered, country.answered) == (6, 6)
@@ -59,17 +59,17 @@ def test_a_run_ends_done_with_every_answer(jobs, model):
 
 
 def test_two_clicks_on_start_make_one_job(jobs, model):
-    first = queue.start(jobs, plan(jobs, model, seed=1))
-    second = queue.start(jobs, plan(jobs, model, seed=1))
+    first = jobs.start(plan(jobs, model, seed=1))
+    second = jobs.start(plan(jobs, model, seed=1))
     assert first == second
     jobs.wait(first)
-    third = queue.start(jobs, plan(jobs, model, seed=1))  # asked again on purpose, later
+    third = jobs.start(plan(jobs, model, seed=1))  # asked again on purpose, later
     assert third != first
     jobs.wait(third)
 
 
 def test_stop_keeps_what_was_answered_and_resume_asks_only_the_rest(jobs, model):
-    job_id = queue.start(jobs, plan(jobs, model, items="all", cultures=SEVEN, methods=["country"]))
+    job_id = jobs.start(plan(jobs, model, items="all", cultures=SEVEN, methods=["country"]))
     until(lambda: (live := jobs.live(job_id)) and live.done > 0)
     jobs.stop(job_id)
     job = jobs.wait(job_id)
@@ -94,7 +94,7 @@ def test_stop_keeps_what_was_answered_and_resume_asks_only_the_rest(jobs, model)
 
 
 def test_a_stop_counts_for_the_asking_before_it_and_never_for_the_next(jobs, model):
-    job_id = queue.start(jobs, plan(jobs, model, items="all", cultures="study", seed=4))
+    job_id = jobs.start(plan(jobs, model, items="all", cultures="study", seed=4))
     jobs.stop(job_id)
     assert jobs.wait(job_id)["state"] == "stopped"
     jobs.stop(job_id)  # a second click
@@ -112,12 +112,12 @@ def test_a_stop_ends_a_loading_that_takes_its_time(jobs, model, tmp_path, monkey
     (slow / "own.py").write_text("import time\ntime.sleep(3600)")
     monkeypatch.setattr("core.jobs.queue.LOADING_GRACE", 0.1)
     spec = ModelSpec(str(slow), precision="fp32", trust_remote_code=True)
-    job_id = queue.start(jobs, plan(jobs, spec))
+    job_id = jobs.start(plan(jobs, spec))
     until(lambda: (live := jobs.live(job_id)) and live.doing.startswith("Loading slow"))
     jobs.stop(job_id)
     job = jobs.wait(job_id)
     assert (job["state"], job["error"]) == ("stopped", None)
-    assert jobs.wait(queue.start(jobs, plan(jobs, model, seed=11)))["state"] == "done"
+    assert jobs.wait(jobs.start(plan(jobs, model, seed=11)))["state"] == "done"
 
 
 def test_the_first_answers_do_not_wait_for_the_last_prompt(jobs):
@@ -139,9 +139,9 @@ def test_the_first_answers_do_not_wait_for_the_last_prompt(jobs):
 
 
 def test_the_queue_can_be_reordered_and_left(jobs, model):
-    busy = queue.start(jobs, plan(jobs, model, items="all", cultures="study", seed=5))
+    busy = jobs.start(plan(jobs, model, items="all", cultures="study", seed=5))
     until(lambda: jobs.live(busy))
-    a, b, c = (queue.start(jobs, plan(jobs, model, seed=seed)) for seed in (6, 7, 8))
+    a, b, c = (jobs.start(plan(jobs, model, seed=seed)) for seed in (6, 7, 8))
     line = lambda: [job["id"] for job in jobs.store.jobs(["queued"])]  # noqa: E731
     assert line() == [a, b, c]
     jobs.move(c, up=True)
@@ -160,7 +160,7 @@ def test_the_queue_can_be_reordered_and_left(jobs, model):
 
 
 def test_what_is_discarded_can_be_taken_back_before_it_has_stopped(jobs, model):
-    job_id = queue.start(jobs, plan(jobs, model, items="all", cultures=SEVEN, seed=21))
+    job_id = jobs.start(plan(jobs, model, items="all", cultures=SEVEN, seed=21))
     until(lambda: (live := jobs.live(job_id)) and live.done > 0)
     asked = jobs.store.job(job_id)["runs"]
     jobs.discard(job_id)
@@ -173,8 +173,8 @@ def test_what_is_discarded_can_be_taken_back_before_it_has_stopped(jobs, model):
 
 
 def test_a_job_that_fails_says_so_in_words_and_the_next_one_runs(jobs, model):
-    bad = queue.start(jobs, plan(jobs, ModelSpec("/no/such/folder")))
-    good = queue.start(jobs, plan(jobs, model, seed=9))
+    bad = jobs.start(plan(jobs, ModelSpec("/no/such/folder")))
+    good = jobs.start(plan(jobs, model, seed=9))
     job = jobs.wait(bad)
     assert job["state"] == "failed"
     assert "/no/such/folder" in job["error"] and "Traceback" not in job["error"]
@@ -240,7 +240,7 @@ def test_a_model_never_asked_is_guessed_from_its_size_and_the_machine(tmp_path, 
 
 
 def test_asking_leaves_behind_how_fast_the_machine_is(jobs, model):
-    assert jobs.wait(queue.start(jobs, plan(jobs, model, cultures=["KEN"])))["state"] == "done"
+    assert jobs.wait(jobs.start(plan(jobs, model, cultures=["KEN"])))["state"] == "done"
     rates = jobs.store.kept_result("machine", memory_fit.free_memory()[0])
     assert rates["fp32"] > 1e8
 
@@ -257,10 +257,10 @@ def test_a_store_opens_though_a_run_of_an_interrupted_job_is_gone(tmp_path):
 
 def test_what_is_being_stopped_can_be_started_anew(jobs, model):
     wanted = plan(jobs, model, items="all", cultures=SEVEN, seed=12)
-    first = queue.start(jobs, wanted)
+    first = jobs.start(wanted)
     until(lambda: (live := jobs.live(first)) and live.done > 0)
     jobs.stop(first)
-    second = queue.start(jobs, wanted)
+    second = jobs.start(wanted)
     assert second != first
     assert jobs.wait(first)["state"] == "stopped"
     jobs.discard(second)
@@ -271,7 +271,7 @@ def test_a_command_takes_over_what_the_app_left_in_line(tmp_path, model):
     store = Store(tmp_path)
     app = Jobs(store)
     app._ensure_thread = lambda: None  # closed before the worker came to it
-    job_id = queue.start(app, plan(app, model))
+    job_id = app.start(plan(app, model))
     command = Jobs(store, only_own=True)
     try:
         command.resume(job_id)
@@ -282,14 +282,14 @@ def test_a_command_takes_over_what_the_app_left_in_line(tmp_path, model):
 
 
 def test_the_log_of_a_failed_job_holds_what_was_printed_meanwhile_and_nothing_else(jobs, model):
-    done = jobs.wait(queue.start(jobs, plan(jobs, model, seed=13)))
+    done = jobs.wait(jobs.start(plan(jobs, model, seed=13)))
     assert jobs.log_text(done["id"]) is None
     with open(jobs.store.home / "worker.log", "a", encoding="utf-8") as printed:
         printed.write("an earlier job")
-    failed = queue.start(jobs, plan(jobs, ModelSpec("/no/such/folder")))
+    failed = jobs.start(plan(jobs, ModelSpec("/no/such/folder")))
     jobs.wait(failed)
     assert "an earlier job" not in jobs.log_text(failed)
-    crashed = queue.start(jobs, plan(jobs, model, items="all", cultures=SEVEN, seed=14))
+    crashed = jobs.start(plan(jobs, model, items="all", cultures=SEVEN, seed=14))
     until(lambda: (live := jobs.live(crashed)) and live.done > 0)
     with open(jobs.store.home / "worker.log", "a", encoding="utf-8") as printed:
         printed.write("a last word")
@@ -301,7 +301,7 @@ def test_the_log_of_a_failed_job_holds_what_was_printed_meanwhile_and_nothing_el
 
 
 def test_the_worker_may_die_and_the_app_goes_on(jobs, model):
-    job_id = queue.start(jobs, plan(jobs, model, items="all", cultures=SEVEN, seed=10))
+    job_id = jobs.start(plan(jobs, model, items="all", cultures=SEVEN, seed=10))
     until(lambda: (live := jobs.live(job_id)) and live.done > 0)
     os.kill(jobs._process.pid, signal.SIGKILL)
     job = jobs.wait(job_id)
@@ -312,9 +312,9 @@ def test_the_worker_may_die_and_the_app_goes_on(jobs, model):
 
 
 def test_a_full_disk_fails_the_job_in_words_and_resume_carries_on(jobs, model):
-    jobs.wait(queue.start(jobs, plan(jobs, model, seed=30)))  # the worker is up, and has no limit
+    jobs.wait(jobs.start(plan(jobs, model, seed=30)))  # the worker is up, and has no limit
     used = max(path.stat().st_size for path in jobs.store.home.glob("pluriscope.duckdb*"))
-    job_id = queue.start(jobs, plan(jobs, model, items="all", cultures=SEVEN, methods=["country"]))
+    job_id = jobs.start(plan(jobs, model, items="all", cultures=SEVEN, methods=["country"]))
     until(lambda: (live := jobs.live(job_id)) and live.done > 0)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (used, limits[1]))  # no file grows beyond that
@@ -336,7 +336,7 @@ def test_side_by_side_writes_all_sides_and_their_probabilities(jobs, model):
     question = plan_question(
         jobs.store, model, cultures=["KEN", "NLD"], item="Q57", temperature=0.0
     )
-    job = jobs.wait(queue.start(jobs, question))
+    job = jobs.wait(jobs.start(question))
     assert job["state"] == "done", job["details"]
     found = {
         (run.method, run.settings["answering"]): jobs.store.answers(run.no)
@@ -353,14 +353,14 @@ def test_side_by_side_writes_all_sides_and_their_probabilities(jobs, model):
 
 def test_an_own_question_needs_no_survey(jobs, model):
     own = {"question": "Tea or coffee?", "options": ["Tea", "Coffee", "Neither"]}
-    job = jobs.wait(queue.start(jobs, plan_question(jobs.store, model, cultures=[], own=own)))
+    job = jobs.wait(jobs.start(plan_question(jobs.store, model, cultures=[], own=own)))
     assert job["state"] == "done", job["details"]
     answers = jobs.store.answers(jobs.store.run(job["runs"][0]).no)
     assert len(answers.probs[0]) == 3
 
 
 def test_the_bin_keeps_what_a_job_that_is_being_stopped_still_holds(jobs, model, monkeypatch):
-    first = queue.start(jobs, plan(jobs, model, items="all", cultures=SEVEN, seed=14))
+    first = jobs.start(plan(jobs, model, items="all", cultures=SEVEN, seed=14))
     until(lambda: (live := jobs.live(first)) and live.done > 0)
     held = jobs.store.job(first)["runs"]
     jobs.discard(first)
@@ -369,5 +369,5 @@ def test_the_bin_keeps_what_a_job_that_is_being_stopped_still_holds(jobs, model,
     assert jobs.store.there_are(held) == held
     jobs.store.empty_bin()
     assert jobs.store.there_are(held) == []
-    after = queue.start(jobs, plan(jobs, model, seed=15))  # the queue goes on
+    after = jobs.start(plan(jobs, model, seed=15))  # the queue goes on
     assert jobs.wait(after)["state"] == "done"

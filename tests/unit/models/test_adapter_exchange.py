@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from core.errors import ImportRefused, ModelError
 from core.inference.option_scoring import Request, score
 from core.jobs.plan import plan_survey
-from core.jobs.queue import Jobs, open_jobs, start
+from core.jobs.queue import Jobs, open_jobs
 from core.models import adapters, catalogue, memory_fit
 from core.models import files as models_files
 from core.models import load as models_load
@@ -206,7 +206,7 @@ def test_each_country_is_answered_by_its_own_adapter_and_plain_by_the_base(
             },
         }.items():
             plan = plan_survey(store, model, cultures="KEN,DEU,BRA", items="Q57,Q164")
-            job = jobs.wait(start(jobs, plan))
+            job = jobs.wait(jobs.start(plan))
             assert job["state"] == "done", job["error"]
             runs = {store.run(run_id).method: store.run(run_id) for run_id in job["runs"]}
             asked[name] = {

@@ -8,7 +8,7 @@ import pytest
 from core.__main__ import main
 from core.errors import PluriscopeError
 from core.jobs.plan import plan_survey
-from core.jobs.queue import Jobs, start
+from core.jobs.queue import Jobs
 from core.models import embedding, embedding_cache
 from core.models.load import revision_of
 from core.models.spec import ModelSpec
@@ -100,7 +100,7 @@ def test_a_run_by_meaning_is_asked_and_its_prompts_shown_again(home, tiny_model,
         example_choice="meaning",
         embedder=str(encoder),
     )
-    job = queue.wait(start(queue, plan))
+    job = queue.wait(queue.start(plan))
     queue.close()
     assert job["state"] == "done", job["error"]
     run = store.run(job["runs"][0])

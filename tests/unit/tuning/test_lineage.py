@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import pytest
 
-from core.jobs import queue
 from core.jobs.plan_tuning import plan_tuning
 from core.jobs.queue import Jobs
 from core.models import adapter_exchange
@@ -56,7 +55,7 @@ def made(tmp_path_factory, tiny_model) -> Made:
         held_out_items=[item.id for item in store.survey().items if item.topic != "Corruption"],
         lora=Lora(rank=4, batch=8, precision="fp32"), evaluate="Q57,Q112", abilities=False,
     )  # fmt: skip
-    job = jobs.wait(queue.start_tuning(jobs, plan))
+    job = jobs.wait(jobs.start_tuning(plan))
     assert job["state"] == "done", job["error"] + job["details"]
     yield Made(store, jobs, job["id"], job["settings"]["tuning"], model)
     jobs.close()
@@ -113,7 +112,7 @@ def test_each_country_s_adapter_has_a_card_of_its_own(made):
         arms=("people_shift",), mode="specific", held_out_items=made.settings.held_out_items,
         lora=Lora(rank=4, batch=8, precision="fp32"), evaluate="", abilities=False,
     )  # fmt: skip
-    job = made.jobs.wait(queue.start_tuning(made.jobs, plan))
+    job = made.jobs.wait(made.jobs.start_tuning(plan))
     assert job["state"] == "done", job["error"]
     (entry,) = [a for a in adapters(made.store.home) if a.countries]
     whole = adapter_exchange.read_card(entry.path)
@@ -130,7 +129,7 @@ def test_a_model_that_writes_nothing_usable_fails_in_words_and_what_it_wrote_is_
         made.store, ModelSpec(str(made.model), precision="fp32"), cultures="KEN",
         topics=("Corruption",), per_topic=1, evaluate="", abilities=False,
     )  # fmt: skip
-    job = made.jobs.wait(queue.start_tuning(made.jobs, plan))
+    job = made.jobs.wait(made.jobs.start_tuning(plan))
     assert job["state"] == "failed"
     assert "The model wrote no question that can be used." in job["error"]
     assert "Choose a larger model, or other topics." in job["error"]

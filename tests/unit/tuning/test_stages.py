@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import PluriscopeError
-from core.jobs import estimates, queue
+from core.jobs import estimates
 from core.jobs.plan_tuning import PRESETS, plan_tuning
 from core.jobs.queue import UNFINISHED, Jobs
 from core.models.adapters import adapters
@@ -65,7 +65,7 @@ def whole(tmp_path_factory):
     home = tmp_path_factory.mktemp("whole")
     store = Store(home)
     jobs = Jobs(store)
-    job = jobs.wait(queue.start_tuning(jobs, plan(store)))
+    job = jobs.wait(jobs.start_tuning(plan(store)))
     assert job["state"] == "done", job["error"] + job["details"]
     jobs.close()
     yield store, job["settings"]["tuning"]
@@ -130,7 +130,7 @@ if known:
     jobs.resume(known[0]["id"])
     job = known[0]["id"]
 else:
-    job = start_tuning(jobs, plan(store))
+    job = jobs.start_tuning(plan(store))
 print("started", flush=True)
 print(jobs.wait(job)["state"], flush=True)
 """
@@ -198,7 +198,7 @@ def test_stop_and_keep_then_resume_gives_the_same_adapter(whole, tmp_path):
     store, tuning_id = whole
     mine = Store(tmp_path)
     jobs = Jobs(mine)
-    job_id = queue.start_tuning(jobs, plan(mine))
+    job_id = jobs.start_tuning(plan(mine))
     until_it_trains(mine, mine.tunings()[0]["id"])
     jobs.stop(job_id)
     job = jobs.wait(job_id)
@@ -245,8 +245,8 @@ def is_binned(store: Store, tuning_id: str) -> bool:
 def test_what_is_discarded_leaves_nothing_on_the_shelf_and_can_be_taken_back(own):
     jobs, store = own, own.store
     long = {**SMALL, "arms": ("people",), "evaluate": "Q57"}
-    job_id = queue.start_tuning(jobs, plan(store, **long))
-    assert queue.start_tuning(jobs, plan(store, **long)) == job_id  # a double click makes one
+    job_id = jobs.start_tuning(plan(store, **long))
+    assert jobs.start_tuning(plan(store, **long)) == job_id  # a double click makes one
     tuning_id = store.job(job_id)["settings"]["tuning"]
     until_it_trains(store, tuning_id)
     jobs.discard(job_id)
@@ -306,7 +306,7 @@ def test_an_arm_that_cannot_be_made_leaves_the_others(own):
         lora=SMALL["lora"].__class__(learning_rate=1e-3, batch=32, precision="fp32"),
         evaluate="",
     )  # fmt: skip
-    job = jobs.wait(queue.start_tuning(jobs, few))
+    job = jobs.wait(jobs.start_tuning(few))
     states = {arm["arm"]: arm for arm in store.arms(job["settings"]["tuning"])}
     assert job["state"] == "done"
     assert states["people"]["state"] == states["people:0.5"]["state"] == "done"
@@ -326,7 +326,7 @@ TOO_FAST = {
 
 def test_a_training_that_runs_off_fails_its_arm_and_the_others_go_on(own):
     jobs, store = own, own.store
-    job = jobs.wait(queue.start_tuning(jobs, plan(store, **TOO_FAST)))
+    job = jobs.wait(jobs.start_tuning(plan(store, **TOO_FAST)))
     tuning_id = job["settings"]["tuning"]
     states = {arm["arm"]: arm for arm in store.arms(tuning_id)}
     assert job["state"] == "done"
@@ -344,7 +344,7 @@ def test_a_training_that_runs_off_fails_its_arm_and_the_others_go_on(own):
 def test_where_every_arm_fails_the_tuning_fails_with_its_sentence(own):
     jobs, store = own, own.store
     few = plan(store, arms=("people:0.0001", "people_shuffled:0.0001"), evaluate="")
-    job = jobs.wait(queue.start_tuning(jobs, few))
+    job = jobs.wait(jobs.start_tuning(few))
     states = [arm["state"] for arm in store.arms(job["settings"]["tuning"])]
     assert (job["state"], states) == ("failed", ["failed", "failed"])
     assert "has only 0 examples to train on" in job["error"]
@@ -353,7 +353,7 @@ def test_where_every_arm_fails_the_tuning_fails_with_its_sentence(own):
 def test_a_worker_that_dies_in_training_costs_one_arm(own):
     jobs, store = own, own.store
     slow = {**TOO_FAST, "lora": SMALL["lora"].__class__(batch=8, precision="fp32")}
-    job_id = queue.start_tuning(jobs, plan(store, **slow))
+    job_id = jobs.start_tuning(plan(store, **slow))
     tuning_id = store.job(job_id)["settings"]["tuning"]
     until_it_trains(store, tuning_id, "people")
     os.kill(jobs._process.pid, signal.SIGKILL)
@@ -367,7 +367,7 @@ def test_a_worker_that_dies_in_training_costs_one_arm(own):
 def test_a_check_of_the_cost_that_cannot_be_made_takes_nothing_from_a_finished_arm(own):
     jobs, store = own, own.store
     asked = plan(store, arms=("people:0.02",), abilities=True)
-    job_id = queue.start_tuning(jobs, asked)
+    job_id = jobs.start_tuning(asked)
     tuning_id = store.job(job_id)["settings"]["tuning"]
     until(lambda: (live := jobs.live(job_id)) and "cost" in live.stage)
     os.kill(jobs._process.pid, signal.SIGKILL)
