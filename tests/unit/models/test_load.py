@@ -6,6 +6,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from core.errors import ModelError
 from core.inference.option_scoring import Request, score
@@ -225,13 +226,13 @@ def test_the_old_model_is_gone_before_the_next_is_read(folders, monkeypatch):
     held = shelf.get(ModelSpec(str(folders / "llama"), precision="fp32"))
     weights = weakref.ref(held.model.model.layers[0].mlp.up_proj.weight)
     alive = []
-    read = None.AutoModelForCausalLM.from_pretrained
+    read = AutoModelForCausalLM.from_pretrained
 
     def watched(*args, **kwargs):
         alive.append(weights() is not None)
         return read(*args, **kwargs)
 
-    monkeypatch.setattr(None.AutoModelForCausalLM, "from_pretrained", watched)
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", watched)
     shelf.get(ModelSpec(str(folders / "gemma"), precision="fp32"))  # `held` is still in our hands
     assert alive == [False]
     assert shelf.current.name == "gemma"
@@ -367,7 +368,7 @@ def test_running_out_of_memory_is_said():
 
 
 def test_a_model_too_large_is_refused_before_it_is_read(folders, monkeypatch):
-    monkeypatch.setattr(None.catalogue, "free_memory", lambda: ("cpu", 1000))
-    monkeypatch.setattr(None.AutoModelForCausalLM, "from_pretrained", None)  # must not be called
+    monkeypatch.setattr(memory_fit, "free_memory", lambda: ("cpu", 1000))
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", None)  # must not be called
     with pytest.raises(ModelError, match=r"needs about .* but only 1 MB are free"):
         load(ModelSpec(str(folders / "llama")))
