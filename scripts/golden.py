@@ -240,6 +240,8 @@ def command(*words: str) -> str:
             code = enter(list(words))
         except SystemExit as end:
             code = end.code
+        except Exception as error:  # a mistake, shown like all else
+            code = f"{type(error).__name__}: {error}"
     text = said.getvalue()
     if "--json" in words and text:
         lines = text.rstrip("\n").split("\n")
