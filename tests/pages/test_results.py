@@ -122,9 +122,9 @@ def test_what_is_not_complete_says_how_far_it_is(results):
 
 def test_the_three_faces_show_the_same_numbers(results):
     page, made = results
-    import ui
+    from pages.widgets import session
 
-    expected = scores.closeness(ui.store(), made.country).set_index("name")["value"].round(1)
+    expected = scores.closeness(session.store(), made.country).set_index("name")["value"].round(1)
     table = page("map", run=made.country.id, face="table").dataframe[0].value
     shown = table.set_index("Country")["Score"]
     assert shown.dropna().to_dict() == expected.dropna().to_dict()
@@ -467,9 +467,9 @@ def test_previous_and_next_follow_the_list(results):
 
 
 def _store() -> Store:
-    import ui
+    from pages.widgets import session
 
-    return ui.store()
+    return session.store()
 
 
 def test_the_next_page_keeps_run_and_country(results):

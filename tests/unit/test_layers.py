@@ -33,7 +33,7 @@ ARROWS = {
 ARROWS["__main__"] = " ".join(ARROWS)
 HOMES = {
     "streamlit": {"app.py", "pages"},
-    "duckdb": {"core/store/database.py", "core/importers/reading.py"},
+    "duckdb": {"core/store", "core/importers/reading.py"},
     "plotly": {"core/figures"},
     "torch": {"core/inference", "core/models/embedding.py", "core/models/load.py"}
     | {"core/tuning/train.py", "core/tuning/abilities/drift.py"},

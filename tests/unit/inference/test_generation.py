@@ -85,7 +85,9 @@ def test_when_texts_end_others_take_their_places_and_nothing_else_changes(kind, 
         "core.inference.generation.ENTER_TOKENS", 150
     )  # prompts are read a few at a time
     # A ninth of the vocabulary ends a turn, so texts are of all lengths.
-    monkeypatch.setattr("core.models.load.stop_tokens", lambda loaded: set(range(0, 700, 9)))
+    monkeypatch.setattr(
+        "core.inference.generation.stop_tokens", lambda loaded: set(range(0, 700, 9))
+    )
     loaded = tiny.loaded(kind)
     many = [
         [{"role": "user", "content": f"How important is {'very ' * (3 * n % 20)}old family?"}]

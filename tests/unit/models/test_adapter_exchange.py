@@ -390,18 +390,17 @@ def test_an_adapter_outside_the_shelf_is_never_deleted(tuned, tmp_path):
 
 
 def import_page():
-    import ui_adapters
+    from pages.widgets import adapters
 
-    ui_adapters.choose()
+    adapters.choose()
 
 
 def details_page():
-    import ui_adapters
-
     from core.home import home
-    from core.models import catalogue
+    from core.models import adapters
+    from pages.widgets.adapters import details
 
-    ui_adapters.details(catalogue.adapters(home())[0])
+    details(adapters.adapters(home())[0])
 
 
 def test_an_adapter_is_imported_or_refused_in_words(tuned, tiny_model, home, app):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -427,7 +428,8 @@ def test_held_out_topics_are_not_written_on_and_empty_ones_say_so():
 
 
 def test_a_topic_that_cannot_be_filled_is_given_up_in_words(monkeypatch):
-    monkeypatch.setattr("test_culturespa.model_writes", lambda requests: ["no"] * len(requests))
+    this = sys.modules[__name__]
+    monkeypatch.setattr(this, "model_writes", lambda requests: ["no"] * len(requests))
     settings = tuning()
     wrote = write_all(settings, 1)
     assert len(wrote) == 2 * (5 * 30 + 24)

@@ -38,6 +38,7 @@ from core.tuning import lineage
 from core.tuning.settings import ARMS, TuneSettings
 from core.views import compare, export, provenance, runs, score_map, score_records, tables
 from core.views import ladder as views_ladder
+from core.views import value_map as views_value_map
 from core.views.ladder import LADDER_WORDS, ladder_finding
 from core.views.value_map import map_finding, map_notes, value_map
 from tests import filled
@@ -508,10 +509,12 @@ def test_each_face_opens_with_a_sentence_of_its_own(pages, face, show):
 def test_one_face_is_computed_and_no_other(pages, monkeypatch):
     page, made = pages
     asked = []
-    for name in ("fits", "spread", "value_map", "topics", "ladder", "rates"):
-        make = getattr(compare, name)
+    of_compare = [(compare, name) for name in ("fits", "spread", "topics", "rates")]
+    others = [(views_value_map, "value_map"), (views_ladder, "ladder")]
+    for module, name in (*of_compare, *others):
+        make = getattr(module, name)
         monkeypatch.setattr(
-            compare,
+            module,
             name,
             lambda *a, _make=make, _name=name: (asked.append(_name), _make(*a))[1],
         )
@@ -543,25 +546,25 @@ def test_mangled_links_to_compare_degrade(pages):
 
 
 def test_the_numbers_of_compare_can_be_taken_away(pages):
-    import ui
+    from pages.widgets import session
 
     page, made = pages
     for name, query in (("compare", {"face": "rates"}), ("map", {"with": made.plain.id})):
         at = page(name, run=made.country.id, **query)
         labels = [b.label for b in at.get("download_button")]
         assert labels == ["Download as CSV", "Download as Parquet"], name
-    card = provenance.card_json(ui.store(), made.country, made.plain)
-    table = score_map.map_result(ui.store(), made.country, made.plain).table
+    card = provenance.card_json(session.store(), made.country, made.plain)
+    table = score_map.map_result(session.store(), made.country, made.plain).table
     inside = parquet.read_schema(io.BytesIO(export.parquet_bytes(table, card))).metadata
     told = json.loads(inside[b"pluriscope"])
     assert told["run"] == made.country.id and told["compared_with"]["run"] == made.plain.id
 
 
 def test_the_ranked_map_goes_by_parts_of_the_world_with_their_means(pages):
-    import ui
+    from pages.widgets import session
 
     page, made = pages
-    zones = scores.zones(ui.store(), made.country).set_index("zone")
+    zones = scores.zones(session.store(), made.country).set_index("zone")
     means = zones["value"]
     at = page("map", run=made.country.id, face="ranked", by="zone")
     notes = " ".join(note["text"] for note in spec(at)["layout"]["annotations"])
@@ -657,11 +660,11 @@ COLUMNS = {
 
 def test_page_command_and_export_give_the_same_numbers(filled_home, tmp_path, capsys):
     """Score, interval, floor, others and ceiling: asked plainly, as people, and calibrated."""
-    import ui
+    from pages.widgets import session
 
     shown = {}
     with pages_on(filled_home) as page:
-        store = ui.store()
+        store = session.store()
         asked = next(a for a in runs.askings(store) if a.runs[0].model == "builtin"
                      and len(a.runs) == 2)  # fmt: skip
         made = runs.by_method(asked)
