@@ -64,7 +64,7 @@ def how_exactly() -> dict:
         "per_topic": int(
             left.number_input("Questions on each topic", 1, 5000, 40, key="tune_per_topic")
         ),
-        "seeds": (int(right.number_input("Seed", 0, 2**31 - 1, 42, key="tune_seed")),),
+        "seeds": (int(right.number_input("Seed", 0, 2**31 - 1, 42, key="tune_form_seed")),),
         **tuning.pick_details(
             "tune", survey, is_builtin=model_picker.picked_model().source == "builtin"
         ),

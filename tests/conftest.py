@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,6 +80,22 @@ def filled_home(home, filled_store) -> Path:
     """A home whose store holds the runs of tests/filled.py."""
     shutil.copy(filled_store, home)
     return home
+
+
+@pytest.fixture(scope="session")
+def unpacked_home(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("earlier")
+    with tarfile.open(ROOT / "tests" / "fixtures" / "home_of_version_5.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "home"
+
+
+@pytest.fixture
+def earlier_home(unpacked_home, tmp_path, monkeypatch) -> Path:
+    """A home as an earlier version left it (tests/fixtures/README.md), PLURISCOPE_HOME."""
+    folder = shutil.copytree(unpacked_home, tmp_path / "home")
+    monkeypatch.setenv("PLURISCOPE_HOME", str(folder))
+    return folder
 
 
 @pytest.fixture

@@ -293,3 +293,13 @@ def test_each_curve_of_an_experiment_says_of_which_arm_it_is(page):
     headings = [one.value for one in at.subheader if "How much is enough?" in one.value]
     assert len(headings) == 2
     assert "Shares of every option" in headings[0] and "People" in headings[1]
+
+
+def test_an_experiment_opens_with_the_arm_and_seed_of_its_address(earlier_home):
+    store = Store(earlier_home)
+    (several,) = [one["id"] for one in store.tunings() if one["name"] == "Several"]
+    store.close()
+    with pages_on(earlier_home) as page:
+        at = page("tune", tuning=several, arm="people", seed="2")
+        assert not at.exception
+        assert at.selectbox(key="tune_seed").value == "2"
