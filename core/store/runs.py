@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from pathlib import Path
 
+import duckdb
 import pandas as pd
 import pyarrow as pa
 
@@ -14,6 +16,10 @@ from core.asking.answers import Answer
 from core.errors import PluriscopeError
 from core.prompts.methods import way
 from core.store.database import Database, new_id, utc_now
+from core.store.schema import ADAPTER_HASHES
+
+# What a run was made for, where it is no arm of a tuning: the survey before it, its own questions.
+BASE, WRITTEN = "base", "written"
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,11 @@ class Run:
     created: datetime
     finished: datetime | None
     deleted: datetime | None
+    tuning: str | None = None  # that it was made for,
+    arm: str | None = None  # BASE, WRITTEN or an arm
+    seed: int | None = None
+    adapter: str | None = None  # adapters.id of the adapter on the model, where it is known here
+    merged: str | None = None  # and of one that was merged into the model's weights
 
     @property
     def way(self) -> str:
@@ -77,13 +88,16 @@ class RunRecords(Database):
         kind: str = "survey",
         facts: dict | None = None,
         state: str = "queued",
+        made_for: tuple[str, str, int | None] = ("", "", None),
     ) -> Run:
-        """Freeze a run. Its settings never change again."""
+        """Freeze a run. Its settings never change again. made_for: tuning, arm and seed, if any."""
         run_id = new_id()
         with self._writing() as cursor:
             cursor.execute(
-                """insert into runs values
-                   (nextval('run_numbers'), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, null, null)""",
+                """insert into runs (no, id, grp, kind, name, method, model, settings, facts, state,
+                     planned, answered, created, tuning, arm, seed, survey, survey_version)
+                   values (nextval('run_numbers'), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?,
+                     ?, ?)""",
                 [
                     run_id,
                     group or run_id,
@@ -96,9 +110,33 @@ class RunRecords(Database):
                     state,
                     planned,
                     utc_now(),
+                    *(made_for if made_for[0] else (None, None, None)),
+                    settings.get("survey"),
+                    settings.get("survey_version"),
                 ],
             )
+            self._note_adapters(cursor, run_id)
         return self.run(run_id)
+
+    def _note_adapters(self, cursor: duckdb.DuckDBPyConnection, run_id: str) -> None:
+        """Tell which of the adapters made here has a part in a run: by hash, else by its folder."""
+        folder, facts = cursor.execute(
+            "select settings->'model'->>'adapter', facts from runs where id = ?", [run_id]
+        ).fetchone()
+        facts, where = json.loads(facts), None
+        if folder and Path(folder).is_relative_to(self.home):
+            where = Path(folder).relative_to(self.home).as_posix()
+        by_hash = f"(select max_by(id, created) from ({ADAPTER_HASHES}) where sha256 = ?)"
+        cursor.execute(
+            f"""update runs set merged = coalesce({by_hash}, merged),
+                  adapter = case when ? then coalesce({by_hash}, adapter,
+                    (select max_by(id, created) from adapters where deleted is null
+                       and tuning is not null and (path = ? or starts_with(path, ? || '/'))))
+                  end
+                where id = ?""",
+            [facts.get("merged_sha256"), bool(folder), facts.get("adapter_sha256"),
+             where, where, run_id],
+        )  # fmt: skip
 
     def run(self, run_id: str) -> Run:
         found = self._runs("where id = ?", [run_id])
@@ -125,7 +163,7 @@ class RunRecords(Database):
     def _runs(self, where: str, params: Sequence) -> list[Run]:
         found = self.rows(
             f"""select no, id, grp, kind, name, method, model, settings, facts, state, planned,
-                  answered, created, finished, deleted
+                  answered, created, finished, deleted, tuning, arm, seed, adapter, merged
                 from runs {where} order by created desc, no desc""",
             params,
         )
@@ -149,6 +187,7 @@ class RunRecords(Database):
                 cursor.execute(
                     "update runs set facts = ? where id = ?", [json.dumps(facts), run_id]
                 )
+                self._note_adapters(cursor, run_id)
 
     def there_are(self, run_ids: Sequence[str]) -> list[str]:
         """Those of some runs that are in the store, in the bin or not, in the order given."""

@@ -85,4 +85,72 @@ def m005_time_worked(sql: Callable[[str], Any]) -> None:
            where state = 'done' and finished > started""")
 
 
-MIGRATIONS = [m001_initial, m002_tuning, m003_translations, m004_results, m005_time_worked]
+def m006_origins(sql: Callable[[str], Any]) -> None:
+    """What used to be read out of names and paths: what a run was made for, and with which adapter.
+
+    runs.tuning, arm, seed: of a run that a tuning had asked ("base" before it, "written" its own
+    questions). adapter, merged: which adapter (adapters.id) lay on the model or was merged into
+    its weights; null where none did or it is not known here. An adapter of each country stands for
+    all of its arm.
+    """
+    for column in ("tuning text", "arm text", "seed integer", "survey text", "survey_version text",
+                   "adapter text", "merged text"):  # fmt: skip
+        sql(f"alter table runs add column {column}")
+    for table, column in (
+        ("tunings", "survey text"),
+        ("tunings", "survey_version text"),
+        ("surveys", "tuning text"),
+        ("results", "tuning text"),
+        ("arms", "folder text"),
+    ):
+        sql(f"alter table {table} add column {column}")
+    for table in ("runs", "tunings"):
+        sql(f"""update {table} set survey = settings->>'survey',
+                survey_version = settings->>'survey_version'""")
+    # A group was named TUNING-base, TUNING-ARM-SEED or TUNING-written-SEED.
+    sql(
+        """update runs set tuning = t.id, arm = 'base' from tunings t where grp = t.id || '-base'"""
+    )
+    sql(r"""update runs set tuning = t.id,
+              arm = regexp_extract(substr(grp, length(t.id) + 2), '^(.*)-(-?\d+)$', 1),
+              seed = regexp_extract(grp, '-(-?\d+)$', 1)::integer
+            from tunings t where starts_with(grp, t.id || '-') and grp <> t.id || '-base'""")
+    sql("""update surveys set tuning = t.id from tunings t
+           where source = 'written' and starts_with(surveys.id, 'written-' || t.id || '-')""")
+    sql("""update results set tuning = split_part(subject, '/', 2)
+           where starts_with(subject, 'arms/')""")
+    sql("""update arms set folder = string_split(a.path, '/')[2] from adapters a
+           where a.tuning = arms.tuning and a.arm = arms.arm and a.seed = arms.seed""")
+    # One that was not finished has no adapter yet: its folder was named by a rule.
+    sql("""update arms set folder = rtrim(left(trim(regexp_replace(
+               lower(t.name), '[^a-z0-9]+', '-', 'g'), '-'), 48), '-')
+             || '-' || replace(arms.arm, ':', '-') || '-' || arms.seed || '-' || t.id
+           from tunings t where t.id = arms.tuning and arms.arm <> 'base'
+             and arms.folder is null""")
+    # What a folder's name says of the adapter it holds; a copy of one is told by its hash.
+    sql(f"""create temporary table known as {ADAPTER_HASHES}""")
+    sql("""update runs set adapter = a.id from adapters a
+           where a.tuning is not null and list_contains(
+             string_split((runs.settings->'model'->>'adapter'), '/'),
+             string_split(a.path, '/')[2])""")
+    sql("""update runs set adapter = k.id from known k
+           where adapter is null and (runs.settings->'model'->>'adapter') is not null
+             and k.sha256 = (runs.facts->>'adapter_sha256')""")
+    sql("""update runs set merged = k.id from known k
+           where k.sha256 = (runs.facts->>'merged_sha256')""")
+    sql("drop table known")
+
+
+# The hash of each adapter that a tuning made, and of those of all countries together
+# (models.adapters.adapters_sha256).
+ADAPTER_HASHES = """
+    select id, sha256, created from adapters where tuning is not null
+    union all
+    select min(id), sha256(string_agg(iso3 || ':' || sha256 || chr(10), '' order by iso3)),
+           max(created)
+    from adapters where tuning is not null and iso3 <> '' and deleted is null
+    group by tuning, arm, seed"""
+
+MIGRATIONS = [
+    m001_initial, m002_tuning, m003_translations, m004_results, m005_time_worked, m006_origins,
+]  # fmt: skip

@@ -70,16 +70,16 @@ class Store(SurveyRecords, RunRecords, JobRecords, TuningRecords):
             gone = """(select no from runs r where deleted is not null and not exists (
                 select 1 from jobs j where state in ('queued', 'loading', 'running', 'stopping')
                   and (list_contains(j.runs, r.id)
-                       or (j.kind = 'tune' and starts_with(r.grp, j.settings->>'tuning')))))"""
+                       or (j.kind = 'tune' and r.tuning = j.settings->>'tuning'))))"""
             cursor.execute(f"delete from answers where run_no in {gone}")
             cursor.execute(f"delete from scores where run_no in {gone}")
             cursor.execute(f"delete from changes where a in {gone} or b in {gone}")
             removed = cursor.execute(f"delete from runs where no in {gone} returning no").fetchall()
-            tunings = self._forget_tunings(cursor)
+            tunings, written = self._forget_tunings(cursor)
         for tuning_id in tunings:
             shutil.rmtree(self.tuning_folder(tuning_id), ignore_errors=True)
-            for snapshot in (self.home / "surveys").glob(f"written-{tuning_id}-*"):
-                snapshot.unlink()
+        for survey_id, version in written:
+            self.survey_folder(survey_id, version).with_suffix(".json").unlink(missing_ok=True)
         with self._write, self._connection.cursor() as cursor:
             cursor.execute("checkpoint")
         return len(removed)
@@ -137,12 +137,12 @@ class Store(SurveyRecords, RunRecords, JobRecords, TuningRecords):
         )
         return json.loads(found[0][0]) if found else None
 
-    def keep_result(self, subject: str, key: str, record: Any) -> None:
-        """Keep a JSON record in place of what was kept of its subject before."""
+    def keep_result(self, subject: str, key: str, record: Any, tuning: str | None = None) -> None:
+        """Keep a JSON record in place of what was kept of its subject before. tuning: it is of."""
+        text = json.dumps(record, ensure_ascii=False, allow_nan=False)
         with self._writing() as cursor:
             cursor.execute(
-                "insert or replace into results values (?, ?, ?)",
-                [subject, key, json.dumps(record, ensure_ascii=False, allow_nan=False)],
+                "insert or replace into results values (?, ?, ?, ?)", [subject, key, text, tuning]
             )
 
     def storage(self) -> dict[str, int]:

@@ -17,10 +17,11 @@ from core.survey.survey import BUNDLED_SURVEY, WRITTEN_SURVEY, Culture, Item, Op
 class SurveyRecords(Database):
     """What a store does with surveys."""
 
-    def add_survey(self, survey: Survey, source: str = "") -> bool:
+    def add_survey(self, survey: Survey, source: str = "", tuning: str | None = None) -> bool:
         """Keep a survey; False where this very version is there already.
 
-        It then is back on the shelf, under the name it is given now.
+        It then is back on the shelf, under the name it is given now. tuning: that it was written
+        for.
         """
         with self._writing() as cursor:
             known = cursor.execute(
@@ -33,9 +34,10 @@ class SurveyRecords(Database):
                 return False
             key = [survey.id, survey.version]
             cursor.execute(
-                "insert into surveys values (?, ?, ?, ?, ?, ?, ?, null)",
-                [*key, survey.name, survey.citation, list(survey.core_ids), source, utc_now()],
-            )
+                "insert into surveys values (?, ?, ?, ?, ?, ?, ?, null, ?)",
+                [*key, survey.name, survey.citation, list(survey.core_ids), source, utc_now(),
+                 tuning],
+            )  # fmt: skip
             insert_rows(cursor, "items", _item_rows(survey))
             insert_rows(cursor, "cultures", _culture_rows(survey))
             insert_rows(cursor, "shares", _share_rows(survey))
@@ -54,8 +56,7 @@ class SurveyRecords(Database):
                  (select count(*) from cultures c where c.survey = s.id and c.version = s.version)
                    as countries,
                  (select count(*) from runs r where r.deleted is null
-                   and r.settings->>'survey' = s.id
-                   and r.settings->>'survey_version' = s.version) as runs
+                   and r.survey = s.id and r.survey_version = s.version) as runs
                from surveys s where s.deleted is {"not null" if deleted else "null"}
                  and s.source <> ?
                order by s.added desc""",
@@ -157,10 +158,10 @@ class SurveyRecords(Database):
         with self._writing() as cursor:
             gone = cursor.execute(
                 """delete from surveys s where deleted is not null
-                     and not exists (select 1 from runs r where r.settings->>'survey' = s.id
-                       and r.settings->>'survey_version' = s.version)
+                     and not exists (select 1 from runs r
+                       where r.survey = s.id and r.survey_version = s.version)
                      and not exists (select 1 from tunings t
-                       where contains(t.settings::varchar, s.version))
+                       where t.survey = s.id and t.survey_version = s.version)
                    returning id, version"""
             ).fetchall()
             for key in gone:

@@ -13,9 +13,9 @@ import pandas as pd
 
 from core.errors import PluriscopeError
 from core.store.database import Database, insert_rows, new_id, utc_now
-from core.store.runs import Run
+from core.store.runs import WRITTEN, Run
 
-ARM_FIELDS = {"state", "examples", "counts", "runs", "facts", "started", "finished"}
+ARM_FIELDS = {"state", "examples", "counts", "runs", "facts", "started", "finished", "folder"}
 
 
 EMPTIED = '{"emptied": true}'  # the counts of a tuning of which only the origin is kept
@@ -29,9 +29,10 @@ class TuningRecords(Database):
         tuning_id = new_id()
         with self._writing() as cursor:
             cursor.execute(
-                "insert into tunings values (?, ?, ?, '{}', ?, null)",
-                [tuning_id, name, json.dumps(settings, ensure_ascii=False), utc_now()],
-            )
+                "insert into tunings values (?, ?, ?, '{}', ?, null, ?, ?)",
+                [tuning_id, name, json.dumps(settings, ensure_ascii=False), utc_now(),
+                 settings.get("survey"), settings.get("survey_version")],
+            )  # fmt: skip
         return tuning_id
 
     def tunings(self, *, deleted: bool = False) -> list[dict]:
@@ -56,11 +57,8 @@ class TuningRecords(Database):
         return found[0]
 
     def tuning_runs(self, tuning_id: str) -> list[Run]:
-        """Every run made for a tuning, in the bin or not, as they were made.
-
-        Their groups begin with the tuning's id: "ID-base", "ID-ARM-SEED", "ID-written-SEED".
-        """
-        return self._runs("where starts_with(grp, ?)", [f"{tuning_id}-"])[::-1]
+        """Every run made for a tuning, in the bin or not, as they were made."""
+        return self._runs("where tuning = ?", [tuning_id])[::-1]
 
     def update_tuning(
         self, tuning_id: str, *, name: str | None = None, counts: dict | None = None
@@ -89,25 +87,25 @@ class TuningRecords(Database):
         with self._writing() as cursor:
             if everything:
                 cursor.execute(
-                    """update runs set deleted = ? where starts_with(grp, ?) and (deleted is null
+                    """update runs set deleted = ? where tuning = ? and (deleted is null
                          or deleted = (select deleted from tunings where id = ?))""",
-                    [now, f"{tuning_id}-", tuning_id],
+                    [now, tuning_id, tuning_id],
                 )
             cursor.execute("update tunings set deleted = ? where id = ?", [now, tuning_id])
         if files:
-            keep = set() if everything else self._finished_adapters(tuning_id)
-            for folder in (self.home / "adapters").glob(f"*-{tuning_id}"):
-                if folder.name not in keep:
+            for arm in self.arms(tuning_id):
+                kept = arm["state"] == "done" and not everything
+                if not kept and arm["folder"] and self._on_shelf(arm["folder"]).exists():
                     self._binned(tuning_id).mkdir(parents=True, exist_ok=True)
-                    shutil.move(folder, self._binned(tuning_id) / folder.name)
+                    shutil.move(self._on_shelf(arm["folder"]), self._binned(tuning_id))
 
     def restore_tuning(self, tuning_id: str) -> None:
         """Take a tuning out of the bin, with what went there along with it."""
         with self._writing() as cursor:
             cursor.execute(
-                """update runs set deleted = null where starts_with(grp, ?)
+                """update runs set deleted = null where tuning = ?
                      and deleted = (select deleted from tunings where id = ?)""",
-                [f"{tuning_id}-", tuning_id],
+                [tuning_id, tuning_id],
             )
             cursor.execute(
                 "update tunings set deleted = null where id = ? and counts::varchar <> ?",
@@ -115,7 +113,7 @@ class TuningRecords(Database):
             )
         (self.home / "adapters").mkdir(exist_ok=True)
         for folder in self._binned(tuning_id).glob("*"):
-            shutil.move(folder, self.home / "adapters" / folder.name)
+            shutil.move(folder, self._on_shelf(folder.name))
 
     def tuning_folder(self, tuning_id: str) -> Path:
         """Where a tuning keeps what it works with."""
@@ -125,17 +123,15 @@ class TuningRecords(Database):
         """Where its adapters lie while they are in the bin."""
         return self.tuning_folder(tuning_id) / "adapters"
 
-    def _finished_adapters(self, tuning_id: str) -> set[str]:
-        """Names of the folders of adapters that were trained to the end and asked."""
-        done = {(a["arm"], a["seed"]) for a in self.arms(tuning_id) if a["state"] == "done"}
-        return {
-            Path(a["path"]).parts[1]
-            for a in self.adapters(tuning_id)
-            if (a["arm"], a["seed"]) in done
-        }
+    def _on_shelf(self, folder: str) -> Path:
+        """Where the adapters of an arm lie; folder: as arms names it."""
+        return self.home / "adapters" / folder
 
-    def _forget_tunings(self, cursor: duckdb.DuckDBPyConnection) -> list[str]:
-        """Remove what tunings in the bin made and nothing else needs; gives their ids.
+    def _forget_tunings(
+        self, cursor: duckdb.DuckDBPyConnection
+    ) -> tuple[list[str], list[tuple[str, str]]]:
+        """Remove what tunings in the bin made and nothing else needs; gives their ids, and the
+        surveys (id, version) that were written for them.
 
         What names a tuning (which model, which arm, whose answers) stays where its adapters stay,
         or answers that were given with them, so that their origin can be told.
@@ -148,17 +144,21 @@ class TuningRecords(Database):
                        and state in ('queued', 'loading', 'running', 'stopping'))"""
             ).fetchall()
         ]
+        written: list[tuple[str, str]] = []
         for tuning_id in gone:
-            own = "(select no from runs where starts_with(grp, ?))"
+            own = "(select no from runs where tuning = ? and arm = ?)"
             for table, run_no in (("answers", "run_no"), ("runs", "no")):
-                cursor.execute(
-                    f"delete from {table} where {run_no} in {own}", [f"{tuning_id}-written-"]
-                )
-            for table in ("surveys", "items", "cultures"):
-                column = "id" if table == "surveys" else "survey"
-                cursor.execute(
-                    f"delete from {table} where starts_with({column}, ?)", [f"written-{tuning_id}-"]
-                )
+                cursor.execute(f"delete from {table} where {run_no} in {own}", [tuning_id, WRITTEN])
+            surveys = cursor.execute(
+                "delete from surveys where tuning = ? returning id, version", [tuning_id]
+            ).fetchall()
+            for survey_id, version in surveys:
+                for table in ("items", "cultures"):
+                    cursor.execute(
+                        f"delete from {table} where survey = ? and version = ?",
+                        [survey_id, version],
+                    )
+            written += surveys
             for table in ("questions", "pairs", "training"):
                 cursor.execute(f"delete from {table} where tuning = ?", [tuning_id])
             for (job_id,) in cursor.execute(
@@ -166,20 +166,22 @@ class TuningRecords(Database):
                 [tuning_id],
             ).fetchall():
                 self.log_of(job_id).unlink(missing_ok=True)
-            stay = list((self.home / "adapters").glob(f"*-{tuning_id}"))
+            folders = cursor.execute(
+                "select folder from arms where tuning = ? and folder is not null", [tuning_id]
+            ).fetchall()
+            stay = any(self._on_shelf(folder).exists() for (folder,) in folders)
             answers = cursor.execute(
-                """select 1 from runs where starts_with(grp, ?)
-                     or contains(coalesce(settings->'model'->>'adapter', ''), ?)""",
-                [f"{tuning_id}-", f"-{tuning_id}"],
+                """select 1 from runs r left join adapters a on a.id in (r.adapter, r.merged)
+                   where r.tuning = ? or a.tuning = ?""",
+                [tuning_id, tuning_id],
             ).fetchone()
             if stay or answers:
                 cursor.execute("update tunings set counts = ? where id = ?", [EMPTIED, tuning_id])
                 continue
-            cursor.execute("delete from results where contains(subject, ?)", [f"/{tuning_id}/"])
-            for table in ("arms", "adapters", "abilities"):
+            for table in ("results", "arms", "adapters", "abilities"):
                 cursor.execute(f"delete from {table} where tuning = ?", [tuning_id])
             cursor.execute("delete from tunings where id = ?", [tuning_id])
-        return gone
+        return gone, written
 
     def add_questions(self, rows: Sequence[dict]) -> None:
         """Written questions as they came, kept and not; one round lands together.
@@ -255,7 +257,8 @@ class TuningRecords(Database):
                 "select 1 from arms where (tuning, arm, seed) = (?, ?, ?)", key
             ).fetchone():
                 cursor.execute(
-                    "insert into arms values (?, ?, ?, 'waiting', 0, '{}', [], '{}', null, null)",
+                    """insert into arms values
+                       (?, ?, ?, 'waiting', 0, '{}', [], '{}', null, null, null)""",
                     key,
                 )
             if fields:
@@ -266,7 +269,8 @@ class TuningRecords(Database):
                 )
 
     def arms(self, tuning_id: str) -> list[dict]:
-        """arm, seed, state, examples, counts, runs, facts, started, finished; as they ran."""
+        """arm, seed, state, examples, counts, runs, facts, started, finished, folder; as they
+        ran."""
         return self._records(
             "select * exclude tuning from arms where tuning = ? order by seed, started, arm",
             [tuning_id],
@@ -327,6 +331,10 @@ class TuningRecords(Database):
         return self._records(
             f"select * from adapters where {where} order by created desc, id desc", params
         )
+
+    def adapter(self, adapter_id: str) -> dict | None:
+        """An adapter's record, in the bin or not; None where it is gone for good."""
+        return next(iter(self._records("select * from adapters where id = ?", [adapter_id])), None)
 
     def delete_adapter(self, adapter_id: str) -> None:
         with self._writing() as cursor:

@@ -31,13 +31,13 @@ from core.metrics.relations import DiversityOverSeeds
 from core.metrics.score import compare_seeds, score
 from core.models.catalogue import builtin_held_out
 from core.prompts.methods import METHODS
-from core.store.runs import Run
+from core.store.runs import BASE, Run
 from core.store.store import Store
 from core.survey.survey import Survey
 from core.tuning.abilities.paired_tests import Outcome, Verdict, outcomes, over_seeds, overall
 from core.tuning.settings import Arm, TuneSettings
 
-BASE, CALIBRATED, BETTER_PROMPT = "base", "calibrated", "better_prompt"
+CALIBRATED, BETTER_PROMPT = "calibrated", "better_prompt"
 # Rows that are no arms: nothing was tuned.
 REFERENCES = {
     BASE: "Before tuning",
@@ -286,7 +286,7 @@ def arms_table(
     found = store.kept_result(subject, key)
     if found is None:
         found = _measure_all(store, of, known, part, method, baseline)
-        store.keep_result(subject, key, found)
+        store.keep_result(subject, key, found, tuning_id)
     return _frame(of, found, part)
 
 
@@ -312,6 +312,8 @@ def _measure_all(
         level, calibrated = [panels.of(run) for run in base], []
     if not level[0].items:
         raise PluriscopeError(f"“{PARTS[part]}” has no question that this tuning asked.")
+    if not level[0].countries:
+        raise PluriscopeError(f"“{PARTS[part]}” has no country that this tuning asked.")
     named = METHODS[method].needs_culture
     rows = [{"arm": BASE, **_measured(panels, level, [panels.of(r) for r in base], metric, named)}]
     if calibrated:

@@ -23,9 +23,9 @@ from core.models.catalogue import describe
 from core.models.spec import ModelSpec
 from core.prompts.methods import METHODS
 from core.prompts.prompt_sets import PromptSet
-from core.store.runs import Run
+from core.store.runs import BASE, WRITTEN, Run
 from core.store.store import Store
-from core.survey.survey import Survey
+from core.survey.survey import WRITTEN_SURVEY, Survey
 from core.tuning import model_card
 from core.tuning.culturespa import filtering, pairs, training_examples, writing
 from core.tuning.culturespa.questions import (
@@ -38,8 +38,6 @@ from core.tuning.culturespa.questions import (
     to_rows,
 )
 from core.tuning.settings import Arm, TuneSettings
-
-BASE = "base"
 
 
 class Hands(Protocol):
@@ -202,12 +200,12 @@ class _Tuning:
         methods = ["plain", "country"]
         if any(arm.teacher == "cross_culture" for arm in self.settings.arms):
             methods.append("cross_culture")
-        runs = self._ask_survey("before tuning", self.settings.model, "base", methods)
+        runs = self._ask_survey("before tuning", self.settings.model, BASE, None, methods)
         for seed in self.settings.seeds:
             self.store.set_arm(self.id, BASE, seed, state="done", runs=[run.id for run in runs])
 
     def _ask_survey(
-        self, when: str, model: ModelSpec, group: str, methods: Sequence[str]
+        self, when: str, model: ModelSpec, arm: str, seed: int | None, methods: Sequence[str]
     ) -> list[Run]:
         self.hands.stopping()
         s = self.settings
@@ -232,19 +230,32 @@ class _Tuning:
             )
             name = f"{self.name}, {when} · {METHODS[method].name.lower()}"
             kind = "survey" if alone else "experiment"
-            runs.append(self._run(settings, self.survey, f"{self.id}-{group}", kind, name))
+            runs.append(self._run(settings, self.survey, arm, seed, kind, name))
         self._have_answered(f"Asking the survey {when}", runs)
         return runs
 
-    def _run(self, settings: AskSettings, survey: Survey, group: str, kind: str, name: str) -> Run:
+    def _run(
+        self,
+        settings: AskSettings,
+        survey: Survey,
+        arm: str,
+        seed: int | None,
+        kind: str,
+        name: str,
+    ) -> Run:
         """The run of these settings, made where there is none yet."""
         frozen = json.loads(json.dumps(settings.to_json()))
         for run in self.store.tuning_runs(self.id):
-            if run.group == group and run.settings == frozen:
+            if (run.arm, run.seed) == (arm, seed) and run.settings == frozen:
                 return run
         planned = len(settings.keys(survey))
         return self.store.add_run(
-            settings.to_json(), planned=planned, name=name, group=group, kind=kind
+            settings.to_json(),
+            planned=planned,
+            name=name,
+            group="-".join([self.id, arm] + ([] if seed is None else [str(seed)])),
+            kind=kind,
+            made_for=(self.id, arm, seed),
         )
 
     def _have_answered(self, doing: str, runs: Sequence[Run]) -> None:
@@ -274,7 +285,7 @@ class _Tuning:
         counts["shortfalls"] = writing.shortfalls(self.settings, questions)
         survey = survey_of(self.id, seed, questions, self.survey)
         self._note(seed, "questions", counts)
-        self.store.add_survey(survey, source="written")
+        self.store.add_survey(survey, source=WRITTEN_SURVEY, tuning=self.id)
         self.behind = behind
         self._advance(whole * COST["write"])
         return survey
@@ -349,7 +360,7 @@ class _Tuning:
             runs = {
                 method: self._run(
                     self._asking(method, answers, seed, written), written,
-                    f"{self.id}-written-{seed}", "tuning",
+                    WRITTEN, seed, "tuning",
                     f"{self.name}, own questions · {METHODS[method].name.lower()}",
                 )
                 for method in ("plain", *teachers)
@@ -512,9 +523,13 @@ class _Tuning:
         return self._budgets[seed]
 
     def adapter_folder(self, arm: Arm, seed: int) -> Path:
-        """Named for people, and by the tuning's id so that no two meet."""
+        """Named for people, and by the tuning's id so that no two meet; once, as names change."""
+        for known in self.store.arms(self.id):
+            if (known["arm"], known["seed"]) == (arm.name, seed) and known["folder"]:
+                return self.hands.home / "adapters" / known["folder"]
         words = re.sub(r"[^a-z0-9]+", "-", self.name.casefold()).strip("-")[:48].rstrip("-")
         name = f"{words}-{arm.name}-{seed}-{self.id}".replace(":", "-")
+        self.store.set_arm(self.id, arm.name, seed, folder=name)
         return self.hands.home / "adapters" / name
 
     def _train(self, arm: Arm, seed: int, files: dict[str, Path]) -> Path:
@@ -620,14 +635,14 @@ class _Tuning:
         when = "after tuning"
         if len(self.settings.arms) * len(self.settings.seeds) > 1:
             when = f"after tuning: {arm.title}, seed {seed}"
-        return self._ask_survey(when, model, f"{arm.name}-{seed}", ["plain", "country"])
+        return self._ask_survey(when, model, arm.name, seed, ["plain", "country"])
 
     def _asked_version(self) -> str:
         """The version of the model that was asked the survey before tuning; "" if unknown."""
         found = [
             run.facts.get("revision", "")
             for run in self.store.tuning_runs(self.id)
-            if run.group == f"{self.id}-{BASE}"
+            if run.arm == BASE
         ]
         return next(filter(None, found), "")
 

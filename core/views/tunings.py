@@ -9,13 +9,12 @@ from typing import NamedTuple
 import pandas as pd
 
 from core import wording
-from core.store.runs import Run
+from core.store.runs import BASE, WRITTEN, Run
 from core.store.store import Store
 from core.survey.survey import Survey
 from core.tuning.culturespa.training_examples import cultures_of
 from core.tuning.culturespa.writing import topics_of
 from core.tuning.settings import Arm, TuneSettings
-from core.tuning.stages import BASE
 
 DONE, NOW, WAITING = "done", "now", "waiting"
 
@@ -107,7 +106,7 @@ def steps(store: Store, of: Tuning, arm: Arm, seed: int) -> tuple[Step, ...]:
     done = bool(state) and state["state"] == DONE
     asked = [
         run for run in store.tuning_runs(of.id)
-        if run.group == f"{of.id}-written-{seed}" and run.settings["answering"] == arm.answers
+        if (run.arm, run.seed) == (WRITTEN, seed) and run.settings["answering"] == arm.answers
         and run.method in ("plain", arm.teacher)
     ]  # fmt: skip
     made = [
@@ -231,7 +230,7 @@ def filter_words(settings: TuneSettings, measure: str) -> str:
 def written_survey(store: Store, of: Tuning, seed: int) -> Survey | None:
     """A seed's written questions as they were asked; None where those runs were deleted."""
     for run in store.tuning_runs(of.id):
-        if run.group == f"{of.id}-written-{seed}":
+        if (run.arm, run.seed) == (WRITTEN, seed):
             return store.survey(run.settings["survey"], run.settings["survey_version"])
     return None
 

@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import shutil
-import tarfile
-from pathlib import Path
 
 import pytest
 
 from core.analysis import scores
+from core.errors import PluriscopeError
 from core.jobs.queue import Jobs
 from core.models.adapters import adapters
 from core.store.schema import MIGRATIONS
 from core.store.store import Store
-from core.tuning import lineage
+from core.tuning import experiments, lineage
 
-PACKED = Path(__file__).parent / "fixtures" / "home_of_version_5.tar.xz"
 SHARES = "shares of survey questions that were not held out, in what its adapter was taught"
 NEAR = "which countries are near and far, from the survey"
 ELSEWHERE = "perhaps, in what its adapter was taught elsewhere"
 
 
-@pytest.fixture(scope="module")
-def unpacked(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("earlier")
-    with tarfile.open(PACKED) as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "home"
-
-
 @pytest.fixture
-def store(unpacked, tmp_path):
-    opened = Store(shutil.copytree(unpacked, tmp_path / "home"))
+def store(earlier_home):
+    opened = Store(earlier_home)
     yield opened
     opened.close()
 
@@ -86,6 +76,7 @@ def test_every_run_with_answers_scores(store):
         ("Before its adapter was renamed", SHARES),
         ("With a renamed adapter", SHARES),
         ("With the adapter of Kenya alone", SHARES),
+        ("With copied adapters for each country", SHARES),
         ("With the adapter of an emptied tuning", SHARES),
         ("With a copy made before emptying", SHARES),
         ("Emptied, after tuning", SHARES),
@@ -96,11 +87,6 @@ def test_scores_say_whose_answers_were_used(store, name, used):
     found = named(store, name)
     assert found
     assert {lineage.human_answers(store, run) for run in found} == {used}
-
-
-def test_copies_of_one_adapter_for_each_country_are_not_told_yet(store):
-    found = named(store, "With copied adapters for each country")
-    assert {lineage.human_answers(store, run) for run in found} == {ELSEWHERE}
 
 
 def test_tunings_keep_their_arms_and_adapters(store):
@@ -117,6 +103,12 @@ def test_tunings_keep_their_arms_and_adapters(store):
     assert {"copied elsewhere", "copied-before-emptying", "copied for each country", "renamed"} < (
         names
     )
+
+
+def test_a_part_that_no_country_belongs_to_is_a_sentence(store):
+    (one,) = [one["id"] for one in store.tunings() if one["name"] == "One"]
+    with pytest.raises(PluriscopeError, match="has no country that this tuning asked"):
+        experiments.arms_table(store, one, part="held_out_countries")
 
 
 def test_surveys_are_there_with_their_further_tables(store):
@@ -165,3 +157,16 @@ def test_the_bin_can_be_emptied(store):
     assert store.rows(f"select count(*) from answers where run_no in ({numbers})") == [(0,)]
     left = {run.id: lineage.human_answers(store, run) for run in store.runs(kind=None)}
     assert left == stay
+
+
+def test_a_copied_adapter_keeps_its_label_when_nothing_else_of_its_tuning_is_left(store):
+    found = named(store, "With copied adapters for each country")
+    said = {lineage.human_answers(store, run) for run in found}
+    (each,) = [one["id"] for one in store.tunings() if one["name"] == "One for each country"]
+    store.delete_tuning(each, everything=True)
+    kept = {run.id for run in found}
+    store.delete_runs([run.id for run in store.runs(kind=None) if run.id not in kept])
+    shutil.rmtree(store.home / "adapters")
+    store.empty_bin()
+    assert {run.id for run in store.runs(kind=None)} == kept
+    assert {lineage.human_answers(store, run) for run in found} == said == {SHARES}
