@@ -21,6 +21,7 @@ import pyarrow.dataset as dataset
 import pyarrow.parquet as parquet
 
 from core.analysis import scores
+from core.jobs.choices import AskChoices
 from core.jobs.plan import plan_survey
 from core.models.spec import ModelSpec
 from core.store.store import Store
@@ -31,11 +32,9 @@ def fill(store: Store, answers: int) -> list[str]:
     """Runs of 61 countries x 259 items, one after another, until there are `answers` answers."""
     plan = plan_survey(
         store,
-        ModelSpec("builtin"),
-        methods=["country"],
-        cultures="all",
-        items="all",
-        orders="given",
+        AskChoices(
+            ModelSpec("builtin"), methods=["country"], cultures="all", items="all", orders="given"
+        ),
     )
     survey = store.survey()
     settings = plan.settings[0]

@@ -42,8 +42,9 @@ SURVEY, PROMPTS = load_bundled(), load_prompt_set()
 
 def settings(topics: int, per_topic: int) -> TuneSettings:
     return TuneSettings(
-        ModelSpec("builtin"), ("KEN",), (), SURVEY.topics[:topics], SURVEY.id, SURVEY.version,
-        PROMPTS.id, PROMPTS.sha256, per_topic=per_topic,
+        model=ModelSpec("builtin"), cultures=("KEN",), arms=(), topics=SURVEY.topics[:topics],
+        survey=SURVEY.id, survey_version=SURVEY.version, prompt_set=PROMPTS.id,
+        prompt_sha256=PROMPTS.sha256, per_topic=per_topic,
     )  # fmt: skip
 
 

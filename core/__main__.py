@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from core import wording
+from core import options, wording
 from core.analysis import derived_runs, robustness, scores
 from core.asking import languages
 from core.commands import tuning
@@ -21,16 +21,18 @@ from core.errors import NothingAsked, PluriscopeError
 from core.home import home
 from core.importers import IMPORTERS, import_into, importer
 from core.jobs import askings
+from core.jobs.choices import AskChoices, strength
 from core.jobs.plan import plan_plain, plan_survey
 from core.jobs.queue import Jobs
 from core.metrics.metrics import METRICS
 from core.models.spec import ModelSpec
-from core.prompts.demonstrations import CHOICES, EVIDENCE
 from core.store.runs import Run
 from core.store.store import Store
 from core.strict_json import strict_json
 from core.tuning import lineage
 from core.views import export, provenance, runs, score_records, tables
+
+WHAT_IS_ASKED = ("cultures", "methods", "items")  # stands first in the help
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -65,51 +67,9 @@ def parser() -> argparse.ArgumentParser:
     )
 
     ask = _verb(verbs, "ask", _ask, "ask a model the items of a survey")
-    ask.add_argument("--model", default="builtin", help="builtin, a folder, or a hub id")
-    ask.add_argument("--revision", help="commit or tag of a hub model")
-    ask.add_argument("--precision", default="auto", help="auto, nf4, int8, bf16 or fp32")
-    ask.add_argument("--adapter", help="folder of a LoRA adapter")
-    ask.add_argument(
-        "--trust-remote-code",
-        action="store_true",
-        help="let this model run the code it brings; off by default",
-    )
-    ask.add_argument("--countries", default="study", help="study (18), all, or USA,KEN,…")
-    ask.add_argument("--methods", default="plain,country", help="joined by commas")
-    ask.add_argument("--items", default="core", help="core, all, a topic, or Q1,Q57,…")
-    ask.add_argument(
-        "--orders", default="both", help="option orders: given, both, reversed, cyclic"
-    )
-    ask.add_argument("--answering", default="probabilities", help="probabilities or written")
-    ask.add_argument("--samples", type=int, default=1, help="written answers for each question")
-    ask.add_argument("--temperature", type=float, default=0.6)
-    ask.add_argument("--top-p", type=float, default=0.9)
-    ask.add_argument("--seed", type=int, default=42)
-    ask.add_argument("--examples", type=int, default=5, help="answered questions to show, 0 to 20")
-    ask.add_argument("--example-choice", default="similar", choices=CHOICES)
-    ask.add_argument("--embedder", help="for examples by meaning: a folder or a cached hub id")
-    ask.add_argument("--example-evidence", default="commonest", choices=EVIDENCE)
-    ask.add_argument(
-        "--other-batteries",
-        action="store_true",
-        help="show no example from the battery of the question asked",
-    )
-    ask.add_argument("--alpha", default="auto", help="strength of the method amplified, or auto")
-    ask.add_argument(
-        "--language", default="", help="en, another with translations, or own: each country's own"
-    )
-    ask.add_argument(
-        "--english-instead",
-        action="store_true",
-        help="ask in English what is not translated, instead of leaving it out",
-    )
-    ask.add_argument(
-        "--prompts",
-        default="pluriscope",
-        help="prompt set: a name or a file; several, joined by commas, ask in each",
-    )
-    ask.add_argument("--survey", default="wvs7", help="id of a survey in the store")
-    ask.add_argument("--name", default="", help="what to call the run")
+    options.add(ask, ModelSpec)
+    options.add(ask, AskChoices, WHAT_IS_ASKED)
+    options.add(ask, AskChoices, but=WHAT_IS_ASKED)
     ask.add_argument("--resume", metavar="JOB", help="go on with a stopped job instead")
 
     make = _verb(verbs, "derive", _derive, "make a run from the answers of others")
@@ -198,30 +158,8 @@ def _ask(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
         jobs.resume(a.resume)
         job_id = a.resume
     else:
-        plan = plan_survey(
-            jobs.store,
-            ModelSpec(a.model, a.revision, a.precision, a.adapter, a.trust_remote_code),
-            methods=[method.strip() for method in a.methods.split(",") if method.strip()],
-            cultures=a.countries,
-            items=a.items,
-            orders=a.orders,
-            answering=a.answering,
-            samples=a.samples,
-            temperature=a.temperature,
-            top_p=a.top_p,
-            seed=a.seed,
-            examples=a.examples,
-            example_choice=a.example_choice,
-            example_evidence=a.example_evidence,
-            other_batteries=a.other_batteries,
-            embedder=a.embedder,
-            prompt_set=[part.strip() for part in a.prompts.split(",")],
-            survey_id=a.survey,
-            name=a.name,
-            alpha=_alpha(a.alpha),
-            language=a.language,
-            english_instead=a.english_instead,
-        )
+        model = options.chosen(ModelSpec("builtin"), a)
+        plan = plan_survey(jobs.store, options.chosen(AskChoices(model), a))
         for note in plan.notes:
             print(note, file=sys.stderr)
         job_id = jobs.start(plan, first=True)
@@ -248,17 +186,8 @@ def _made(store: Store, run: Run) -> dict:
     }
 
 
-def _alpha(text: str) -> float | None:
-    if text == "auto":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        raise PluriscopeError(f"--alpha takes a number or auto, not {text!r}.") from None
-
-
 def _derive(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
-    store, alpha = jobs.store, _alpha(a.alpha)
+    store, alpha = jobs.store, strength(a.alpha)
     run = store.run(a.run_id)
     if a.kind == "calibrated":
         if a.plain or alpha is not None:

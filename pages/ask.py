@@ -16,6 +16,7 @@ from core.asking.settings import AskSettings, own_item
 from core.errors import PluriscopeError
 from core.figures import answers
 from core.jobs import askings
+from core.jobs.choices import AskChoices
 from core.jobs.plan import again, plan_question
 from core.jobs.queue import RESUMABLE, UNFINISHED
 from core.models import catalogue
@@ -178,8 +179,8 @@ def write_item():
 
 
 def how_exactly() -> dict:
-    for name, value in {"temperature": 0.6, "top_p": 0.9, "seed": 42}.items():
-        st.session_state.setdefault(f"ask_{name}", value)
+    for name in DECODING:
+        st.session_state.setdefault(f"ask_{name}", getattr(AskChoices(), name))
     settings = {
         "orders": methods.pick_orders("ask"),
         "temperature": st.slider("Temperature", 0.0, 2.0, step=0.05, key="ask_temperature"),
@@ -306,10 +307,18 @@ def before() -> None:
     if clicked:
         try:
             plan = plan_question(
-                store, model, cultures=countries, item=None if own else item.id, own=own,
-                method=as_who, survey_id=surveys.key_of(survey), own_language=own_too,
-                **examples, **details,
-            )  # fmt: skip
+                store,
+                AskChoices(
+                    model,
+                    methods=("plain", as_who),
+                    cultures=countries,
+                    survey=surveys.key_of(survey),
+                    **examples,
+                    **details,
+                ),
+                own or item.id,
+                own_language=own_too,
+            )
         except PluriscopeError as error:
             st.error(plain(str(error)))
         else:

@@ -17,6 +17,7 @@ from core.figures import maps
 from core.figures.base import MAP_CONFIG
 from core.figures.tuning import arm_dots, arms_diversity, quality, quantity
 from core.jobs import estimates
+from core.jobs.choices import TuneChoices
 from core.jobs.plan_tuning import plan_tuning
 from core.jobs.queue import UNFINISHED
 from core.metrics.metrics import METRICS
@@ -99,8 +100,11 @@ def form() -> None:
     try:
         if model:
             plan = plan_tuning(
-                store, model, cultures=countries, arms=arms, seeds=range(1, seeds + 1),
-                per_topic=per_topic, equal_budgets=equal, **details,
+                store,
+                TuneChoices(
+                    model, cultures=countries, arms=arms, seeds=range(1, seeds + 1),
+                    per_topic=per_topic, equal_budgets=equal, **details,
+                ),
             )  # fmt: skip
             estimate = estimates.estimate_tuning(store, plan, session.jobs().held_bytes())
         else:

@@ -12,6 +12,7 @@ from core import wording
 from core.errors import PluriscopeError
 from core.jobs import estimates
 from core.jobs.askings import askings
+from core.jobs.choices import AskChoices
 from core.jobs.plan import plan_survey
 from core.jobs.queue import UNFINISHED
 from core.prompts.methods import METHODS
@@ -31,6 +32,7 @@ from pages.widgets.model_picker import model_picker, model_words, picked_model, 
 SETS = ("The core set", "One topic", "Every question", "My own choice")
 PLACES = ("The 18 of the CultureSPA study", "Every country", "My own choice")
 LINK = "query-params"
+USUAL = AskChoices()
 ANSWERING = {"Probabilities": "probabilities", "Written answers": "written"}
 
 queue, store = session.jobs(), session.store()
@@ -40,7 +42,7 @@ queue, store = session.jobs(), session.store()
 
 
 def which_items() -> tuple[str | list[str], str]:
-    """What runs.plan_survey takes, and the words for it."""
+    """As AskChoices takes them, and the words for them."""
     offered = list(SETS)
     if len(survey.topics) < 2:
         offered.remove(SETS[1])
@@ -82,7 +84,7 @@ def which_countries() -> tuple[str | list[str], str]:
 
 
 def how_exactly() -> dict:
-    """The settings most people leave alone."""
+    """The choices most people leave alone."""
     answering = st.segmented_control(
         "Answers",
         list(ANSWERING),
@@ -103,11 +105,15 @@ def how_exactly() -> dict:
         settings["samples"] = int(
             left.number_input("Answers to each question", 1, 50, 5, key="samples", bind=LINK)
         )
-        settings["seed"] = int(right.number_input("Seed", 0, 2**31 - 1, 42, key="seed", bind=LINK))
-        settings["temperature"] = left.slider(
-            "Temperature", 0.0, 2.0, 0.6, 0.05, key="temperature", bind=LINK
+        settings["seed"] = int(
+            right.number_input("Seed", 0, 2**31 - 1, USUAL.seed, key="seed", bind=LINK)
         )
-        settings["top_p"] = right.slider("Top-p", 0.05, 1.0, 0.9, 0.05, key="top_p", bind=LINK)
+        settings["temperature"] = left.slider(
+            "Temperature", 0.0, 2.0, USUAL.temperature, 0.05, key="temperature", bind=LINK
+        )
+        settings["top_p"] = right.slider(
+            "Top-p", 0.05, 1.0, USUAL.top_p, 0.05, key="top_p", bind=LINK
+        )
     settings["prompt_set"] = pick_wordings("run")
     settings["name"] = st.text_input(
         "Name", key="run_name", placeholder="Made from the choices above", max_chars=200
@@ -264,14 +270,16 @@ try:
     if model:
         plan = plan_survey(
             store,
-            model,
-            methods=methods,
-            cultures=countries,
-            items=items,
-            survey_id=surveys.key_of(survey),
-            **ways,
-            **language,
-            **details,
+            AskChoices(
+                model,
+                methods=methods,
+                cultures=countries,
+                items=items,
+                survey=surveys.key_of(survey),
+                **ways,
+                **language,
+                **details,
+            ),
         )
         estimate = estimates.estimate(store, plan, session.jobs().held_bytes())
     else:

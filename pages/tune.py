@@ -11,11 +11,13 @@ import streamlit as st
 from core import wording
 from core.errors import PluriscopeError
 from core.jobs import estimates
+from core.jobs.choices import TuneChoices
 from core.jobs.plan_tuning import plan_tuning
 from core.jobs.queue import UNFINISHED
+from core.tuning.settings import RECOMMENDED
 from pages.widgets import methods, model_picker, session, text, tuning
 
-RECOMMENDED = "cct_soft_all"
+USUAL = TuneChoices()
 OFFERED = (RECOMMENDED, "soft", "culturespa", "culturespa_cct", "people")
 WAYS = {
     "cct_soft_all": "its own better answers",
@@ -62,9 +64,13 @@ def how_exactly() -> dict:
     left, right = st.columns(2)
     return {
         "per_topic": int(
-            left.number_input("Questions on each topic", 1, 5000, 40, key="tune_per_topic")
+            left.number_input(
+                "Questions on each topic", 1, 5000, USUAL.per_topic, key="tune_per_topic"
+            )
         ),
-        "seeds": (int(right.number_input("Seed", 0, 2**31 - 1, 42, key="tune_form_seed")),),
+        "seeds": (
+            int(right.number_input("Seed", 0, 2**31 - 1, USUAL.seeds[0], key="tune_form_seed")),
+        ),
         **tuning.pick_details(
             "tune", survey, is_builtin=model_picker.picked_model().source == "builtin"
         ),
@@ -108,7 +114,7 @@ def form() -> None:
     plan = estimate = None
     try:
         if model:
-            plan = plan_tuning(store, model, cultures=countries, arms=[way], **details)
+            plan = plan_tuning(store, TuneChoices(model, cultures=countries, arms=[way], **details))
             estimate = estimates.estimate_tuning(store, plan, session.jobs().held_bytes())
         else:
             st.caption(f":material/info: {text.plain(model_picker.picker_problem())}")

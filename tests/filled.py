@@ -15,6 +15,7 @@ import numpy as np
 
 from core.asking.answers import Answer
 from core.asking.settings import AskSettings
+from core.jobs.choices import AskChoices
 from core.jobs.plan import Plan, plan_survey
 from core.models.spec import ModelSpec
 from core.prompts.prompt_sets import load_prompt_set
@@ -71,7 +72,7 @@ def blend(survey: Survey, item: Item, iso3: str, towards: float, rng) -> np.ndar
 
 
 def _asking(store, model, cultures, items, *, towards, seed, part=1.0) -> list[Run]:
-    plan = plan_survey(store, model, cultures=cultures, items=items)
+    plan = plan_survey(store, AskChoices(model, cultures=cultures, items=items))
     store.add_prompt_set(
         plan.prompts.sha256, plan.prompts.id, plan.prompts.name, "en", dict(plan.prompts.texts)
     )
@@ -138,13 +139,15 @@ def _answer(store, run, settings, towards, part, rng) -> Run:
 def _written(store: Store, cultures) -> Run:
     plan = plan_survey(
         store,
-        ModelSpec("builtin"),
-        methods=["country"],
-        cultures=cultures,
-        items=["Q1", "Q57", "Q164"],
-        answering="written",
-        samples=4,
-        name="Written answers",
+        AskChoices(
+            ModelSpec("builtin"),
+            methods=["country"],
+            cultures=cultures,
+            items=["Q1", "Q57", "Q164"],
+            answering="written",
+            samples=4,
+            name="Written answers",
+        ),
     )
     settings = replace(plan.settings[0], explain=True)
     prompts = load_prompt_set()

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from core import VERSION
 from core.errors import PluriscopeError
 from core.models.spec import ModelSpec
+from core.options import option
+from core.prompts.demonstrations import CHOICES, EVIDENCE
 from core.prompts.methods import METHODS
 from core.prompts.render import option_orders
 from core.survey.survey import Item, Option, Survey
@@ -21,21 +23,40 @@ EVIDENCE_WORDS = {
 }
 
 
-@dataclass(frozen=True)
-class AskSettings:
+@dataclass(frozen=True, kw_only=True)
+class AskOptions:
+    """How a model is asked: what a user chooses and a run freezes as it was chosen.
+
+    answering: "probabilities" (exact option probabilities, over option orders) or "written"
+    (`samples` sampled answers, in the given order). examples, example_choice, example_evidence,
+    other_batteries: for methods that show answered items, see demonstrations.choose_examples.
+    embedder: the model that compares what questions mean, where they are chosen so
+    (core/models/embedding_cache.py).
+    """
+
+    orders: str = option("both", "option orders: given, both, reversed, cyclic")
+    answering: str = option("probabilities", "probabilities or written")
+    samples: int = option(1, "written answers for each question", type=int)
+    temperature: float = option(0.6, type=float)
+    top_p: float = option(0.9, type=float)
+    seed: int = option(42, type=int)
+    examples: int = option(5, "answered questions to show, 0 to 20", type=int)
+    example_choice: str = option("similar", choices=CHOICES)
+    embedder: str | None = option(None, "for examples by meaning: a folder or a cached hub id")
+    example_evidence: str = option("commonest", choices=EVIDENCE)
+    other_batteries: bool = option(False, "show no example from the battery of the question asked")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskSettings(AskOptions):
     """One method of one asking of one model: what a run freezes.
 
     cultures: whom the model answers as; for the plain method, which asks as nobody in particular,
     the countries its answers are compared with (all of the survey where empty). items: ids, in
-    questionnaire order; own_item: a question of the user's own instead. answering:
-    "probabilities" (exact option probabilities, over option orders) or "written" (`samples`
-    sampled answers, in the given order). explain: ask written answers for a sentence as well.
-    examples, example_choice, example_evidence, other_batteries: for methods that show answered
-    items, see demonstrations.choose_examples. embedder: the model that compares what questions
-    mean, where they are chosen so (core/models/embedding_cache.py). derived: for methods that are
-    made from the answers of other runs, what core/analysis/derived_runs.py records. neighbours:
-    country -> [near, far] codes for cross-culture thinking; found from the survey's shares where
-    it is None.
+    questionnaire order; own_item: a question of the user's own instead. explain: ask written
+    answers for a sentence as well. derived: for methods that are made from the answers of other
+    runs, what core/analysis/derived_runs.py records. neighbours: country -> [near, far] codes for
+    cross-culture thinking; found from the survey's shares where it is None.
 
     language: what it is asked in; "own" asks each country in the language that `speaks` gives it.
     translations: for languages other than English, language -> {"items": ids asked in it,
@@ -54,22 +75,11 @@ class AskSettings:
     prompt_set: str
     prompt_sha256: str
     language: str = "en"
-    orders: str = "both"
-    answering: str = "probabilities"
-    samples: int = 1
     explain: bool = False
-    temperature: float = 0.6
-    top_p: float = 0.9
     max_new_tokens: int = 96
-    seed: int = 42
-    examples: int = 5
-    example_choice: str = "similar"
-    example_evidence: str = "commonest"
-    other_batteries: bool = False
     own_item: dict | None = field(default=None)
     derived: dict | None = field(default=None)
     neighbours: dict[str, list[list[str]]] | None = None
-    embedder: str | None = None
     speaks: dict[str, str] | None = None
     translations: dict[str, dict] | None = None
     english_instead: bool = False

@@ -9,19 +9,20 @@ from dataclasses import replace
 
 from tqdm import tqdm
 
+from core import options
 from core.errors import PluriscopeError
 from core.jobs import estimates, plan_tuning
+from core.jobs.choices import TuneChoices
 from core.jobs.progress import Live
 from core.jobs.queue import Jobs
 from core.metrics.metrics import HEADLINE, METRICS
 from core.models.spec import ModelSpec
 from core.tuning import experiments
-from core.tuning.settings import ARMS, LIKENESS, MODES, Lora
+from core.tuning.settings import ARMS, RECOMMENDED, Lora
 from core.views.experiment import as_records
 
 Verb = Callable[..., argparse.ArgumentParser]
 
-RECOMMENDED = "cct_soft_all"
 CONTROLS = (
     "culturespa", "culturespa_cct", "soft", "soft_all", "cct_soft_all", "cct_balanced",
     "random", "shuffled", "world_mean", "cct_shuffled", "cct_world_mean", "people",
@@ -61,66 +62,38 @@ def add_verbs(verb: Verb) -> None:
     )  # fmt: skip
 
 
+# What stands first and last in the help; how it is trained comes in between.
+FIRST, LAST = ("cultures", "mode", "per_topic", "topics"), ("prompt_set", "name")
+BARE = ("adapter",)  # adapters are not stacked
+
+
 def _what(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--model", default="builtin", help="builtin, a folder, or a hub id")
-    verb.add_argument("--revision", help="commit or tag of a hub model")
-    verb.add_argument("--precision", default="auto", help="auto, nf4, int8, bf16 or fp32")
-    verb.add_argument("--trust-remote-code", action="store_true",
-                      help="let this model run the code it brings; off by default")  # fmt: skip
-    verb.add_argument("--countries", default="study", help="study (18), all, or USA,KEN,…")
-    verb.add_argument("--mode", default="joint", choices=MODES,
-                      help="one adapter for all countries, or one each")  # fmt: skip
-    verb.add_argument("--per-topic", type=int, default=40, help="questions written on each topic")
-    verb.add_argument("--topics", default="", help="joined by |; all where left out")
-    verb.add_argument("--seed", type=int, default=42)
-    verb.add_argument("--seed-items", default="all", choices=("all", "one"),
-                      help="survey questions shown as examples: all of a topic or one")  # fmt: skip
-    verb.add_argument("--near-limit", type=_limit, default=80.0, metavar="0-100|none",
-                      help="from which likeness on a question repeats another")  # fmt: skip
-    verb.add_argument("--leak-limit", type=_limit, default=80.0, metavar="0-100|none",
-                      help="from which likeness on a question repeats a survey item")  # fmt: skip
-    verb.add_argument("--likeness", default="chrf", choices=LIKENESS, help="chrF++ or ROUGE-L")
-    verb.add_argument("--held-out-items", help="ids joined by commas; neither shown nor taught")
-    verb.add_argument("--held-out-topics", default="", help="joined by |")
-    verb.add_argument("--held-out-countries", default="", help="codes joined by commas")
-    verb.add_argument("--evaluate", default="all", help="survey items asked before and after")
-    verb.add_argument("--no-abilities", action="store_true", help="leave out what it cost")
-    verb.add_argument("--tasks", default="", metavar="TASK,…",
-                      help="also test tasks of lm-evaluation-harness: mmlu, arc, gsm8k, or any by "
-                      "name")  # fmt: skip
+    options.add(verb, ModelSpec, but=BARE)
+    options.add(verb, TuneChoices, FIRST)
+    options.add(verb, TuneChoices, but=FIRST + LAST)
     verb.add_argument("--preset", choices=plan_tuning.PRESETS, help="training settings")
-    for name, kind in (("rank", int), ("alpha", int), ("learning-rate", float), ("epochs", float),
-                       ("batch", int)):  # fmt: skip
-        verb.add_argument(f"--{name}", type=kind)
-    verb.add_argument("--tuning-precision", help="auto, nf4, bf16 or fp32, while it is tuned")
-    verb.add_argument("--prompts", default="pluriscope", help="a prompt set, or the file of one")
-    verb.add_argument("--name", default="")
+    options.add(verb, Lora)
+    options.add(verb, TuneChoices, LAST)
     verb.add_argument("--resume", metavar="JOB", help="go on with a stopped or interrupted job")
 
 
-def _limit(text: str) -> float | None:
-    return None if text == "none" else float(text)
-
-
-def _lora(a: argparse.Namespace) -> Lora:
-    preset = a.preset or ("small" if a.model == "builtin" else "study")
-    chosen = {
-        name: getattr(a, name)
-        for name in ("rank", "alpha", "learning_rate", "epochs", "batch")
-        if getattr(a, name) is not None
-    }
-    if a.tuning_precision:
-        chosen["precision"] = a.tuning_precision
-    return replace(plan_tuning.PRESETS[preset], **chosen)
-
-
-def _split(text: str, by: str = ",") -> list[str]:
-    return [part.strip() for part in text.split(by) if part.strip()]
+def _chosen(a: argparse.Namespace) -> TuneChoices:
+    model = options.chosen(ModelSpec("builtin"), a, but=BARE)
+    preset = plan_tuning.PRESETS[a.preset] if a.preset else plan_tuning.usual_training(model)
+    choices = TuneChoices(model, lora=options.chosen(preset, a))
+    if not hasattr(a, "arms"):
+        return replace(options.chosen(choices, a), arms=(a.arm,))
+    return replace(
+        options.chosen(choices, a),
+        arms=options.split(a.arms),
+        seeds=_numbers(a.seeds),
+        equal_budgets=not a.own_budgets,
+    )
 
 
 def _numbers(text: str) -> list[int]:
     try:
-        return [int(part) for part in _split(text)]
+        return [int(part) for part in options.split(text)]
     except ValueError:
         raise PluriscopeError(f"Seeds are whole numbers joined by commas, not {text!r}.") from None
 
@@ -134,31 +107,7 @@ def _tune(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
         jobs.resume(a.resume)
         job_id = a.resume
     else:
-        several = hasattr(a, "arms")
-        plan = plan_tuning.plan_tuning(
-            jobs.store,
-            ModelSpec(a.model, a.revision, a.precision, None, a.trust_remote_code),
-            cultures=a.countries,
-            arms=_split(a.arms) if several else [a.arm],
-            seeds=_numbers(a.seeds) if several else [a.seed],
-            mode=a.mode,
-            per_topic=a.per_topic,
-            topics=_split(a.topics, "|"),
-            lora=_lora(a),
-            seed_items=a.seed_items,
-            near_limit=a.near_limit,
-            leak_limit=a.leak_limit,
-            likeness=a.likeness,
-            held_out_items=None if a.held_out_items is None else _split(a.held_out_items),
-            held_out_topics=_split(a.held_out_topics, "|"),
-            held_out_cultures=_split(a.held_out_countries),
-            evaluate=a.evaluate,
-            abilities=not a.no_abilities,
-            tasks=_split(a.tasks),
-            equal_budgets=several and not a.own_budgets,
-            prompt_set=a.prompts,
-            name=a.name,
-        )
+        plan = plan_tuning.plan_tuning(jobs.store, _chosen(a))
         estimate = estimates.estimate_tuning(jobs.store, plan)
         if not estimate.fit.fits:
             raise PluriscopeError(estimate.fit.sentence)

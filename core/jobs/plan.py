@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from core.analysis import derived_runs
 from core.asking.languages import (
@@ -17,11 +17,13 @@ from core.asking.languages import (
     speak,
     speaks_several,
 )
-from core.asking.settings import AskSettings
+from core.asking.settings import AskOptions, AskSettings
 from core.errors import PluriscopeError
+from core.jobs.choices import AskChoices
 from core.models.catalogue import describe, is_teaching
 from core.models.embedding_cache import folder_of
 from core.models.spec import ModelSpec
+from core.options import shared
 from core.prompts.methods import METHODS, way
 from core.prompts.prompt_sets import PromptSet, load_prompt_set
 from core.prompts.translations import ENGLISH, Translation
@@ -29,7 +31,7 @@ from core.store.runs import Run
 from core.store.store import Store
 from core.store.wordings import texts_of
 from core.survey.neighbours import NEAR_AND_FAR
-from core.survey.survey import BUNDLED_SURVEY, Culture, Survey
+from core.survey.survey import Culture, Survey
 
 TAUGHT_ONE_WORDING = (
     "The built-in model was taught the first wording only; how little its answers hold in others "
@@ -57,83 +59,43 @@ class Plan(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def plan_survey(
-    store: Store,
-    model: ModelSpec,
-    *,
-    methods: Sequence[str] = ("plain", "country"),
-    cultures: str | Sequence[str] = "study",
-    items: str | Sequence[str] = "core",
-    orders: str = "both",
-    answering: str = "probabilities",
-    samples: int = 1,
-    temperature: float = 0.6,
-    top_p: float = 0.9,
-    seed: int = 42,
-    examples: int = 5,
-    example_choice: str = "similar",
-    example_evidence: str = "commonest",
-    other_batteries: bool = False,
-    embedder: str | None = None,
-    prompt_set: str | Sequence[str] = "pluriscope",
-    survey_id: str = BUNDLED_SURVEY,
-    name: str = "",
-    alpha: float | None = None,
-    language: str = "",
-    english_instead: bool = False,
-) -> Plan:
+def plan_survey(store: Store, choices: AskChoices) -> Plan:
     """Runs over a set of items: one per method and wording, all started together.
 
-    methods: of METHODS; the runs that derived ones are made from are asked as well. cultures:
-    "study" (the 18 of the CultureSPA study), "all", or country codes. items: "core", "all", a
-    topic, or item ids. prompt_set: one wording or several; the first is shown first. alpha: the
-    strength of "amplified", None to choose it. language, english_instead: see languages.speak;
-    that of the wording by default. Raises PluriscopeError on anything unknown.
+    Raises PluriscopeError on anything unknown.
     """
-    survey = store.survey(survey_id)
-    wordings = _wordings(prompt_set, language)
-    chosen = survey.select(items)
-    countries = choose_cultures(survey, cultures)
-    if not methods:
+    survey = store.survey(choices.survey)
+    language = choices.language
+    wordings = _wordings(choices.prompt_set, language)
+    chosen = survey.select(choices.items)
+    countries = choose_cultures(survey, choices.cultures)
+    if not choices.methods:
         raise PluriscopeError("Choose at least one way of asking.")
     if not countries:
         raise PluriscopeError("Choose at least one country. Plain answers are compared with it.")
-    methods, derive = _with_sources(methods, alpha)
-    if derive and answering != "probabilities":
+    methods, derive = _with_sources(choices.methods, choices.alpha)
+    if derive and choices.answering != "probabilities":
         raise PluriscopeError("Amplifying and calibrating need probabilities, not written answers.")
     _check_neighbours(survey, methods)
-    item_set = items if isinstance(items, str) and items in ("core", "all", *survey.topics) else ""
-    if item_set == "core" and not survey.core_ids:
-        item_set = "all"
+    asked = {
+        "cultures": tuple(c.iso3 for c in countries),
+        "items": tuple(item.id for item in chosen),
+        "item_set": _item_set(choices.items, survey),
+    }
     english = [
-        AskSettings(
-            model=model,
-            method=method,
-            cultures=tuple(c.iso3 for c in countries),
-            items=tuple(item.id for item in chosen),
-            item_set=item_set,
-            survey=survey.id,
-            survey_version=survey.version,
-            prompt_set=prompts.id,
-            prompt_sha256=prompts.sha256,
-            orders=orders,
-            answering=answering,
-            samples=samples,
-            temperature=temperature,
-            top_p=top_p,
-            seed=seed,
-            examples=examples,
-            example_choice=example_choice,
-            example_evidence=example_evidence,
-            other_batteries=other_batteries,
-            embedder=embedder if example_choice == "meaning" else None,
-        )
+        _settings(choices, survey, prompts, method=method, **asked)
         for prompts in wordings
         for method in methods
     ]
     _check_meaning(english)
     spoken = [
-        speak(one, survey, language or prompts.language, prompts, english_instead=english_instead)
+        speak(
+            one,
+            survey,
+            language or prompts.language,
+            prompts,
+            english_instead=choices.english_instead,
+        )
         for one, prompts in zip(
             english, (prompts for prompts in wordings for _ in methods), strict=True
         )
@@ -142,6 +104,7 @@ def plan_survey(
     if "amplified" in (wish["make"] for wish in derive) and any(map(speaks_several, settings)):
         raise PluriscopeError(derived_runs.ONE_LANGUAGE)
     what = _set_words(settings[0].item_set, len(settings[0].items))
+    name, model = choices.name, choices.model
     title = name or f"{describe(model)}: {what}, {_country_words(survey, countries)}"
     if (asked_in := next(filter(None, map(said, settings)), "")) and not name:
         title = f"{title}, {asked_in}"
@@ -161,6 +124,28 @@ def plan_survey(
         translations=_all_translations(spoken),
         notes=(*_notes(english, settings, survey), *_wording_notes(model, wordings)),
     )
+
+
+def _settings(choices: AskChoices, survey: Survey, prompts: PromptSet, **asked: Any) -> AskSettings:
+    """What one run is asked with, in English. asked: the method and what it is asked of whom."""
+    by_meaning = choices.example_choice == "meaning"
+    how = shared(choices, AskOptions) | {"embedder": choices.embedder if by_meaning else None}
+    return AskSettings(
+        **how,
+        **asked,
+        model=choices.model,
+        survey=survey.id,
+        survey_version=survey.version,
+        prompt_set=prompts.id,
+        prompt_sha256=prompts.sha256,
+    )
+
+
+def _item_set(items: str | Sequence[str], survey: Survey) -> str:
+    """What a set of items is called; "" where they were chosen one by one."""
+    if not isinstance(items, str) or items not in ("core", "all", *survey.topics):
+        return ""
+    return "all" if items == "core" and not survey.core_ids else items
 
 
 def _wordings(prompt_set: str | Sequence[str], language: str) -> list[PromptSet]:
@@ -224,84 +209,54 @@ def _with_sources(
 
 
 def plan_question(
-    store: Store,
-    model: ModelSpec,
-    *,
-    cultures: Sequence[str],
-    item: str | None = None,
-    own: dict | None = None,
-    method: str = "country",
-    plain: bool = True,
-    orders: str = "both",
-    temperature: float = 0.6,
-    top_p: float = 0.9,
-    seed: int = 42,
-    examples: int = 5,
-    example_choice: str = "similar",
-    example_evidence: str = "commonest",
-    other_batteries: bool = False,
-    embedder: str | None = None,
-    prompt_set: str = "pluriscope",
-    survey_id: str = BUNDLED_SURVEY,
-    own_language: bool = False,
+    store: Store, choices: AskChoices, question: str | dict, *, own_language: bool = False
 ) -> Plan:
     """One question asked plainly and as people of up to six countries, side by side.
 
     Gives the exact option probabilities, and written answers with a sentence of explanation, all
-    sides in one batch with the same seed. own: {"question", "options"} instead of an item.
-    own_language: ask each country a second time, in its own language where there is a translation.
+    sides in one batch with the same seed. question: an item's id, or {"question", "options"} of
+    the user's own. own_language: ask each country a second time, in its own language where there
+    is a translation.
     """
-    survey = store.survey(survey_id)
-    prompts = load_prompt_set(prompt_set)
-    countries = choose_cultures(survey, cultures) if cultures else ()
+    survey = store.survey(choices.survey)
+    prompts = load_prompt_set(choices.prompt_set)
+    countries = choose_cultures(survey, choices.cultures) if choices.cultures else ()
     if len(countries) > 6:
         raise PluriscopeError("Choose up to six countries; more do not fit side by side.")
-    if not countries and not plain:
+    methods = [one for one in choices.methods if countries or not METHODS[one].needs_culture]
+    if not methods:
         raise PluriscopeError("Choose at least one country.")
-    methods = [*(["plain"] if plain else []), *([method] if countries else [])]
     _check_neighbours(survey, methods)
-    asked = "own" if own else survey.item(item or "").id
-    apart = (
-        [c.iso3 for c in countries if own_translation(survey, asked, c.iso3)]
-        if (own_language and not own)
-        else []
+    own = question if isinstance(question, dict) else None
+    item = None if own else survey.item(question)
+    asked = {
+        "cultures": tuple(c.iso3 for c in countries),
+        "items": (item.id if item else "own",),
+        "item_set": "",
+        "own_item": own,
+        "language": prompts.language,
+    }
+    apart = tuple(
+        iso3
+        for iso3 in asked["cultures"]
+        if own_language and item and own_translation(survey, item.id, iso3)
     )
     settings, names, spoken = [], [], []
     for answering in ("probabilities", "written"):
+        answered = replace(choices, answering=answering)
         for one in methods:
-            english = AskSettings(
-                model=model,
-                method=one,
-                cultures=tuple(c.iso3 for c in countries),
-                items=(asked,),
-                item_set="",
-                survey=survey.id,
-                survey_version=survey.version,
-                prompt_set=prompts.id,
-                prompt_sha256=prompts.sha256,
-                language=prompts.language,
-                orders=orders,
-                answering=answering,
-                explain=answering == "written",
-                temperature=temperature,
-                top_p=top_p,
-                seed=seed,
-                examples=examples,
-                example_choice=example_choice,
-                example_evidence=example_evidence,
-                other_batteries=other_batteries,
-                embedder=embedder if example_choice == "meaning" else None,
-                own_item=own,
+            english = _settings(
+                answered, survey, prompts, method=one, explain=answering == "written", **asked
             )
             settings.append(english)
             names.append(f"{METHODS[one].name}, {answering}")
             if apart and METHODS[one].needs_culture:
-                theirs = replace(english, cultures=tuple(apart))
+                theirs = replace(english, cultures=apart)
                 spoken.append(speak(theirs, survey, OWN, prompts))
                 settings.append(spoken[-1].settings)
                 names.append(f"{METHODS[one].name}, own language, {answering}")
     _check_meaning(settings)
-    title = f"“{own['question'] if own else survey.item(asked).label}”"
+    title = f"“{item.label if item else own['question']}”"
     return Plan(
         tuple(settings),
         tuple(names),

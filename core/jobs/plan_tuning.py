@@ -8,14 +8,15 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from core.errors import PluriscopeError
+from core.jobs.choices import TuneChoices
 from core.jobs.plan import choose_cultures
 from core.models.catalogue import builtin_held_out
 from core.models.spec import ModelSpec
+from core.options import shared
 from core.prompts.prompt_sets import PromptSet, load_prompt_set
 from core.store.store import Store
-from core.survey.survey import BUNDLED_SURVEY
 from core.tuning.culturespa import writing
-from core.tuning.settings import ARMS, Arm, Lora, TuneSettings
+from core.tuning.settings import ARMS, Arm, Lora, TuneOptions, TuneSettings
 from core.tuning.stages import tuning_words
 
 # What training settings are called, and which. The study's rates suit models of billions of
@@ -60,78 +61,53 @@ def arms_named(names: Sequence[str], mode: str = "joint") -> tuple[Arm, ...]:
     return tuple(found)
 
 
-def plan_tuning(
-    store: Store,
-    model: ModelSpec,
-    *,
-    cultures: str | Sequence[str] = "study",
-    arms: Sequence[str] = ("cct_soft_all",),
-    mode: str = "joint",
-    per_topic: int = 40,
-    topics: Sequence[str] = (),
-    seeds: Sequence[int] = (42,),
-    lora: Lora | None = None,
-    seed_items: str = "all",
-    near_limit: float | None = 80.0,
-    leak_limit: float | None = 80.0,
-    likeness: str = "chrf",
-    held_out_items: Sequence[str] | None = None,
-    held_out_topics: Sequence[str] = (),
-    held_out_cultures: Sequence[str] = (),
-    evaluate: str = "all",
-    abilities: bool = True,
-    tasks: Sequence[str] = (),
-    equal_budgets: bool = False,
-    prompt_set: str = "pluriscope",
-    survey_id: str = BUNDLED_SURVEY,
-    name: str = "",
-) -> TuningPlan:
-    """A tuning of one model for some countries, with one or more arms and seeds.
+def usual_training(model: ModelSpec) -> Lora:
+    """The preset that suits a model."""
+    return PRESETS["small" if model.source == "builtin" else "study"]
 
-    cultures: as for plan_survey. arms: names of settings.ARMS. held_out_items: items that are
-    neither shown nor taught; for the built-in model those it never saw with country answers.
-    held_out_cultures: asked before and after and not tuned for, among `cultures` or not. Ids,
-    topics and codes are found whatever their case. Raises PluriscopeError on anything unknown or
-    empty; what is held out by a wrong name would be trained on.
+
+def plan_tuning(store: Store, choices: TuneChoices) -> TuningPlan:
+    """A tuning as it is chosen, checked.
+
+    Ids, topics and codes are found whatever their case. Raises PluriscopeError on anything unknown
+    or empty; what is held out by a wrong name would be trained on.
     """
-    survey = store.survey(survey_id)
-    prompts = load_prompt_set(prompt_set)
-    chosen_cultures = tuple(c.iso3 for c in choose_cultures(survey, cultures))
+    survey = store.survey(choices.survey)
+    prompts = load_prompt_set(choices.prompt_set)
+    model = choices.model
+    chosen_cultures = tuple(c.iso3 for c in choose_cultures(survey, choices.cultures))
     if model.adapter:
         raise PluriscopeError(
             "Tune the model itself: choose it without an adapter. Adapters are not stacked."
         )
     of_topics = {topic: topic for topic in survey.topics}
     of_cultures = {c.iso3: c.name for c in survey.cultures}
-    chosen = _named(topics, of_topics, "topic") or survey.topics
+    chosen = _named(choices.topics, of_topics, "topic") or survey.topics
+    held_out_items = choices.held_out_items
     if held_out_items is None:
         held_out_items = builtin_held_out() if model.source == "builtin" else ()
         held_out_items = [i.id for i in survey.items if i.id in held_out_items]
-    held = _named(held_out_cultures, of_cultures, "country")
+    held = _named(choices.held_out_cultures, of_cultures, "country")
     countries = tuple(c for c in of_cultures if c in {*chosen_cultures, *held})
+    how = shared(choices, TuneOptions) | {
+        "per_topic": int(choices.per_topic),
+        "seeds": tuple(dict.fromkeys(int(seed) for seed in choices.seeds)),
+        "held_out_items": _named(held_out_items, {i.id: i.label for i in survey.items}, "question"),
+        "held_out_topics": _named(choices.held_out_topics, of_topics, "topic"),
+        "held_out_cultures": held,
+        "tasks": tuple(dict.fromkeys(choices.tasks)),
+    }
     settings = TuneSettings(
+        **how,
         model=model,
         cultures=countries,
-        arms=arms_named(arms, mode),
+        arms=arms_named(choices.arms, choices.mode),
         topics=chosen,
         survey=survey.id,
         survey_version=survey.version,
         prompt_set=prompts.id,
         prompt_sha256=prompts.sha256,
-        per_topic=int(per_topic),
-        seeds=tuple(dict.fromkeys(int(seed) for seed in seeds)),
-        seed_items=seed_items,
-        near_limit=near_limit,
-        leak_limit=leak_limit,
-        likeness=likeness,
-        lora=lora or PRESETS["small" if model.source == "builtin" else "study"],
-        held_out_items=_named(held_out_items, {i.id: i.label for i in survey.items}, "question"),
-        held_out_topics=_named(held_out_topics, of_topics, "topic"),
-        held_out_cultures=held,
-        evaluate=evaluate,
-        abilities=abilities,
-        tasks=tuple(dict.fromkeys(tasks)),
-        equal_budgets=equal_budgets,
+        lora=choices.lora or usual_training(model),
     )
     if not 1 <= settings.per_topic <= 5000:
         raise PluriscopeError("Have between 1 and 5,000 questions written on each topic.")
@@ -141,12 +117,12 @@ def plan_tuning(
         raise PluriscopeError("Every topic is held out. Leave at least one to write questions on.")
     if not settings.seeds:
         raise PluriscopeError("Give at least one seed.")
-    if evaluate:
-        survey.select(evaluate)
+    if settings.evaluate:
+        survey.select(settings.evaluate)
     if any(arm.teacher != "people" for arm in settings.arms):
         for topic in writing.topics_of(settings):  # each needs an example to write after
             writing.seed_items(settings, survey, topic, 0)
-    return TuningPlan(settings, prompts, name or tuning_words(settings))
+    return TuningPlan(settings, prompts, choices.name or tuning_words(settings))
 
 
 def _named(given: Sequence[str], known: Mapping[str, str], what: str) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from core.asking.answers import Answer
 from core.asking.settings import AskSettings
 from core.errors import Failed, PluriscopeError
 from core.home import ROOT
+from core.jobs.choices import AskChoices
 from core.jobs.plan import Plan, plan_survey
 from core.jobs.plan_tuning import TuningPlan
 from core.jobs.progress import Closing, Live, Stopped
@@ -757,7 +758,7 @@ def ensure_demo(jobs: Jobs) -> str | None:
     if marker.exists():
         return None
     if not jobs.store.runs(kind="survey") and not jobs.store.jobs():
-        job = jobs.start(plan_survey(jobs.store, ModelSpec("builtin")))
+        job = jobs.start(plan_survey(jobs.store, AskChoices()))
     else:
         job = None
     Path(marker).write_text("The ready-made run was started once.\n", encoding="utf-8")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass
 from pathlib import Path
 
 from core.errors import ModelError
 from core.home import DATA
+from core.options import option
 
 MODELS = DATA / "models"
 
@@ -47,11 +48,11 @@ class ModelSpec:
     the user's consent for this very model.
     """
 
-    source: str
-    revision: str | None = None
-    precision: str = "auto"
-    adapter: str | None = None
-    trust_remote_code: bool = False
+    source: str = option(MISSING, "builtin, a folder, or a hub id", flag="model")
+    revision: str | None = option(None, "commit or tag of a hub model")
+    precision: str = option("auto", "auto, nf4, int8, bf16 or fp32")
+    adapter: str | None = option(None, "folder of a LoRA adapter")
+    trust_remote_code: bool = option(False, "let this model run the code it brings; off by default")
 
     def __post_init__(self) -> None:
         if self.precision not in ("auto", *PRECISIONS):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from core import VERSION
 from core.errors import PluriscopeError
 from core.models.spec import ModelSpec, resolve_precision
+from core.options import by_bars, option, split
 from core.prompts.methods import METHODS
 
 TEACHERS = ("country", "cross_culture", "people")
@@ -151,16 +153,18 @@ class Lora:
     checkpoint_every: steps.
     """
 
-    rank: int = 8
-    alpha: int = 16
+    rank: int = option(8, type=int)
+    alpha: int = option(16, type=int)
     dropout: float = 0.0
-    learning_rate: float = 1e-4
+    learning_rate: float = option(1e-4, type=float)
     warmup: float = 0.1
-    epochs: float = 1.0
-    batch: int = 128
+    epochs: float = option(1.0, type=float)
+    batch: int = option(128, type=int)
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
-    precision: str = "auto"
+    precision: str = option(
+        "auto", "auto, nf4, bf16 or fp32, while it is tuned", flag="tuning-precision"
+    )
     micro_tokens: int = 4096
     checkpoint_every: int = 20
 
@@ -195,21 +199,65 @@ class Lora:
         return replace(bare, precision=resolve_precision(bare))
 
 
-@dataclass(frozen=True)
-class TuneSettings:
-    """One tuning: one or more arms on the same questions and answers, for one or more seeds.
+RECOMMENDED = "cct_soft_all"
 
-    cultures: those tuned for. topics: which questions are written on; per_topic: how many are to
-    be kept of each. seed_items: example items come from all of a topic ("all") or from one
-    ("one"). near_limit, leak_limit: likeness (0 to 100) from which on a written question is taken
-    for a repetition of another one, or of a survey item; None leaves that filter out. likeness:
-    how it is measured, "chrf" (chrF++) or "rouge" (ROUGE-L; Self-Instruct leaves out from 70 on).
-    temperature, top_p: of sampled answers. held_out_items, held_out_topics, held_out_cultures:
+
+def _limit(text: str) -> float | None:
+    return None if text == "none" else float(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions:
+    """How a model is tuned: what a user chooses and a tuning freezes.
+
+    per_topic: how many questions are to be kept of each topic. seed_items: example items come from
+    all of a topic ("all") or from one ("one"). near_limit, leak_limit: likeness (0 to 100) from
+    which on a written question is taken for a repetition of another one, or of a survey item; None
+    leaves that filter out. likeness: how it is measured, "chrf" (chrF++) or "rouge" (ROUGE-L;
+    Self-Instruct leaves out from 70 on). held_out_items, held_out_topics, held_out_cultures:
     nothing is written, answered or taught from them; scores are given on them apart. evaluate:
     survey items asked before and after ("all", "core", or ids); none where "". abilities: test what
     tuning cost elsewhere; tasks: of lm-evaluation-harness (core/tuning/abilities/lm_eval_tasks.py)
     among the tests. equal_budgets: give every arm as many examples as the one with the fewest has;
     arms on a fraction take it of as many.
+    """
+
+    per_topic: int = option(40, "questions written on each topic", type=int)
+    seeds: Sequence[int] = option((42,), flag="seed", type=int, read=lambda seed: (seed,))
+    seed_items: str = option(
+        "all", "survey questions shown as examples: all of a topic or one", choices=SEED_ITEMS
+    )
+    near_limit: float | None = option(
+        80.0, "from which likeness on a question repeats another", type=_limit,
+        metavar="0-100|none",
+    )  # fmt: skip
+    leak_limit: float | None = option(
+        80.0, "from which likeness on a question repeats a survey item", type=_limit,
+        metavar="0-100|none",
+    )  # fmt: skip
+    likeness: str = option("chrf", "chrF++ or ROUGE-L", choices=LIKENESS)
+    held_out_items: Sequence[str] | None = option(
+        None, "ids joined by commas; neither shown nor taught", read=split
+    )
+    held_out_topics: Sequence[str] = option((), "joined by |", read=by_bars)
+    held_out_cultures: Sequence[str] = option(
+        (), "codes joined by commas", flag="held-out-countries", read=split
+    )
+    evaluate: str = option("all", "survey items asked before and after")
+    abilities: bool = option(True, "leave out what it cost")
+    tasks: Sequence[str] = option(
+        (), "also test tasks of lm-evaluation-harness: mmlu, arc, gsm8k, or any by name",
+        metavar="TASK,…", read=split,
+    )  # fmt: skip
+    equal_budgets: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneSettings(TuneOptions):
+    """One tuning: one or more arms on the same questions and answers, for one or more seeds.
+
+    cultures: all that are asked, those held out among them. topics: which questions are written on.
+    temperature, top_p: of sampled answers.
     """
 
     model: ModelSpec
@@ -220,23 +268,11 @@ class TuneSettings:
     survey_version: str
     prompt_set: str
     prompt_sha256: str
-    per_topic: int = 40
-    seeds: tuple[int, ...] = (42,)
-    seed_items: str = "all"
-    near_limit: float | None = 80.0
-    leak_limit: float | None = 80.0
-    likeness: str = "chrf"
+    held_out_items: tuple[str, ...] = ()
     orders: str = "both"
     temperature: float = 0.6
     top_p: float = 0.9
     lora: Lora = field(default_factory=Lora)
-    held_out_items: tuple[str, ...] = ()
-    held_out_topics: tuple[str, ...] = ()
-    held_out_cultures: tuple[str, ...] = ()
-    evaluate: str = "all"
-    abilities: bool = True
-    tasks: tuple[str, ...] = ()
-    equal_budgets: bool = False
     code_version: str = VERSION
 
     def __post_init__(self) -> None:

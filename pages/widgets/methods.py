@@ -14,6 +14,7 @@ from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
 from core.home import home
 from core.jobs import askings, plan
+from core.jobs.choices import AskChoices
 from core.prompts import translations
 from core.prompts.methods import METHODS
 from core.prompts.prompt_sets import PROMPTS
@@ -82,9 +83,6 @@ EVIDENCE = {
 THREE = ("pluriscope", "pluriscope-b", "pluriscope-c")
 MISSING = {False: "Is left out", True: "Is asked in English"}
 EXAMPLES = ("examples", "example_choice", "example_evidence", "other_batteries", "embedder")
-_USUAL_EXAMPLES = {
-    name: AskSettings.__dataclass_fields__[name].default for name in EXAMPLES
-}  # what a command does when nothing is said
 
 
 CALIBRATED = (
@@ -110,7 +108,7 @@ def shows_examples(method: str) -> bool:
 def pick_ways(page: str) -> tuple[list[str], dict, str]:
     """Several ways of asking, their settings, and the words for them in a sentence.
 
-    The settings are those of runs.plan_survey that the ways chosen have: examples, alpha.
+    The settings are those of AskChoices that the ways chosen have: examples, alpha.
     """
     chosen = st.pills(
         "How the model is asked",
@@ -186,8 +184,8 @@ def pick_examples(page: str) -> dict:
 
     Gives the settings of that name. Drawn only where a way of asking with examples is chosen.
     """
-    for name, value in _USUAL_EXAMPLES.items():
-        st.session_state.setdefault(f"{page}_{name}", value)
+    for name in EXAMPLES:
+        st.session_state.setdefault(f"{page}_{name}", getattr(AskChoices(), name))
     st.markdown("**The examples**")
     count = st.slider(
         "How many",
@@ -262,7 +260,7 @@ def set_examples(page: str, settings: AskSettings) -> None:
 def pick_language(page: str, survey: Survey) -> tuple[dict, str]:
     """In what language a survey is asked, and what happens to what is not translated.
 
-    Gives the settings of runs.plan_survey, and the words for a sentence.
+    Gives the settings of AskChoices, and the words for a sentence.
     """
     codes = languages.available(survey)
     if len(codes) == 1:

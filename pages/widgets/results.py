@@ -14,10 +14,10 @@ from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
 from core.figures.base import CONFIG, Figure, palette
 from core.jobs import askings, plan
+from core.jobs.choices import AskChoices
 from core.jobs.queue import UNFINISHED
 from core.metrics.metrics import HEADLINE, METRICS
 from core.models import spec
-from core.models.spec import ModelSpec
 from core.prompts import translations as prompts_translations
 from core.prompts.render import templates
 from core.store.runs import Run
@@ -298,5 +298,5 @@ def _waiting(page: str) -> None:
 
 def _first_run() -> None:
     queue = jobs()
-    queue.start(plan.plan_survey(queue.store, ModelSpec("builtin")))
+    queue.start(plan.plan_survey(queue.store, AskChoices()))
     st.rerun()

@@ -66,7 +66,7 @@ def pick_countries(page: str, survey: Survey) -> tuple[str | list[str], str]:
 
 
 def pick_details(page: str, survey: Survey, *, is_builtin: bool) -> dict:
-    """The settings most people leave alone, as runs.plan_tuning() takes them."""
+    """The settings most people leave alone, as TuneChoices takes them."""
     settings = {
         "mode": st.radio(
             "Adapters", MODES, format_func=MODE_WORDS.get, key=f"{page}_mode",

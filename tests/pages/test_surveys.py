@@ -7,6 +7,7 @@ import pytest
 
 from core.asking.answers import Answer
 from core.importers import import_into, table
+from core.jobs.choices import AskChoices
 from core.jobs.plan import plan_question, plan_survey
 from core.models.spec import ModelSpec
 from core.store.store import Store
@@ -88,7 +89,9 @@ def test_ask_asks_the_survey_that_is_chosen_and_opens_the_answer_again(two_surve
         f"{item.label} ({item.id})" for item in two_surveys.items
     ]
     store = session.store()
-    plan = plan_question(store, ModelSpec("builtin"), cultures=["BRA"], item="tea", survey_id=OWN)
+    plan = plan_question(
+        store, AskChoices(ModelSpec("builtin"), cultures=["BRA"], survey=OWN), "tea"
+    )
     group = answered(store, plan, two_surveys).group
     store.delete_survey(OWN, two_surveys.version)  # off the shelf, but the answer still opens
     at = app("ask", ask=group)
@@ -161,7 +164,7 @@ def test_a_deleted_survey_is_off_every_list_and_can_be_brought_back(two_surveys,
 def test_an_emptied_bin_forgets_surveys_but_not_those_of_runs(two_surveys, app):
     app("library")
     store = session.store()
-    plan = plan_survey(store, ModelSpec("builtin"), survey_id=OWN, items="all")
+    plan = plan_survey(store, AskChoices(ModelSpec("builtin"), survey=OWN, items="all"))
     run = answered(store, plan, two_surveys)
     store.delete_survey(OWN, two_surveys.version)
     assert store.forget_surveys() == 0
@@ -193,5 +196,5 @@ def test_two_versions_of_a_survey_stand_side_by_side(two_surveys, app):
     assert store.survey(OWN).version == newer
     old = store.survey(f"{OWN}@{two_surveys.version}")
     assert old.shares["KEN", "tea"].values == pytest.approx([0.71, 0.21, 0.08])
-    plan = plan_survey(store, ModelSpec("builtin"), survey_id=f"{OWN}@{old.version}")
+    plan = plan_survey(store, AskChoices(ModelSpec("builtin"), survey=f"{OWN}@{old.version}"))
     assert {one.survey_version for one in plan.settings} == {old.version}

@@ -10,6 +10,7 @@ import pytest
 
 from core.analysis import scores
 from core.jobs import plan_tuning as jobs_plan_tuning
+from core.jobs.choices import TuneChoices
 from core.jobs.plan_tuning import PRESETS, plan_tuning
 from core.jobs.queue import Jobs, open_jobs
 from core.models import adapter_exchange
@@ -37,7 +38,7 @@ def tuned(tmp_path_factory) -> Path:
         {"name": "One"},
         {"name": "Several", "arms": ("soft_all", "people"), "seeds": (1, 2), "abilities": False},
     ):
-        job = jobs.wait(jobs.start_tuning(plan_tuning(store, spec, **common, **more)))
+        job = jobs.wait(jobs.start_tuning(plan_tuning(store, TuneChoices(spec, **common, **more))))
         assert job["state"] == "done", job["error"]
     jobs.close()
     store.close()
@@ -255,9 +256,9 @@ def test_how_much_is_enough_is_asked_of_any_arm_at_six_shares(app, monkeypatch):
     planned = []
     plan = jobs_plan_tuning.plan_tuning
 
-    def note(*given, arms, **more):
-        planned.append(list(arms))
-        return plan(*given, arms=arms, **more)
+    def note(store, choices):
+        planned.append(list(choices.arms))
+        return plan(store, choices)
 
     monkeypatch.setattr(jobs_plan_tuning, "plan_tuning", note)
     at = app("experiment")

@@ -12,6 +12,7 @@ import pytest
 from core import errors
 from core.asking.answers import Answer
 from core.jobs.askings import askings, rename
+from core.jobs.choices import AskChoices, TuneChoices
 from core.jobs.plan import plan_question, plan_survey
 from core.jobs.plan_tuning import plan_tuning
 from core.jobs.queue import UNFINISHED
@@ -132,7 +133,9 @@ def test_a_question_is_asked_stored_reopened_and_asked_again(working, tiny_model
 def stored(store, model, prompt_set="pluriscope") -> question.Question:
     """A question of long ago in the store: answered, by a model that need not be there any more."""
     plan = plan_question(
-        store, model, cultures=["DEU", "KEN"], item="Q1", prompt_set=str(prompt_set), seed=7
+        store,
+        AskChoices(model, cultures=["DEU", "KEN"], prompt_set=str(prompt_set), seed=7),
+        "Q1",
     )
     wording = plan.prompts
     store.add_prompt_set(wording.sha256, wording.id, wording.name, "en", dict(wording.texts))
@@ -337,7 +340,8 @@ def test_a_failed_run_says_a_sentence_and_keeps_the_traceback_folded(working, tm
     at = working("run")
     session.jobs().start(
         plan_survey(
-            session.store(), ModelSpec(str(broken)), methods=["plain"], items="Economic Values"
+            session.store(),
+            AskChoices(ModelSpec(str(broken)), methods=["plain"], items="Economic Values"),
         ),
     )
     at = wait(at)
@@ -352,7 +356,7 @@ def test_what_waits_can_change_places_and_leave(filled_home, app, monkeypatch):
     queue = session.jobs()
     monkeypatch.setattr(type(queue), "_next", lambda self: None)  # nothing begins
     for topic in ("Economic Values", "Security"):
-        queue.start(plan_survey(queue.store, ModelSpec("builtin"), items=topic))
+        queue.start(plan_survey(queue.store, AskChoices(ModelSpec("builtin"), items=topic)))
     at.run()
     first, second = [job["id"] for job in queue.store.jobs(("queued",))]
     assert at.button(key=f"up_{first}").disabled
@@ -368,7 +372,9 @@ def test_a_tuning_taken_out_of_the_line_comes_back_and_lies_in_the_bin_until_the
     at = app("run")
     queue, store = session.jobs(), session.store()
     monkeypatch.setattr(type(queue), "_next", lambda self: None)  # nothing begins
-    job = queue.start_tuning(plan_tuning(store, ModelSpec("builtin"), name="My tuning"))
+    job = queue.start_tuning(
+        plan_tuning(store, TuneChoices(ModelSpec("builtin"), name="My tuning"))
+    )
     at.run()
     at.button(key=f"out_{job}").click().run()
     assert store.tunings() == [] and "“My tuning” is in the bin." in said(at)

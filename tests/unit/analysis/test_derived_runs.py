@@ -13,6 +13,7 @@ from core.analysis import amplification, calibration, cross_fitting, derived_run
 from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
 from core.jobs import askings
+from core.jobs.choices import AskChoices
 from core.jobs.plan import again, plan_plain, plan_survey
 from core.jobs.queue import Jobs
 from core.metrics import panel
@@ -214,7 +215,9 @@ def test_runs_that_do_not_go_together_are_refused(made):
 
 def answered(store, **wish):
     """The runs of a planned asking, all answered, its words kept in the store."""
-    plan = plan_survey(store, ModelSpec("builtin"), items=["Q57", "Q164", "Q182"], **wish)
+    plan = plan_survey(
+        store, AskChoices(ModelSpec("builtin"), items=["Q57", "Q164", "Q182"], **wish)
+    )
     for prompts in (plan.prompts, *(there.prompts for there in plan.translations)):
         store.add_prompt_set(
             prompts.sha256, prompts.id, prompts.name, prompts.language, dict(prompts.texts)
@@ -229,9 +232,9 @@ def test_amplifying_stays_within_one_language(tmp_path):
     store = Store(tmp_path)
     wish = {"methods": ["country", "amplified"], "language": "own"}
     with pytest.raises(PluriscopeError, match="Ask everybody in one language"):
-        plan_survey(store, ModelSpec("builtin"), cultures=["DEU", "KEN"], **wish)
+        plan_survey(store, AskChoices(ModelSpec("builtin"), cultures=["DEU", "KEN"], **wish))
     # Kenya was surveyed in English first, which the plain questions are in as well.
-    assert plan_survey(store, ModelSpec("builtin"), cultures=["KEN"], **wish).derive
+    assert plan_survey(store, AskChoices(ModelSpec("builtin"), cultures=["KEN"], **wish)).derive
 
     english = answered(store, cultures=["DEU"])
     german = answered(store, cultures=["DEU"], language="de")
@@ -264,7 +267,9 @@ def test_a_plan_asks_what_derived_runs_need_and_then_makes_them(home, tiny_model
     model = ModelSpec(str(tiny_model), precision="fp32")
     some = {"cultures": ["KEN", "DEU"], "orders": "given"}
     methods = ["amplified", "calibrated"]
-    plan = plan_survey(store, model, methods=methods, items="Economic Values", alpha=1.0, **some)
+    plan = plan_survey(
+        store, AskChoices(model, methods=methods, items="Economic Values", alpha=1.0, **some)
+    )
     job = queue.wait(queue.start(plan))
     made = askings.made_by(store, job)
     assert [run.method for run in made] == ["plain", "country", *methods]
@@ -274,10 +279,9 @@ def test_a_plan_asks_what_derived_runs_need_and_then_makes_them(home, tiny_model
     # Two ways of asking are calibrated: each is in the result and called by its source's name.
     plan = plan_survey(
         store,
-        model,
-        methods=["country", "cross_culture", "calibrated"],
-        items=["Q57", "Q164"],
-        **some,
+        AskChoices(
+            model, methods=["country", "cross_culture", "calibrated"], items=["Q57", "Q164"], **some
+        ),
     )
     made = askings.made_by(store, queue.wait(queue.start(plan)))
     assert [run.way for run in made] == [
@@ -289,7 +293,7 @@ def test_a_plan_asks_what_derived_runs_need_and_then_makes_them(home, tiny_model
     assert "Cross-culture thinking, calibrated" in provenance.provenance_text(store, made[3])
 
     # A wish that cannot be met is told, and costs no answers.
-    plan = plan_survey(store, model, methods=["calibrated"], items=["Q1", "Q2"], **some)
+    plan = plan_survey(store, AskChoices(model, methods=["calibrated"], items=["Q1", "Q2"], **some))
     job = queue.wait(queue.start(plan))
     queue.close()
     assert job["state"] == "done" and "one battery" in job["error"]

@@ -12,6 +12,7 @@ from core.analysis.derived_runs import make
 from core.asking.answers import Answer
 from core.errors import PluriscopeError
 from core.figures import base, rankings
+from core.jobs.choices import AskChoices
 from core.jobs.plan import plan_survey
 from core.metrics import metrics
 from core.models.spec import ModelSpec
@@ -67,11 +68,13 @@ def asked(tmp_path):
 def fill(store: Store, items=ITEMS, prompt_set=WORDINGS, answered=None) -> list:
     plan = plan_survey(
         store,
-        ModelSpec("example/model"),
-        methods=["plain", "country"],
-        cultures=list(COUNTRIES),
-        items=list(items),
-        prompt_set=prompt_set,
+        AskChoices(
+            ModelSpec("example/model"),
+            methods=["plain", "country"],
+            cultures=list(COUNTRIES),
+            items=list(items),
+            prompt_set=prompt_set,
+        ),
     )
     made = []
     for settings, name in zip(plan.settings, plan.names, strict=True):

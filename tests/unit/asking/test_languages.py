@@ -16,6 +16,7 @@ from core.errors import PluriscopeError
 from core.importers import places
 from core.importers.imported import make_survey
 from core.jobs import plan as jobs_plan
+from core.jobs.choices import AskChoices
 from core.jobs.plan import plan_survey
 from core.jobs.queue import Jobs
 from core.models.spec import ModelSpec
@@ -125,7 +126,7 @@ def store(tmp_path_factory):
 
 
 def planned(store, **changes):
-    return plan_survey(store, ModelSpec("example/model"), **changes)
+    return plan_survey(store, AskChoices(ModelSpec("example/model"), **changes))
 
 
 def test_each_country_is_asked_in_its_first_language_with_a_translation(store):
@@ -268,7 +269,7 @@ def test_imported_countries_are_asked_in_their_own_language_and_by_their_name_in
     mine = make_survey("mine", "Mine", [SURVEY.item("Q57")], cultures, shares)
     store = Store(home)
     store.add_survey(mine)
-    made = planned(store, survey_id="mine", language="own", cultures="all", items=["Q57"])
+    made = planned(store, survey="mine", language="own", cultures="all", items=["Q57"])
     speaks = {"FRA": "fr", "AUT": "de", "HKG": "zh", "DZA": "ar"}
     assert made.settings[1].speaks == speaks
     (without,) = [note for note in made.notes if "no translation" in note]
@@ -407,11 +408,13 @@ def test_answers_in_several_languages_are_one_run_that_says_so(home, tiny_model)
     queue = Jobs(store)
     made = plan_survey(
         store,
-        ModelSpec(str(tiny_model), precision="fp32"),
-        cultures=["DEU", "JPN", "KEN", "THA"],
-        items=["Q57", "Q164", "Q182"],
-        orders="given",
-        language="own",
+        AskChoices(
+            ModelSpec(str(tiny_model), precision="fp32"),
+            cultures=["DEU", "JPN", "KEN", "THA"],
+            items=["Q57", "Q164", "Q182"],
+            orders="given",
+            language="own",
+        ),
     )
     job = queue.wait(queue.start(made))
     queue.close()
@@ -458,7 +461,13 @@ def test_answers_in_several_languages_are_one_run_that_says_so(home, tiny_model)
 def test_english_stands_beside_languages_of_other_scripts_and_drafts(store):
     countries, item = ["CHN", "THA", "USA"], SURVEY.item("Q57")
     made = jobs_plan.plan_question(
-        store, ModelSpec("example/model"), cultures=countries, item=item.id, own_language=True
+        store,
+        AskChoices(
+            ModelSpec("example/model"),
+            cultures=countries,
+        ),
+        item.id,
+        own_language=True,
     )
     by_language = {there.language: there for there in made.translations}
     assert set(by_language) == {"zh", "th"}

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from core import __main__ as command
+from core.jobs.choices import TuneChoices
 from core.jobs.plan_tuning import plan_tuning
 from core.models.catalogue import builtin_held_out
-from core.models.spec import ModelSpec
 from core.store.store import Store
 from core.survey.survey import load_bundled
 from core.tuning.settings import Lora
@@ -56,8 +56,9 @@ def test_people_s_shares_raise_what_is_taught_and_another_country_s_do_not(home,
 def test_a_stopped_tuning_is_resumed_by_its_job(home, capsys):
     store = Store(home)
     plan = plan_tuning(
-        store, ModelSpec("builtin"), cultures="KEN", arms=("people",), held_out_items=OTHERS,
-        evaluate="", abilities=False, lora=Lora(batch=64),
+        store,
+        TuneChoices(cultures="KEN", arms=("people",), held_out_items=OTHERS, evaluate="",
+                    abilities=False, lora=Lora(batch=64)),
     )  # fmt: skip
     store.add_prompt_set(
         plan.prompts.sha256, plan.prompts.id, plan.prompts.name, "en", dict(plan.prompts.texts)

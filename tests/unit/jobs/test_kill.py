@@ -22,9 +22,9 @@ KILLS = 20
 # starts a run; says the phase and how many answers are saved whenever that changes.
 APP = """
 import sys, time
+from core.jobs.choices import AskChoices
 from core.jobs.plan import plan_survey
 from core.jobs.queue import RESUMABLE, Jobs
-from core.models.spec import ModelSpec
 from core.store.store import Store
 
 home, sys.executable = sys.argv[1:]
@@ -34,7 +34,7 @@ if waiting:
     jobs.resume(waiting[0]["id"])
     jobs.serve()
 else:
-    jobs.start(plan_survey(jobs.store, ModelSpec("builtin"), orders="given"))
+    jobs.start(plan_survey(jobs.store, AskChoices(orders="given")))
 last = None
 while jobs.busy():
     live = jobs.live()

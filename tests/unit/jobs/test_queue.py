@@ -11,6 +11,7 @@ import pytest
 
 from core.asking import responses
 from core.jobs import estimates
+from core.jobs.choices import AskChoices, TuneChoices
 from core.jobs.plan import Plan, plan_question, plan_survey
 from core.jobs.plan_tuning import plan_tuning
 from core.jobs.queue import Jobs
@@ -39,7 +40,7 @@ def jobs(tmp_path_factory):
 
 def plan(jobs, model, **changes) -> Plan:
     options = {"cultures": ["KEN"], "items": "Economic Values", "orders": "given", **changes}
-    return plan_survey(jobs.store, model, **options)
+    return plan_survey(jobs.store, AskChoices(model, **options))
 
 
 SEVEN = ["BRA", "DEU", "ETH", "IND", "KEN", "NLD", "USA"]  # times 259 questions: a few seconds
@@ -187,7 +188,7 @@ def test_the_time_of_a_run_follows_how_much_there_is_to_read(tmp_path):
     spec = ModelSpec("builtin")
 
     def planned(**changes) -> Plan:
-        return plan_survey(store, spec, **{"cultures": ["KEN", "USA"], **changes})
+        return plan_survey(store, AskChoices(spec, **{"cultures": ["KEN", "USA"], **changes}))
 
     def asked(plan: Plan, rate: float) -> None:
         texts = plan.prompts
@@ -201,7 +202,7 @@ def test_the_time_of_a_run_follows_how_much_there_is_to_read(tmp_path):
     found = estimates.estimate(store, short)
     assert found.prompts == 2 * 52 and found.seconds == pytest.approx(10.4)
     tuned = replace(spec, adapter="/adapters/kenya", precision="fp32")
-    assert estimates.estimate(store, plan_survey(store, tuned, cultures="KEN")).seconds
+    assert estimates.estimate(store, plan_survey(store, AskChoices(tuned, cultures="KEN"))).seconds
     # Both orders share the question: twice the prompts take less than twice as long.
     both = estimates.estimate(store, planned(methods=["country"], orders="both"))
     assert 10.4 < both.seconds < 2 * 10.4
@@ -221,11 +222,11 @@ def test_a_model_never_asked_is_guessed_from_its_size_and_the_machine(tmp_path, 
 
     def seconds(**changes) -> float | None:
         spec = ModelSpec("Qwen/Qwen2.5-7B-Instruct", precision=changes.pop("precision", "bf16"))
-        return estimates.estimate(store, plan_survey(store, spec, **changes)).seconds
+        return estimates.estimate(store, plan_survey(store, AskChoices(spec, **changes))).seconds
 
     assert seconds() is None  # before anything was loaded here
     store.keep_result("machine", "cpu", {"bf16": 1e12, "fp32": 2.5e11})
-    plan = plan_survey(store, ModelSpec("Qwen/Qwen2.5-7B-Instruct"))
+    plan = plan_survey(store, AskChoices(ModelSpec("Qwen/Qwen2.5-7B-Instruct")))
     characters = estimates._work(plan.settings, store.survey(), estimates._texts_in(plan))
     # A token is four characters of 2 x 6.526 billion operations, which take three quarters more.
     assert seconds() == pytest.approx(characters / 4 * 2 * 6.526e9 * 1.75 / 1e12, rel=0.02)
@@ -234,7 +235,7 @@ def test_a_model_never_asked_is_guessed_from_its_size_and_the_machine(tmp_path, 
     assert seconds(answering="written") > seconds(orders="given")
     guess = estimates.estimate(store, plan)
     assert guess.basis.startswith("a first guess")
-    tuning = plan_tuning(store, ModelSpec("Qwen/Qwen2.5-7B-Instruct"), per_topic=2)
+    tuning = plan_tuning(store, TuneChoices(ModelSpec("Qwen/Qwen2.5-7B-Instruct"), per_topic=2))
     assert estimates.estimate_tuning(store, tuning).seconds > guess.seconds
     store.close()
 
@@ -334,7 +335,7 @@ def test_a_full_disk_fails_the_job_in_words_and_resume_carries_on(jobs, model):
 
 def test_side_by_side_writes_all_sides_and_their_probabilities(jobs, model):
     question = plan_question(
-        jobs.store, model, cultures=["KEN", "NLD"], item="Q57", temperature=0.0
+        jobs.store, AskChoices(model, cultures=["KEN", "NLD"], temperature=0.0), "Q57"
     )
     job = jobs.wait(jobs.start(question))
     assert job["state"] == "done", job["details"]
@@ -353,7 +354,7 @@ def test_side_by_side_writes_all_sides_and_their_probabilities(jobs, model):
 
 def test_an_own_question_needs_no_survey(jobs, model):
     own = {"question": "Tea or coffee?", "options": ["Tea", "Coffee", "Neither"]}
-    job = jobs.wait(jobs.start(plan_question(jobs.store, model, cultures=[], own=own)))
+    job = jobs.wait(jobs.start(plan_question(jobs.store, AskChoices(model, cultures=[]), own)))
     assert job["state"] == "done", job["details"]
     answers = jobs.store.answers(jobs.store.run(job["runs"][0]).no)
     assert len(answers.probs[0]) == 3

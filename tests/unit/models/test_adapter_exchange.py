@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.errors import ImportRefused, ModelError
 from core.inference.option_scoring import Request, score
+from core.jobs.choices import AskChoices
 from core.jobs.plan import plan_survey
 from core.jobs.queue import Jobs, open_jobs
 from core.models import adapters, catalogue, memory_fit
@@ -205,7 +206,7 @@ def test_each_country_is_answered_by_its_own_adapter_and_plain_by_the_base(
                 for iso3 in COUNTRIES
             },
         }.items():
-            plan = plan_survey(store, model, cultures="KEN,DEU,BRA", items="Q57,Q164")
+            plan = plan_survey(store, AskChoices(model, cultures="KEN,DEU,BRA", items="Q57,Q164"))
             job = jobs.wait(jobs.start(plan))
             assert job["state"] == "done", job["error"]
             runs = {store.run(run_id).method: store.run(run_id) for run_id in job["runs"]}

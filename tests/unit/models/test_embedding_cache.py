@@ -7,6 +7,7 @@ import pytest
 
 from core.__main__ import main
 from core.errors import PluriscopeError
+from core.jobs.choices import AskChoices
 from core.jobs.plan import plan_survey
 from core.jobs.queue import Jobs
 from core.models import embedding, embedding_cache
@@ -91,14 +92,16 @@ def test_a_run_by_meaning_is_asked_and_its_prompts_shown_again(home, tiny_model,
     queue = Jobs(store)
     plan = plan_survey(
         store,
-        ModelSpec(str(tiny_model), precision="fp32"),
-        methods=["country_examples"],
-        cultures=["KEN"],
-        items=["Q57", "Q164"],
-        orders="given",
-        examples=2,
-        example_choice="meaning",
-        embedder=str(encoder),
+        AskChoices(
+            ModelSpec(str(tiny_model), precision="fp32"),
+            methods=["country_examples"],
+            cultures=["KEN"],
+            items=["Q57", "Q164"],
+            orders="given",
+            examples=2,
+            example_choice="meaning",
+            embedder=str(encoder),
+        ),
     )
     job = queue.wait(queue.start(plan))
     queue.close()

@@ -495,8 +495,10 @@ def test_kept_questions_are_a_survey_that_can_be_stored_and_asked(tmp_path):
 
 def asking(survey, method, **changes) -> AskSettings:
     return AskSettings(
-        ModelSpec("builtin"), method, ("KEN",), tuple(i.id for i in survey.items), "", survey.id,
-        survey.version, PROMPTS.id, PROMPTS.sha256, **changes,
+        model=ModelSpec("builtin"), method=method, cultures=("KEN",),
+        items=tuple(i.id for i in survey.items), item_set="", survey=survey.id,
+        survey_version=survey.version, prompt_set=PROMPTS.id, prompt_sha256=PROMPTS.sha256,
+        **changes,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from core.jobs.choices import TuneChoices
 from core.jobs.plan_tuning import plan_tuning
 from core.jobs.queue import Jobs
 from core.models import adapter_exchange
@@ -51,9 +52,10 @@ def made(tmp_path_factory, tiny_model) -> Made:
     store = Store(home)
     jobs = Jobs(store)
     plan = plan_tuning(
-        store, ModelSpec(str(model), precision="fp32"), cultures="KEN,DEU", arms=("people",),
+        store,
+        TuneChoices(ModelSpec(str(model), precision="fp32"), cultures="KEN,DEU", arms=("people",),
         held_out_items=[item.id for item in store.survey().items if item.topic != "Corruption"],
-        lora=Lora(rank=4, batch=8, precision="fp32"), evaluate="Q57,Q112", abilities=False,
+        lora=Lora(rank=4, batch=8, precision="fp32"), evaluate="Q57,Q112", abilities=False),
     )  # fmt: skip
     job = jobs.wait(jobs.start_tuning(plan))
     assert job["state"] == "done", job["error"] + job["details"]
@@ -108,9 +110,9 @@ def test_a_card_without_its_base_says_that_and_nothing_false(made):
 
 def test_each_country_s_adapter_has_a_card_of_its_own(made):
     plan = plan_tuning(
-        made.store, ModelSpec(str(made.model), precision="fp32"), cultures="KEN,DEU",
+        made.store, TuneChoices(ModelSpec(str(made.model), precision="fp32"), cultures="KEN,DEU",
         arms=("people_shift",), mode="specific", held_out_items=made.settings.held_out_items,
-        lora=Lora(rank=4, batch=8, precision="fp32"), evaluate="", abilities=False,
+        lora=Lora(rank=4, batch=8, precision="fp32"), evaluate="", abilities=False),
     )  # fmt: skip
     job = made.jobs.wait(made.jobs.start_tuning(plan))
     assert job["state"] == "done", job["error"]
@@ -126,8 +128,8 @@ def test_each_country_s_adapter_has_a_card_of_its_own(made):
 
 def test_a_model_that_writes_nothing_usable_fails_in_words_and_what_it_wrote_is_kept(made):
     plan = plan_tuning(
-        made.store, ModelSpec(str(made.model), precision="fp32"), cultures="KEN",
-        topics=("Corruption",), per_topic=1, evaluate="", abilities=False,
+        made.store, TuneChoices(ModelSpec(str(made.model), precision="fp32"), cultures="KEN",
+        topics=("Corruption",), per_topic=1, evaluate="", abilities=False),
     )  # fmt: skip
     job = made.jobs.wait(made.jobs.start_tuning(plan))
     assert job["state"] == "failed"

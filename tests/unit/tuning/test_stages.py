@@ -16,6 +16,7 @@ import pytest
 
 from core.errors import PluriscopeError
 from core.jobs import estimates
+from core.jobs.choices import TuneChoices
 from core.jobs.plan_tuning import PRESETS, plan_tuning
 from core.jobs.queue import UNFINISHED, Jobs
 from core.models.adapters import adapters
@@ -42,7 +43,7 @@ SMALL = {
 
 
 def plan(store: Store, **changes):
-    return plan_tuning(store, ModelSpec("builtin"), **{**SMALL, **changes})
+    return plan_tuning(store, TuneChoices(ModelSpec("builtin"), **{**SMALL, **changes}))
 
 
 def fingerprint(store: Store, tuning_id: str) -> dict:

@@ -28,6 +28,7 @@ from core.figures.compare import (
     topic_grid,
 )
 from core.importers import globalopinionqa, import_into
+from core.jobs.choices import AskChoices
 from core.jobs.plan import plan_survey
 from core.metrics import distances, inglehart_welzel, metrics
 from core.metrics.metrics import METRICS
@@ -597,7 +598,9 @@ def test_what_is_not_known_is_null_in_every_record_and_a_dash_in_words(home, tmp
     store = Store(home)
     import_into(store, globalopinionqa.read(goqa(tmp_path / "g.csv")))
     survey = store.survey("globalopinionqa")
-    plan = plan_survey(store, ModelSpec("builtin"), survey_id=survey.id, items=[survey.items[0].id])
+    plan = plan_survey(
+        store, AskChoices(ModelSpec("builtin"), survey=survey.id, items=[survey.items[0].id])
+    )
     run = answered(store, plan, survey)
     store.close()
     record = run_command(capsys, "score", "--run", run.id)

@@ -9,6 +9,7 @@ from core import wording
 from core.analysis import scores
 from core.figures import maps
 from core.importers import culturespa, globalopinionqa, import_into, places, table, wvs
+from core.jobs.choices import AskChoices
 from core.jobs.plan import plan_survey
 from core.metrics.panel import CLUSTERING
 from core.models.spec import ModelSpec
@@ -96,7 +97,7 @@ def test_weights_make_a_sample_worth_fewer_people(tmp_path, store):
     expected = CLUSTERING * 13 * 97.5 / 441
     assert scores.design_effects(store, survey) == pytest.approx([expected])
     assert scores.design_effects(store, BUNDLED) is None
-    plan = plan_survey(store, ModelSpec("builtin"), survey_id=survey.id, methods=["plain"])
+    plan = plan_survey(store, AskChoices(ModelSpec("builtin"), survey=survey.id, methods=["plain"]))
     run = answered(store, plan, survey)
     asked = scores.panel(store, run)
     assert asked.n_eff == pytest.approx(asked.n_valid / expected)
@@ -131,7 +132,9 @@ def test_items_show_people_alone_where_nothing_was_asked(home, app, tmp_path):
 def test_items_of_a_run_show_the_groups_of_its_survey(home, app, tmp_path):
     store = Store(home)
     survey = imported(store, GROUPED, tmp_path)
-    run = answered(store, plan_survey(store, ModelSpec("builtin"), survey_id=survey.id), survey)
+    run = answered(
+        store, plan_survey(store, AskChoices(ModelSpec("builtin"), survey=survey.id)), survey
+    )
     store.close()
     at = app("items", run=run.id, country="KEN", item="Q1")
     assert not at.exception
@@ -142,7 +145,9 @@ def test_a_survey_without_numbers_of_people_works_on_every_page(home, app, tmp_p
     store = Store(home)
     import_into(store, globalopinionqa.read(goqa(tmp_path / "g.csv")))
     survey = store.survey("globalopinionqa")
-    run = answered(store, plan_survey(store, ModelSpec("builtin"), survey_id=survey.id), survey)
+    run = answered(
+        store, plan_survey(store, AskChoices(ModelSpec("builtin"), survey=survey.id)), survey
+    )
     store.close()
     for name in ("map", "items", "country", "compare", "library", "home"):
         at = app(name, run=run.id)
@@ -177,7 +182,7 @@ def odd(request, tmp_path_factory):
         }[request.param]()
         found = import_into(store, made)
         survey = store.survey(found["survey"])
-        plan = plan_survey(store, ModelSpec("builtin"), survey_id=survey.id, items="all")
+        plan = plan_survey(store, AskChoices(ModelSpec("builtin"), survey=survey.id, items="all"))
         run = answered(store, plan, survey)
     store.close()
     with pytest.MonkeyPatch.context() as patch:
