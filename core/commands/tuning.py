@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 
 from tqdm import tqdm
 
 from core import options
+from core.commands.verbs import pace, verb, wait
 from core.errors import PluriscopeError
 from core.jobs import estimates, plan_tuning
 from core.jobs.choices import TuneChoices
@@ -21,8 +21,6 @@ from core.tuning import experiments
 from core.tuning.settings import ARMS, RECOMMENDED, Lora
 from core.views.experiment import as_records
 
-Verb = Callable[..., argparse.ArgumentParser]
-
 CONTROLS = (
     "culturespa", "culturespa_cct", "soft", "soft_all", "cct_soft_all", "cct_balanced",
     "random", "shuffled", "world_mean", "cct_shuffled", "cct_world_mean", "people",
@@ -30,14 +28,15 @@ CONTROLS = (
 )  # fmt: skip
 
 
-def add_verbs(verb: Verb) -> None:
-    """Declare the verbs; `verb(name, run, help)` makes one with --json."""
-    tune = verb("tune", _tune, "tune a model on its own answers (CultureSPA)")
+def add(verbs: argparse._SubParsersAction) -> None:
+    tune = verb(verbs, "tune", _tune, "tune a model on its own answers (CultureSPA)")
     _what(tune)
     tune.add_argument(
         "--arm", default=RECOMMENDED, choices=ARMS, help="how examples are made from the answers"
     )
-    experiment = verb("experiment", _tune, "several ways of tuning and their controls, compared")
+    experiment = verb(
+        verbs, "experiment", _tune, "several ways of tuning and their controls, compared"
+    )
     _what(experiment)
     experiment.add_argument(
         "--arms",
@@ -49,9 +48,9 @@ def add_verbs(verb: Verb) -> None:
         "--own-budgets", action="store_true",
         help="let every arm use all its examples, instead of as many as the smallest has",
     )  # fmt: skip
-    verb("tunings", _tunings, "list tunings and experiments")
+    verb(verbs, "tunings", _tunings, "list tunings and experiments")
 
-    arms = verb("arms", _arms, "how the arms of a tuning compare with the model before it")
+    arms = verb(verbs, "arms", _arms, "how the arms of a tuning compare with the model before it")
     arms.add_argument("tuning", help="a tuning's id, as python -m core tunings lists")
     arms.add_argument("--metric", default=HEADLINE, choices=METRICS)
     arms.add_argument("--part", default="held_out", choices=experiments.PARTS)
@@ -156,20 +155,14 @@ def summary(jobs: Jobs, job: dict) -> dict:
 
 def _watch(jobs: Jobs, job_id: str) -> dict:
     """A progress bar over the whole tuning, its stage beside it, until it has ended."""
-    pace = 0.2 if sys.stderr.isatty() else 10
-    with tqdm(total=100, unit="%", file=sys.stderr, mininterval=pace, dynamic_ncols=True,
+    with tqdm(total=100, unit="%", file=sys.stderr, mininterval=pace(), dynamic_ncols=True,
               bar_format="{l_bar}{bar}| {elapsed}{postfix}") as bar:  # fmt: skip
 
         def show(live: Live) -> None:
             bar.set_postfix_str(f"{live.stage} {live.done:,}/{live.total:,}", refresh=False)
             bar.update(100 * (live.share or 0.0) - bar.n)
 
-        try:
-            job = jobs.wait(job_id, show)
-        except KeyboardInterrupt:
-            jobs.stop(job_id)
-            jobs.wait(job_id)
-            raise
+        job = wait(jobs, job_id, show)
         bar.update(100 - bar.n)
     return job
 

@@ -30,7 +30,7 @@ ARROWS = {
     ),
     "commands": "survey metrics prompts models asking store importers analysis tuning jobs views",
 }
-ARROWS["__main__"] = " ".join(ARROWS)
+ARROWS["__main__"] = "commands"
 HOMES = {
     "streamlit": {"app.py", "pages"},
     "duckdb": {"core/store", "core/importers/reading.py"},
