@@ -1,133 +1,24 @@
 """Ask a model and yield its answers as they come. Read this file first.
 
-ask() takes what a run is still to answer, renders each prompt, has it scored or written, and
-yields Answers in canonical code order. Reading a written answer (parse) lives here too.
+ask() takes the prompts of a run that are still to answer (questionnaire.py renders them), has each
+scored or written, and yields Answers in canonical code order. A written answer is read here too.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from core.asking.answers import Answer
 from core.asking.parsing import parse
+from core.asking.questionnaire import Planned
 from core.asking.settings import AskSettings
-from core.prompts.demonstrations import choose_examples
-from core.prompts.prompt_sets import PromptSet
-from core.prompts.render import Rendered, option_orders, render
-from core.prompts.translations import Translation
-from core.survey.neighbours import Neighbours, neighbours
-from core.survey.survey import Item, Survey
 
 if TYPE_CHECKING:
     from core.models.load import Loaded
-
-Key = tuple[str, str, int]
-Translations = Mapping[str, Translation]  # by language
-
-
-class Planned(NamedTuple):
-    """One prompt to send: which answer it makes, the item, and the rendered messages."""
-
-    key: Key
-    item: Item
-    prompt: Rendered
-
-
-def plan(
-    settings: AskSettings,
-    survey: Survey,
-    prompts: PromptSet,
-    answered: Iterable[Key] = (),
-    translations: Translations | None = None,
-    vectors: np.ndarray | None = None,
-) -> Iterator[Planned]:
-    """The prompts a run has still to send, in order; `answered` are left out. The rest as for
-    prompt_for."""
-    done = set(answered)
-    items = {item.id: item for item in settings.asked_items(survey)}
-    for key in settings.keys(survey):
-        if key not in done:
-            iso3, item_id, number = key
-            item = item_in(settings, items[item_id], iso3, translations)
-            prompt = prompt_for(
-                settings, survey, prompts, items[item_id], iso3, number, translations, vectors
-            )
-            yield Planned(key, item, prompt)
-
-
-def item_in(
-    settings: AskSettings, item: Item, iso3: str, translations: Translations | None = None
-) -> Item:
-    """An item in the words that a country is asked it in."""
-    language = settings.asked_in(iso3, item.id)
-    return translations[language].item(item) if language in (translations or {}) else item
-
-
-def prompt_for(
-    settings: AskSettings,
-    survey: Survey,
-    prompts: PromptSet,
-    item: Item,
-    iso3: str,
-    number: int,
-    translations: Translations | None = None,
-    vectors: np.ndarray | None = None,
-) -> Rendered:
-    """The exact prompt behind one answer of a run.
-
-    item: in English. translations: by language, those that settings.translations names; item,
-    country, examples and wording are all in the language that settings.asked_in gives. vectors: for
-    examples chosen by meaning, see demonstrations.choose_examples.
-    """
-    written = settings.answering == "written"
-    order = option_orders(item, "given" if written else settings.orders)[0 if written else number]
-    language = settings.asked_in(iso3, item.id)
-    there = (translations or {}).get(language)
-    near_far, examples = None, []
-    if settings.asked_method.startswith("cross_culture"):
-        near_far = _near_far(settings, survey, iso3)
-    if settings.asked_method.endswith("examples"):
-        examples = choose_examples(
-            survey,
-            item,
-            iso3,
-            count=settings.examples,
-            choice=settings.example_choice,
-            evidence=settings.example_evidence,
-            other_batteries=settings.other_batteries,
-            among=there.items.keys() if there else None,
-            vectors=vectors,
-            seed=settings.seed,
-        )
-    culture = survey.culture(iso3) if iso3 else None
-    if there:
-        item, prompts = there.item(item), there.prompts
-        culture = there.culture(culture) if culture else None
-        near_far = there.neighbours(near_far) if near_far else None
-        examples = [there.example(example) for example in examples]
-    return render(
-        item,
-        prompts,
-        settings.asked_method,
-        culture,
-        order=order,
-        explain=written and settings.explain,
-        neighbours=near_far,
-        examples=examples,
-    )
-
-
-def _near_far(settings: AskSettings, survey: Survey, iso3: str) -> Neighbours:
-    if settings.neighbours is None:
-        return neighbours(survey, iso3)
-    near, far = settings.neighbours[iso3]
-    return Neighbours(tuple(map(survey.culture, near)), tuple(map(survey.culture, far)))
 
 
 def ask(

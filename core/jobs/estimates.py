@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
-from core.asking.responses import prompt_for
+from core.asking.questionnaire import Questionnaire
 from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
 from core.jobs.plan import Plan
@@ -24,7 +23,7 @@ from core.models.memory_fit import (
 )
 from core.models.spec import ModelSpec, resolve_precision
 from core.store.store import Store
-from core.store.wordings import Texts, texts_of
+from core.store.wordings import questionnaire_of
 from core.survey.survey import Survey
 from core.tuning.settings import TuneSettings
 from core.tuning.stages import Work, work_of
@@ -48,7 +47,7 @@ def estimate(store: Store, plan: Plan, held_bytes: int = 0) -> Estimate:
     survey = store.survey(plan.settings[0].survey, plan.settings[0].survey_version)
     prompts = sum(len(one.keys(survey)) for one in plan.settings)
     first = plan.settings[0]
-    work = _work(plan.settings, survey, _texts_in(plan))
+    work = _work(_questionnaires(plan, survey))
     room = fit(first.model, held_bytes=held_bytes)
     basis = "from when this model was asked before"
     pace = _pace(store, first, plan.kind, work / prompts) if prompts else None
@@ -109,7 +108,7 @@ def _pace(store: Store, like: AskSettings, kind: str, each: float) -> float | No
             continue
         try:
             survey = store.survey(asked[0].survey, asked[0].survey_version)
-            work = _work(asked, survey, partial(texts_of, store))
+            work = _work([questionnaire_of(store, one) for one in asked])
         except PluriscopeError:  # its survey or its wording is gone; an earlier job may tell
             continue
         there = work / sum(len(one.keys(survey)) for one in asked)
@@ -124,19 +123,22 @@ def _bare(spec: ModelSpec) -> ModelSpec:
     return replace(spec, adapter=None, precision=resolve_precision(spec))
 
 
-def _texts_in(plan: Plan) -> Callable[[AskSettings], Texts]:
-    """What texts_of gives once a plan is started."""
+def _questionnaires(plan: Plan, survey: Survey) -> list[Questionnaire]:
+    """What questionnaire_of gives of each run once a plan is started."""
     prompts = {one.sha256: one for one in (plan.prompts, *plan.more_prompts)}
     translations = {one.sha256: one for one in plan.translations}
-
-    def texts(settings: AskSettings) -> Texts:
-        spoken = (settings.translations or {}).items()
-        return Texts(
-            prompts[settings.prompt_sha256],
-            {language: translations[facts["sha256"]] for language, facts in spoken},
+    return [
+        Questionnaire(
+            one,
+            survey,
+            prompts[one.prompt_sha256],
+            {
+                language: translations[facts["sha256"]]
+                for language, facts in (one.translations or {}).items()
+            },
         )
-
-    return texts
+        for one in plan.settings
+    ]
 
 
 _EVERY_PROMPT = 100  # characters that take as long as what has to be done for any prompt
@@ -148,31 +150,26 @@ _SURVEY_PROMPT = 350  # what a usual prompt of a survey comes to
 _LOOKED_AT = 12  # pairs of prompts of a run
 
 
-def _work(
-    asked: Sequence[AskSettings], survey: Survey, texts: Callable[[AskSettings], Texts]
-) -> float:
+def _work(asked: Sequence[Questionnaire]) -> float:
     """How much is to be computed for some runs, in characters of prompts."""
     return sum(
-        len(one.keys(survey)) * (_EVERY_PROMPT + _new_characters(one, survey, texts(one)))
-        for one in asked
+        len(one.settings.keys(one.survey)) * (_EVERY_PROMPT + _new_characters(one)) for one in asked
     )
 
 
-def _new_characters(settings: AskSettings, survey: Survey, texts: Texts) -> float:
+def _new_characters(asked: Questionnaire) -> float:
     """Characters of a prompt that the one before it does not begin with, on average.
 
     A beginning that prompts share is computed once. Told from pairs of neighbours all over a run.
     """
-    keys = settings.keys(survey)
-    items = {item.id: item for item in settings.asked_items(survey)}
+    keys = asked.settings.keys(asked.survey)
+    items = {item.id: item for item in asked.settings.asked_items(asked.survey)}
     # Which examples are shown hardly changes how long they are, and can take long to tell.
-    settings = replace(settings, example_choice="random")
+    asked = replace(asked, settings=replace(asked.settings, example_choice="random"))
 
     def written(place: int) -> str:
         iso3, item, number = keys[place]
-        prompt = prompt_for(
-            settings, survey, texts.prompts, items[item], iso3, number, texts.translations
-        )
+        prompt = asked.prompt(items[item], iso3, number)
         return "\n".join(message["content"] for message in prompt.messages)
 
     places = sorted({round(i * (len(keys) - 1) / _LOOKED_AT) for i in range(1, _LOOKED_AT + 1)})

@@ -29,7 +29,7 @@ from core.prompts.prompt_sets import PromptSet, load_prompt_set
 from core.prompts.translations import ENGLISH, Translation
 from core.store.runs import Run
 from core.store.store import Store
-from core.store.wordings import texts_of
+from core.store.wordings import questionnaire_of
 from core.survey.neighbours import NEAR_AND_FAR
 from core.survey.survey import Culture, Survey
 
@@ -297,17 +297,17 @@ def again(store: Store, run: Run, seed: int | None = None) -> Plan:
         survey = store.survey(sources[0].survey, sources[0].survey_version)
         asked = [(one, run_name(one, survey)) for one in sources]
     settings, names = zip(*asked, strict=True)
-    texts = [texts_of(store, one) for one in settings]
-    translations = {there.sha256: there for one in texts for there in one.translations.values()}
+    words = [questionnaire_of(store, one) for one in settings]
+    translations = {there.sha256: there for one in words for there in one.translations.values()}
     return Plan(
         tuple(one.with_seed(seed) if seed is not None else one for one in settings),
         names,
         group[0].name,
-        texts[0].prompts,
+        words[0].prompts,
         run.kind,
         run.kind == "question",
         derive,
-        more_prompts=tuple(one.prompts for one in texts[1:]),
+        more_prompts=tuple(one.prompts for one in words[1:]),
         translations=tuple(translations.values()),
     )
 

@@ -41,7 +41,7 @@ from core.models.spec import ModelSpec
 from core.prompts.prompt_sets import PromptSet
 from core.store.runs import Run
 from core.store.store import Store
-from core.store.wordings import texts_of
+from core.store.wordings import questionnaire_of
 from core.survey.survey import load_bundled, save_snapshot
 from core.tuning import stages
 
@@ -510,14 +510,14 @@ class Jobs:
 
     def _order(self, run: Run, side_by_side: bool) -> dict:
         settings = AskSettings.from_json(run.settings)
-        texts = texts_of(self.store, settings)
+        asked = questionnaire_of(self.store, settings)
         return {
             "id": run.id,
             "settings": run.settings,
             "side_by_side": side_by_side and settings.answering == "written",
             "answered": sorted(self.store.answered(run.no)),
-            "prompts": asdict(texts.prompts),
-            "translations": [there.to_json() for there in texts.translations.values()],
+            "prompts": asdict(asked.prompts),
+            "translations": [there.to_json() for there in asked.translations.values()],
         }
 
     def _survey_file(self, run: Run) -> str | None:

@@ -34,7 +34,8 @@ from typing import Any
 
 import numpy as np
 
-from core.asking.responses import Planned, ask, plan
+from core.asking.questionnaire import Planned, Questionnaire
+from core.asking.responses import ask
 from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
 from core.inference.chat_frames import frames_of
@@ -406,7 +407,8 @@ def _plan(run: dict, survey: Survey) -> Iterator[Planned]:
     answered = {tuple(key) for key in run["answered"]}
     translations = [Translation.from_json(record) for record in run.get("translations", ())]
     spoken = {one.language: one for one in translations}
-    return plan(settings, survey, prompts, answered, spoken, run.get("vectors"))
+    asked = Questionnaire(settings, survey, prompts, spoken, run.get("vectors"))
+    return asked.planned(answered)
 
 
 def _die_with_parent() -> None:

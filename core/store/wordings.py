@@ -1,10 +1,8 @@
-"""The texts that a run was asked with, read back from the store."""
+"""What a run was asked with, read back from the store."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from core.asking.responses import Translations
+from core.asking.questionnaire import Questionnaire
 from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
 from core.prompts.prompt_sets import PromptSet
@@ -12,14 +10,7 @@ from core.prompts.translations import Translation, items_of
 from core.store.store import Store
 
 
-class Texts(NamedTuple):
-    """What a run's prompts are made of besides the survey."""
-
-    prompts: PromptSet
-    translations: Translations
-
-
-def texts_of(store: Store, settings: AskSettings) -> Texts:
+def questionnaire_of(store: Store, settings: AskSettings) -> Questionnaire:
     """The very words a run was asked in. Raises PluriscopeError where the store lost them."""
     translations = {
         language: Translation(
@@ -35,7 +26,8 @@ def texts_of(store: Store, settings: AskSettings) -> Texts:
         raise PluriscopeError("A translation this run was asked in is no longer in the store.")
     main = "en" if settings.language == "own" else settings.language
     prompts = _prompts(store, settings.prompt_set, main, settings.prompt_sha256)
-    return Texts(prompts, translations)
+    survey = store.survey(settings.survey, settings.survey_version)
+    return Questionnaire(settings, survey, prompts, translations)
 
 
 def _prompts(store: Store, name: str, language: str, sha256: str) -> PromptSet:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from core import wording
 from core.analysis import scores
-from core.asking.responses import prompt_for
 from core.asking.settings import AskSettings
 from core.inference.chat_frames import framed
 from core.jobs.askings import Asking
@@ -22,7 +22,7 @@ from core.prompts.methods import METHODS
 from core.prompts.render import Rendered, option_orders
 from core.store.runs import Run
 from core.store.store import Store
-from core.store.wordings import texts_of
+from core.store.wordings import questionnaire_of
 from core.survey.survey import Item
 from core.views import findings
 from core.views.runs import HOW_WORDS, asked_countries, by_method
@@ -342,14 +342,13 @@ def _shown(settings: AskSettings, item: Item, number: int) -> str:
 def prompt_of(store: Store, run: Run, item: Item, iso3: str, number: int = 0) -> Rendered:
     """The exact messages behind one answer of a run."""
     settings = AskSettings.from_json(run.settings)
-    prompts, translations = texts_of(store, settings)
-    survey = scores.survey_of(store, run)
+    asked = questionnaire_of(store, settings)
     persona = iso3 if METHODS[run.method].needs_culture else ""
-    vectors = None
     if settings.by_meaning:
-        texts = questions(survey, item if settings.own_item else None)
+        texts = questions(asked.survey, item if settings.own_item else None)
         vectors = embedding_cache.kept(store.home, run.facts.get("embedder_revision"), texts)
-    return prompt_for(settings, survey, prompts, item, persona, number, translations, vectors)
+        asked = replace(asked, vectors=vectors)
+    return asked.prompt(item, persona, number)
 
 
 def as_read(run: Run, prompt: Rendered) -> str | None:

@@ -20,7 +20,7 @@ from core.prompts.render import Rendered, option_orders
 from core.prompts.translations import ENGLISH, Translation, name
 from core.store.runs import Run
 from core.store.store import Store
-from core.store.wordings import Texts, texts_of
+from core.store.wordings import questionnaire_of
 from core.survey.survey import Item, Survey
 from core.views import export, findings, provenance
 from core.views.items import as_read, prompt_of
@@ -114,18 +114,18 @@ def load(store: Store, group: str) -> Question:
     survey = store.survey(settings.survey, settings.survey_version)
     item = settings.asked_items(survey)[0]
     by_side: dict[tuple[str, str, str], dict[str, Run]] = {}
-    texts: dict[str, Texts] = {}
+    spoken: dict[str, Translation] = {}
     for run in runs:
         one = AskSettings.from_json(run.settings)
         for iso3 in one.personas():
             language = one.asked_in(iso3, item.id)
             by_side.setdefault((iso3, run.method, language), {})[one.answering] = run
             if language in (one.translations or {}):
-                texts[language] = texts_of(store, one)
+                spoken[language] = questionnaire_of(store, one).translations[language]
     sides = []
     for (iso3, method, language), made in by_side.items():
-        there = texts[language].translations[language] if language in texts else None
-        sides.append(_side(store, _blank(survey, item, iso3, method, there), item, made))
+        blank = _blank(survey, item, iso3, method, spoken.get(language))
+        sides.append(_side(store, blank, item, made))
     place = {iso3: number for number, iso3 in enumerate(settings.cultures, 1)}
     sides.sort(key=lambda side: (place.get(side.iso3, 0), side.language != ENGLISH))
     return Question(group, survey, item, settings, tuple(runs), tuple(sides))

@@ -21,7 +21,7 @@ from core.models import spec
 from core.prompts import translations as prompts_translations
 from core.prompts.render import templates
 from core.store.runs import Run
-from core.store.wordings import texts_of
+from core.store.wordings import questionnaire_of
 from core.views import export, runs, score_map
 from core.views import provenance as views_provenance
 from pages.widgets.address import linked, unknown_in_address
@@ -69,10 +69,10 @@ def _wording(run: Run) -> str:
     settings = AskSettings.from_json(run.settings)
     explain = settings.answering == "written" and settings.explain
     try:
-        prompts, translations = texts_of(store(), settings)
+        asked = questionnaire_of(store(), settings)
     except PluriscopeError as error:
         return str(error)
-    every = [prompts, *(there.prompts for there in translations.values())]
+    every = [asked.prompts, *(there.prompts for there in asked.translations.values())]
     told = {one.language: templates(one, settings.asked_method, explain) for one in every}
     if len(told) == 1:
         return "\n\n".join(*told.values())

@@ -7,7 +7,7 @@ import pytest
 
 from core.analysis import scores
 from core.asking.answers import Answer
-from core.asking.responses import prompt_for
+from core.asking.questionnaire import Questionnaire
 from core.asking.settings import AskSettings
 from core.jobs.askings import Asking
 from core.metrics import metrics, references
@@ -416,7 +416,7 @@ def test_the_prompt_shown_is_the_one_that_was_sent(kept):
     settings = AskSettings.from_json(made.country.settings)
     from core.prompts.prompt_sets import load_prompt_set
 
-    sent = prompt_for(settings, survey, load_prompt_set(), survey.item("Q57"), "KEN", 1)
+    sent = Questionnaire(settings, survey, load_prompt_set()).prompt(survey.item("Q57"), "KEN", 1)
     assert prompt_of(store, made.country, survey.item("Q57"), "KEN", 1) == sent
     assert "Kenya" in sent.messages[0]["content"]
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from core.asking.parsing import refuses
-from core.asking.responses import ask, plan
+from core.asking.questionnaire import Questionnaire
+from core.asking.responses import ask
 from core.asking.settings import AskSettings
 from core.home import DATA
 from core.metrics import distances, panel
@@ -251,7 +252,7 @@ class Guard:
         self, loaded: Loaded, settings: AskSettings
     ) -> dict[tuple[str, str], np.ndarray]:
         """(country or "", item id) -> float64[K], averaged over both option orders."""
-        planned = list(plan(settings, self.survey, self.prompts))
+        planned = list(Questionnaire(settings, self.survey, self.prompts).planned())
         found: dict[tuple[str, str], list] = {}
         for answers in ask(loaded, settings, planned, stop=self.stop):
             for answer in answers:

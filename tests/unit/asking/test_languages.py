@@ -10,7 +10,7 @@ from core.__main__ import main
 from core.analysis import scores
 from core.asking import languages
 from core.asking.parsing import parse
-from core.asking.responses import plan
+from core.asking.questionnaire import Questionnaire
 from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
 from core.importers import places
@@ -163,7 +163,9 @@ def test_what_is_not_translated_is_left_out_or_asked_in_english_and_never_silent
     assert "and asked in English." in instead.notes[0]
     by_item = {
         one.key[1]: one.prompt.messages[1]["content"]
-        for one in plan(both, SURVEY, instead.prompts, (), {"de": instead.translations[0]})
+        for one in Questionnaire(
+            both, SURVEY, instead.prompts, {"de": instead.translations[0]}
+        ).planned()
     }
     assert by_item["Q57"].startswith("Frage:") and by_item["Q58"].startswith("Question:")
     with pytest.raises(PluriscopeError, match="None of these questions is translated into German"):
@@ -194,7 +196,9 @@ def test_examples_speak_the_language_of_the_question(store):
         items=["Q57"],
         orders="given",
     )
-    german, kenyan = plan(made.settings[0], SURVEY, made.prompts, (), {"de": made.translations[0]})
+    german, kenyan = Questionnaire(
+        made.settings[0], SURVEY, made.prompts, {"de": made.translations[0]}
+    ).planned()
     content = german.prompt.messages[1]["content"]
     assert content.count("Frage: ") == 6 and "Question:" not in content
     core = {in_language("de").items[item].question for item in SURVEY.core_ids}
@@ -473,7 +477,7 @@ def test_english_stands_beside_languages_of_other_scripts_and_drafts(store):
     assert set(by_language) == {"zh", "th"}
     seen = set()
     for settings in made.settings:
-        for one in plan(settings, SURVEY, made.prompts, (), by_language):
+        for one in Questionnaire(settings, SURVEY, made.prompts, by_language).planned():
             iso3 = one.key[0]
             there = by_language.get(settings.asked_in(iso3, item.id))
             system, user = (message["content"] for message in one.prompt.messages)

@@ -6,6 +6,7 @@ import torch
 from transformers import modeling_utils
 
 from core.asking import responses
+from core.asking.questionnaire import Questionnaire
 from core.asking.settings import AskSettings
 from core.errors import ModelError
 from core.inference import option_scoring, token_tree
@@ -311,7 +312,7 @@ def test_an_answer_is_recorded_under_its_code_whatever_the_order_it_was_shown_in
     found = {
         (answer.item, answer.number): answer
         for batch in responses.ask(
-            always_says_one(), settings, responses.plan(settings, SURVEY, PROMPTS)
+            always_says_one(), settings, Questionnaire(settings, SURVEY, PROMPTS).planned()
         )
         for answer in batch
     }

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from core.asking import responses
+from core.asking.questionnaire import Questionnaire
 from core.jobs import estimates
 from core.jobs.choices import AskChoices, TuneChoices
 from core.jobs.plan import Plan, plan_question, plan_survey
@@ -128,7 +129,7 @@ def test_the_first_answers_do_not_wait_for_the_last_prompt(jobs):
 
     def prompts():
         nonlocal taken
-        for one in responses.plan(settings, survey, asked.prompts):
+        for one in Questionnaire(settings, survey, asked.prompts).planned():
             taken += 1
             yield one
 
@@ -227,7 +228,7 @@ def test_a_model_never_asked_is_guessed_from_its_size_and_the_machine(tmp_path, 
     assert seconds() is None  # before anything was loaded here
     store.keep_result("machine", "cpu", {"bf16": 1e12, "fp32": 2.5e11})
     plan = plan_survey(store, AskChoices(ModelSpec("Qwen/Qwen2.5-7B-Instruct")))
-    characters = estimates._work(plan.settings, store.survey(), estimates._texts_in(plan))
+    characters = estimates._work(estimates._questionnaires(plan, store.survey()))
     # A token is four characters of 2 x 6.526 billion operations, which take three quarters more.
     assert seconds() == pytest.approx(characters / 4 * 2 * 6.526e9 * 1.75 / 1e12, rel=0.02)
     assert seconds(precision="fp32") == pytest.approx(4 * seconds())

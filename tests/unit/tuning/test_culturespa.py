@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from core.asking.responses import prompt_for
+from core.asking.questionnaire import Questionnaire
 from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
 from core.models.spec import ModelSpec
@@ -507,8 +507,10 @@ def test_cross_culture_thinking_takes_its_countries_from_the_real_survey():
     frozen = frozen_neighbours(SURVEY, ["KEN"])
     settings = asking(survey, "cross_culture", neighbours=frozen)
     settings = AskSettings.from_json(json.loads(json.dumps(settings.to_json())))
-    asked = prompt_for(settings, survey, PROMPTS, survey.items[0], "KEN", 0)
-    real = prompt_for(asking(SURVEY, "cross_culture"), SURVEY, PROMPTS, SURVEY.items[0], "KEN", 0)
+    asked = Questionnaire(settings, survey, PROMPTS).prompt(survey.items[0], "KEN")
+    real = Questionnaire(asking(SURVEY, "cross_culture"), SURVEY, PROMPTS).prompt(
+        SURVEY.items[0], "KEN"
+    )
     assert asked.messages[0] == real.messages[0]  # the system text names the same countries
 
     less = frozen_neighbours(SURVEY, ["KEN"], held_out_cultures=frozen["KEN"][0])
