@@ -40,7 +40,7 @@ def _add(parser: argparse.ArgumentParser, one: Field) -> None:
               if one.metadata.get(key) is not None}  # fmt: skip
     if isinstance(one.default, bool):
         wanted |= {"action": "store_const", "const": not one.default}
-    # What is not given is not there, so that defaults stand in the record alone.
+    # Defaults stand in the record alone (docs/decisions.md: An option is one field).
     parser.add_argument(_flag(one), default=argparse.SUPPRESS, **wanted)
 
 
