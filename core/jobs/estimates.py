@@ -125,7 +125,8 @@ def _bare(spec: ModelSpec) -> ModelSpec:
 
 def _questionnaires(plan: Plan, survey: Survey) -> list[Questionnaire]:
     """What questionnaire_of gives of each run once a plan is started."""
-    prompts = {one.sha256: one for one in (plan.prompts, *plan.more_prompts)}
+    spoken = [there.prompts for there in plan.translations]
+    prompts = {one.sha256: one for one in (plan.prompts, *plan.more_prompts, *spoken)}
     translations = {one.sha256: one for one in plan.translations}
     return [
         Questionnaire(

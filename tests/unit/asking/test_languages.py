@@ -15,6 +15,7 @@ from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
 from core.importers import places
 from core.importers.imported import make_survey
+from core.jobs import estimates
 from core.jobs import plan as jobs_plan
 from core.jobs.choices import AskChoices
 from core.jobs.plan import plan_survey
@@ -172,6 +173,11 @@ def test_what_is_not_translated_is_left_out_or_asked_in_english_and_never_silent
         planned(store, language="de", items=["Q58"])
     with pytest.raises(PluriscopeError, match="There are: English"):
         planned(store, language="ja")
+
+
+def test_what_asking_in_another_language_takes_is_told_before(store):
+    made = planned(store, language="de", items=["Q57"], methods=["country"], cultures=["DEU"])
+    assert estimates.estimate(store, made).prompts == 2
 
 
 def test_a_wording_and_a_language_have_to_go_together(store, tmp_path):
