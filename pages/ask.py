@@ -20,6 +20,7 @@ from core.jobs.choices import AskChoices
 from core.jobs.plan import again, plan_question
 from core.jobs.queue import RESUMABLE, UNFINISHED
 from core.models import catalogue
+from core.prompts.methods import METHODS
 from core.prompts.prompt_sets import load_prompt_set
 from core.views import question
 from core.wording import CAUTION, count, country, listed
@@ -144,7 +145,7 @@ def pick_sides() -> tuple[list[str], str, dict, bool, str]:
         placeholder="Up to six countries",
     )
     as_who = methods.pick_way("ask")
-    examples = methods.pick_examples("ask") if methods.shows_examples(as_who) else {}
+    examples = methods.pick_examples("ask") if METHODS[as_who].shows_examples else {}
     own_too = st.toggle(
         "In their own language too",
         key="ask_own_language",

@@ -330,7 +330,7 @@ def show_topics():
     alike = session.remembered(compare.alike, run)
     drawn = topic_grid(table, ordered(alike, order), metric=measure, label=label, **look)
     results.figure(drawn, "compare_topics", on_select=clicked_topic, selection_mode="points")
-    st.caption("Choose a cell to see its questions. " + score_map.MEASURES[measure])
+    st.caption("Choose a cell to see its questions. " + METRICS[measure].meaning)
     with st.expander("As a table"):
         results.table(drawn)
     return table
@@ -350,7 +350,7 @@ def show_ladder():
     open_with(ladder_finding(table, run))
     drawn = figures_compare.ladder(table, metric=measure, label=label, **look)
     results.figure(drawn, "compare_ladder")
-    st.caption(score_map.MEASURES[measure] + " " + LADDER_NOTE)
+    st.caption(METRICS[measure].meaning + " " + LADDER_NOTE)
     with st.expander("As a table"):
         results.table(drawn)
     return table

@@ -11,7 +11,7 @@ from core import wording as core_wording
 from core.analysis import scores
 from core.figures import rankings
 from core.metrics.metrics import METRICS
-from core.views import country, runs, score_map
+from core.views import country, runs
 from core.views.items import arranged, item_table
 from core.wording import listed
 from pages.widgets import address, results, session, text
@@ -132,7 +132,7 @@ with left:
     with st.expander("As tables"):
         results.table(methods)
         results.table(by_topic)
-    st.caption(score_map.MEASURES[measure])
+    st.caption(METRICS[measure].meaning)
 
 with right:
     st.subheader("By question")

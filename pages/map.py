@@ -204,7 +204,7 @@ else:
 
 if by_zone:
     st.caption(text.plain(by_zone))
-st.caption(score_map.MEASURES[measure] + " " + wording.CAUTION)
+st.caption(METRICS[measure].meaning + " " + wording.CAUTION)
 with st.container(horizontal=True, vertical_alignment="center"):
     st.selectbox(
         "Open a country",

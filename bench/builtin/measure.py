@@ -27,7 +27,7 @@ from core.inference.generation import generate
 from core.inference.option_scoring import Request, score
 from core.models.load import Loaded, load
 from core.models.spec import BUILTIN, ModelSpec
-from core.prompts.methods import ASKED, METHODS
+from core.prompts.methods import METHODS, askable
 from core.prompts.prompt_sets import load_prompt_set
 from core.prompts.render import Example, option_orders, render, render_writing
 from core.survey.neighbours import modal_codes, neighbours
@@ -59,9 +59,17 @@ class Asker:
         requests, cells = [], []
         among = [c.iso3 for c in self.paper]
         for culture in cultures:
-            near = neighbours(self.survey, culture.iso3, among) if "cross" in method else None
+            near = (
+                neighbours(self.survey, culture.iso3, among)
+                if METHODS[method].tells_neighbours
+                else None
+            )
             for item in items:
-                shown = self._examples(item, culture, examples) if "examples" in method else ()
+                shown = (
+                    self._examples(item, culture, examples)
+                    if METHODS[method].shows_examples
+                    else ()
+                )
                 for order in option_orders(item, orders):
                     rendered = render(
                         item,
@@ -126,7 +134,7 @@ def scores(asker: Asker, methods: Sequence[str], say: Callable[[str], None]) -> 
     for method in methods:
         cultures = asker.paper if METHODS[method].needs_culture else [None]
         # Prompts with examples are six times as long: the core set only.
-        items = asker.survey.select("core" if "examples" in method else "all")
+        items = asker.survey.select("core" if METHODS[method].shows_examples else "all")
         answers = asker.ask(method, cultures, items)
         result[method] = {
             name: round(asker.mean(answers, chosen), 1)
@@ -172,9 +180,9 @@ def label_mass(asker: Asker, countries: int = 3) -> dict[str, float]:
     asker.mass.clear()
     some = asker.paper[:: max(1, len(asker.paper) // countries)][:countries]
     core = asker.survey.select("core")
-    for method in ASKED:
+    for method in askable():
         cultures = some if METHODS[method].needs_culture else [None]
-        if "examples" in method:
+        if METHODS[method].shows_examples:
             asker.ask(method, cultures[:1], core, "both")
             continue
         asker.ask(method, cultures, asker.survey.items, "both")
@@ -306,7 +314,7 @@ def measure(folder: Path, quick: bool, say: Callable[[str], None] = print) -> di
         "parameters": sum(p.numel() for p in loaded.model.parameters()),
         "folder_mb": round(size, 1),
     }
-    methods = ("plain", "country", "cross_culture") if quick else ASKED
+    methods = ("plain", "country", "cross_culture") if quick else askable()
     figures["paper_score"] = scores(asker, methods, say)
     for name, part in (
         ("plain_by_region", lean),

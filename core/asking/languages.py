@@ -311,12 +311,13 @@ def _country_notes(before: AskSettings, after: AskSettings, survey: Survey) -> l
 
 def _name_notes(after: AskSettings, survey: Survey) -> list[str]:
     """Which countries a prompt in another language calls by their English name."""
-    if after.method in ("plain", "examples"):  # these name no country
+    how = METHODS[after.method]
+    if not how.names_country:
         return []
     lines = []
     for language in after.translations or {}:
         named = load(survey, language, folder()).countries
-        if after.method.startswith("cross_culture"):  # any may be near or far
+        if how.tells_neighbours:  # any may be near or far
             asked = [culture.iso3 for culture in survey.cultures]
         else:
             asked = [

@@ -10,6 +10,7 @@ import numpy as np
 
 from core.asking.settings import AskSettings
 from core.prompts.demonstrations import choose_examples
+from core.prompts.methods import METHODS
 from core.prompts.prompt_sets import PromptSet
 from core.prompts.render import Example, Rendered, option_orders, render
 from core.prompts.translations import Translation
@@ -85,7 +86,7 @@ class Questionnaire:
 
     def _examples(self, item: Item, iso3: str, there: Translation | None) -> list[Example]:
         settings = self.settings
-        if not settings.asked_method.endswith("examples"):
+        if not METHODS[settings.asked_method].shows_examples:
             return []
         return choose_examples(
             self.survey,
@@ -101,7 +102,7 @@ class Questionnaire:
         )
 
     def _near_far(self, iso3: str) -> Neighbours | None:
-        if not self.settings.asked_method.startswith("cross_culture"):
+        if not METHODS[self.settings.asked_method].tells_neighbours:
             return None
         if self.settings.neighbours is None:
             return neighbours(self.survey, iso3)

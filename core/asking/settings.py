@@ -9,12 +9,11 @@ from core.errors import PluriscopeError
 from core.models.spec import ModelSpec
 from core.options import option
 from core.prompts.demonstrations import CHOICES, EVIDENCE
-from core.prompts.methods import METHODS
-from core.prompts.render import option_orders
+from core.prompts.methods import METHODS, NEAR_AND_FAR
+from core.prompts.render import ORDERS, option_orders
 from core.survey.survey import Item, Option, Survey
 
 ANSWERING = ("probabilities", "written")
-ORDERS = ("given", "both", "reversed", "cyclic")
 # What demonstrations show of a country, as the label on a score says it.
 EVIDENCE_WORDS = {
     "commonest": "the country’s commonest answers",
@@ -134,11 +133,10 @@ class AskSettings(AskOptions):
         """Which of people's answers the model was shown or its answers set by; "" where none."""
         if self.derived:
             return self.derived["human_answers"]
-        used = METHODS[self.method].uses_human_answers
-        if not self.method.endswith("examples"):
-            return used
-        near_far = METHODS["cross_culture"].uses_human_answers
-        parts = [near_far] if self.method.startswith("cross_culture") else []
+        how = METHODS[self.method]
+        if not how.shows_examples:
+            return how.uses_human_answers
+        parts = [NEAR_AND_FAR] if how.tells_neighbours else []
         if self.examples:
             shown = EVIDENCE_WORDS[self.example_evidence]
             # Of a topic, a battery or a language there may be fewer than were wished for.
@@ -151,7 +149,7 @@ class AskSettings(AskOptions):
     @property
     def by_meaning(self) -> bool:
         """Do its prompts show examples that were chosen by meaning?"""
-        shows = self.asked_method.endswith("examples") and self.examples > 0
+        shows = METHODS[self.asked_method].shows_examples and self.examples > 0
         return shows and self.example_choice == "meaning"
 
     def personas(self) -> tuple[str, ...]:

@@ -12,11 +12,11 @@ import pandas as pd
 from core import wording
 from core.figures.base import (
     OFF_SCALE,
-    SERIES,
     Figure,
     Sheet,
     coloured,
     ink_of,
+    is_series,
     option_colours,
     palette,
     plain_text,
@@ -39,12 +39,12 @@ def answer_bars(
     """One question: people's answers in ink, the model's in front, option by option.
 
     df: one row an option, columns label, people (share; NaN where not asked) and one for every
-    way the model was asked, named as in SERIES (plain, country, tuned, …). country: whose people.
+    way the model was asked, a method or "tuned" (plain, country, tuned, …). country: whose people.
     width: characters in a line of a label. top: the share at the right edge, so that columns
     side by side can be compared (see answer_columns).
     """
     on = palette(dark)
-    asked = [name for name in df.columns if name in SERIES]
+    asked = [name for name in df.columns if is_series(name)]
     people = "people" in df and bool(df["people"].notna().any())
     short = [len(str(label)) <= 3 for label in df["label"]]
     # Long labels stand over their bars, so that a column of any width will do; "1" to "10" stand
@@ -159,7 +159,7 @@ def answer_columns(
 
 def answer_top(tables: Sequence[pd.DataFrame]) -> float:
     """The largest share in any of the tables, at least a quarter."""
-    shares = [df[name].max() for df in tables for name in df if name in SERIES or name == "people"]
+    shares = [df[name].max() for df in tables for name in df if is_series(name) or name == "people"]
     return max([0.25, *(x for x in shares if x == x)])
 
 
@@ -210,7 +210,7 @@ def distribution_by_country(
 
     what: what a row is, in the singular and the plural, where it is no country.
 
-    df: one row a country or a model, columns name, kind ("people" or a key of SERIES) and shares
+    df: one row a country or a model, columns name, kind ("people" or one of series()) and shares
     (a sequence over the item's options). Countries from the lowest to the highest end of the
     scale where there is one; the model's rows stay on top.
     """

@@ -13,6 +13,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from core import wording
+from core.metrics import metrics
+from core.metrics.metrics import Scale
+from core.prompts.methods import METHODS
 from core.survey.survey import Item
 
 # Maps fetch the borders from this server, never from plotly's (docs/look.md).
@@ -84,41 +87,7 @@ class Series:
     dash: str
 
 
-# Okabe and Ito's colours, which stay apart for colour-blind eyes; a shape goes with each.
-SERIES: dict[str, Series] = {
-    "plain": Series("asked plainly", "#56B4E9", "#14699C", "#7CC6F0", "circle", "●", "solid"),
-    "country": Series(
-        "as a person from …", "#E69F00", "#8A5A00", "#F2B733", "diamond", "◆", "dash"
-    ),
-    "tuned": Series("tuned", "#009E73", "#00704F", "#3CC79C", "square", "■", "dot"),
-    "cross_culture": Series(
-        "cross-culture thinking", "#CC79A7", "#97406F", "#DE9DC0", "triangle-up", "▲", "dashdot"
-    ),
-    "examples": Series(
-        "with examples", "#0072B2", "#005C90", "#6DB3DC", "triangle-down", "▼", "longdash"
-    ),
-    "country_examples": Series(
-        "as a person from …, with examples",
-        *("#D55E00", "#A34700", "#F08A4B", "pentagon", "⬟", "longdashdot"),
-    ),
-    "cross_culture_examples": Series(
-        "cross-culture thinking, with examples",
-        *("#882E72", "#7A2A67", "#C98BBB", "star", "★", "8px 3px"),
-    ),
-    "amplified": Series(
-        "as a person from …, amplified",
-        *("#A6761D", "#7A5612", "#D0A24C", "triangle-right", "▶", "2px 5px"),
-    ),
-    # What is calibrated keeps its colour, and its shape hollow.
-    "calibrated": Series(
-        "as a person from …, calibrated",
-        *("#E69F00", "#8A5A00", "#F2B733", "diamond-open", "◇", "6px 3px 2px 3px"),
-    ),
-    "calibrated_plain": Series(
-        "asked plainly, calibrated",
-        *("#56B4E9", "#14699C", "#7CC6F0", "circle-open", "○", "1px 2px"),
-    ),
-}
+TUNED = Series("tuned", "#009E73", "#00704F", "#3CC79C", "square", "■", "dot")
 
 
 CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
@@ -140,38 +109,9 @@ ORDINAL = ("#D9EBE6", "#6FB2AA", "#0C5C58")
 OFF_SCALE = "#A9A59B"
 
 
-class Scale(NamedTuple):
-    """Fixed limits of one metric, the same for every run.
-
-    limits: ends of the five bins (the outer two are open). axis: what an axis shows. step: the
-    change that ends the first bin of a map of changes, in points.
-    """
-
-    limits: tuple[float, float, float, float, float, float]
-    axis: tuple[float, float]
-    step: float
-
-
-SCALES: dict[str, Scale] = {
-    "emd": Scale((70, 75, 80, 85, 90, 95), (65, 100), 4),
-    "tv": Scale((45, 55, 65, 75, 85, 95), (40, 100), 6),
-    "jsdist": Scale((45, 55, 65, 75, 85, 95), (40, 100), 6),
-    "jsd": Scale((75, 80, 85, 90, 95, 100), (65, 100), 3),
-    "skill": Scale((-40, -20, 0, 20, 40, 60), (-60, 100), 15),
-    "paper": Scale((50, 55, 60, 65, 70, 75), (35, 100), 4),
-    "soft": Scale((45, 55, 65, 75, 85, 95), (40, 100), 6),
-    "hard": Scale((20, 35, 50, 65, 80, 95), (0, 100), 8),
-    "paper_exact": Scale((20, 35, 50, 65, 80, 95), (0, 100), 8),
-}
-
-
 def scale(metric: str) -> Scale:
-    """The fixed limits of a metric; corrections of the paper score share the paper score's."""
-    if metric in SCALES:
-        return SCALES[metric]
-    if metric.startswith("paper"):
-        return SCALES["paper"]
-    raise KeyError(f"no limits are set for the metric {metric!r}: {', '.join(SCALES)}")
+    """The fixed limits of a metric."""
+    return metrics.metric(metric).scale
 
 
 def bin_of(value: float, limits: Sequence[float]) -> int:
@@ -211,13 +151,15 @@ def palette(dark: bool) -> Palette:
 
 
 def series(name: str) -> Series:
-    """How a method's answers are drawn; a method on top of another takes the plainer one's look."""
-    if name in SERIES:
-        return SERIES[name]
-    for known in ("cross_culture", "examples", "country"):
-        if known in name:
-            return SERIES[known]
-    return SERIES["plain"]
+    """How the answers of a method are drawn, or those of a model with an adapter ("tuned")."""
+    if name == "tuned":
+        return TUNED
+    how = METHODS.get(name, METHODS["plain"])
+    return Series(how.label, *how.look)
+
+
+def is_series(name: str) -> bool:
+    return name == "tuned" or name in METHODS
 
 
 def ink_of(name: str, dark: bool) -> str:

@@ -77,7 +77,7 @@ def closeness_bars(
     """The map's countries as a list: a dot and its interval, between floor and ceiling.
 
     df, before: as for closeness_map; before draws where each country started. kind: how df was
-    asked (a key of SERIES). by_region: the regions one after another, best first, and their
+    asked (as series() takes it). by_region: the regions one after another, best first, and their
     countries within. muted: all in grey, for a ranking that is not to be read.
     """
     scored, _ = states_of(df)

@@ -15,7 +15,7 @@ from core import wording
 from core.figures.base import (
     CATEGORIES,
     CLOSENESS,
-    SERIES,
+    TUNED,
     Figure,
     Palette,
     Sheet,
@@ -23,6 +23,7 @@ from core.figures.base import (
     palette,
     plain_text,
     quiet_axis,
+    series,
     tabled,
     wrapped,
 )
@@ -50,7 +51,7 @@ def training_curves(points: pd.DataFrame, *, dark: bool = False) -> Figure:
     )
     sheet.margin(56, 8, 22, 34)
     for iso3, one in points.groupby("iso3", sort=False):
-        line = {"color": SERIES["tuned"].colour, "width": 1.2 if several else 2}
+        line = {"color": TUNED.colour, "width": 1.2 if several else 2}
         name = f"{iso3} · " if iso3 else ""
         sheet.trace(
             "scatter", x=one["step"], y=one["loss"], mode="lines", line=line,
@@ -172,12 +173,12 @@ class Look(NamedTuple):
 
 # Kinds as kind_of() names them. What was not tuned keeps the colour of its method.
 LOOKS: dict[str, Look] = {
-    "own": Look("on its own answers", SERIES["tuned"].colour, "square", "■"),
+    "own": Look("on its own answers", TUNED.colour, "square", "■"),
     "human": Look("on people’s answers", CATEGORIES[0], "triangle-up", "▲"),
-    "control": Look("a control", SERIES["tuned"].colour, "square", "□", hollow=True),
-    "base": Look("before tuning", SERIES["country"].colour, "diamond", "◆"),
-    "calibrated": Look("not tuned", SERIES["country"].colour, "diamond", "◇", hollow=True),
-    "better_prompt": Look("not tuned", SERIES["country"].colour, "diamond", "◇", hollow=True),
+    "control": Look("a control", TUNED.colour, "square", "□", hollow=True),
+    "base": Look("before tuning", series("country").colour, "diamond", "◆"),
+    "calibrated": Look("not tuned", series("country").colour, "diamond", "◇", hollow=True),
+    "better_prompt": Look("not tuned", series("country").colour, "diamond", "◇", hollow=True),
 }
 
 

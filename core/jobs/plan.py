@@ -196,15 +196,15 @@ def _with_sources(
             raise PluriscopeError(f"Unknown method {method!r}: {', '.join(METHODS)}.")
     asked = [method for method in methods if not METHODS[method].derived]
     wishes = []
-    if "amplified" in methods:
-        asked += ["plain", "country"]
-        wishes.append({"make": "amplified", "alpha": alpha})
-    if "calibrated" in methods:
-        asked += [] if any(METHODS[method].needs_culture for method in asked) else ["country"]
-        wishes.append({"make": "calibrated"})
-    if "calibrated_plain" in methods:
-        asked.append("plain")
-        wishes.append({"make": "calibrated_plain"})
+    for made, how in METHODS.items():
+        if made in methods and how.derived == "amplified":
+            asked += ["plain", "country"]
+            wishes.append({"make": made, "alpha": alpha})
+        elif made in methods and how.derived:
+            named = how.needs_culture
+            there = any(METHODS[method].needs_culture == named for method in asked)
+            asked += [] if there else ["country" if named else "plain"]
+            wishes.append({"make": made})
     return list(dict.fromkeys(asked)), tuple(wishes)
 
 
@@ -277,7 +277,7 @@ def _check_meaning(settings: Sequence[AskSettings]) -> None:
 
 def _check_neighbours(survey: Survey, methods: Sequence[str]) -> None:
     """Cross-culture thinking names other countries; a survey of few has not enough of them."""
-    across = next((method for method in methods if method.startswith("cross_culture")), None)
+    across = next((method for method in methods if METHODS[method].tells_neighbours), None)
     if across and len(survey.cultures) <= NEAR_AND_FAR:
         raise PluriscopeError(
             f"“{METHODS[across].name}” names {NEAR_AND_FAR} other countries of the survey; "

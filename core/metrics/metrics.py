@@ -35,9 +35,24 @@ class Terms(NamedTuple):
     against: np.ndarray
 
 
+class Scale(NamedTuple):
+    """Limits of one metric in figures, fixed: the same for every run.
+
+    limits: ends of the five bins (the outer two are open). axis: what an axis shows. step: the
+    change that ends the first bin of a map of changes, in points.
+    """
+
+    limits: tuple[float, float, float, float, float, float]
+    axis: tuple[float, float]
+    step: float
+
+
 @dataclass(frozen=True)
 class Metric:
-    """One way to say how close. `good` names the end of `range` that is closer."""
+    """One way to say how close. `good` names the end of `range` that is closer.
+
+    meaning: what a number of it means in plain words; pages offer those that have it.
+    """
 
     name: str
     label: str
@@ -45,6 +60,8 @@ class Metric:
     source: str
     terms: Callable[[Layout, np.ndarray, Guess], Terms]
     kind: str  # "distribution" or "choice" (only the one option chosen counts)
+    scale: Scale
+    meaning: str = ""
     range: tuple[float, float] = (0.0, 100.0)
     unit: str = "points"
     good: str = "higher"
@@ -160,6 +177,10 @@ _PAPER = Metric(
     "Xu et al. 2025 (CultureSPA), reference implementation",
     paper_terms,
     "choice",
+    Scale((50, 55, 60, 65, 70, 75), (35, 100), 4),
+    "Compares the likeliest answer with people’s commonest one, on the numbers of the scale, as "
+    "the CultureSPA study does. Ten-point questions weigh most, and how people differ among "
+    "themselves does not count.",
     root=True,
 )
 
@@ -171,6 +192,7 @@ def _paper(name: str, what: str, *, root: bool = True, **changes: object) -> Met
         label=f"CultureSPA score, {what}",
         definition=f"The CultureSPA score, {what}.",
         terms=partial(paper_terms, **changes),
+        meaning="",
         root=root,
     )
 
@@ -182,6 +204,8 @@ _HARD = Metric(
     "AlKhamissi et al. 2024 (hard accuracy)",
     partial(_match_terms, False),
     "choice",
+    Scale((20, 35, 50, 65, 80, 95), (0, 100), 8),
+    "In how many of a hundred questions the likeliest answer is people’s commonest one.",
 )
 
 
@@ -207,6 +231,9 @@ METRICS: dict[str, Metric] = {
             "normalised earth mover's distance; Santurkar et al. 2023, with off-scale codes apart",
             partial(_distance_terms, "emd"),
             "distribution",
+            Scale((70, 75, 80, 85, 90, 95), (65, 100), 4),
+            "At 100 the model’s answers are spread exactly as people’s are. At 90 they would have "
+            "to move by a tenth of the scale, on average, to match.",
         ),
         Metric(
             "tv",
@@ -215,6 +242,9 @@ METRICS: dict[str, Metric] = {
             "total variation distance",
             partial(_distance_terms, "tv"),
             "distribution",
+            Scale((45, 55, 65, 75, 85, 95), (40, 100), 6),
+            "At 70, seventy of a hundred answers are the same as people’s and thirty would have to "
+            "change. How far they would have to move does not count.",
         ),
         Metric(
             "skill",
@@ -225,6 +255,9 @@ METRICS: dict[str, Metric] = {
             "Hu et al. 2025 (SimBench)",
             _skill_terms,
             "distribution",
+            Scale((-40, -20, 0, 20, 40, 60), (-60, 100), 15),
+            "0 is no better than even odds on every answer, 100 is a perfect match, and below 0 is "
+            "worse than guessing.",
             range=(-math.inf, 100.0),
         ),
         _PAPER,
@@ -235,6 +268,7 @@ METRICS: dict[str, Metric] = {
             "Jensen–Shannon divergence, log base 2",
             partial(_distance_terms, "jsd"),
             "distribution",
+            Scale((75, 80, 85, 90, 95, 100), (65, 100), 3),
         ),
         Metric(
             "jsdist",
@@ -244,6 +278,9 @@ METRICS: dict[str, Metric] = {
             "Durmus et al. 2023 (GlobalOpinionQA), with log base 2",
             partial(_distance_terms, "jsdist"),
             "distribution",
+            Scale((45, 55, 65, 75, 85, 95), (40, 100), 6),
+            "At 100 nobody could tell the model’s answers from people’s; at 0 they never give the "
+            "same answer (Jensen–Shannon distance).",
         ),
         Metric(
             "soft",
@@ -253,6 +290,9 @@ METRICS: dict[str, Metric] = {
             "AlKhamissi et al. 2024 (soft accuracy)",
             partial(_match_terms, True),
             "choice",
+            Scale((45, 55, 65, 75, 85, 95), (40, 100), 6),
+            "How near the likeliest answer lies to people’s commonest one: 100 is the same answer, "
+            "0 the other end of the scale.",
         ),
         _HARD,
         _paper("refusal", "numbers read out of a refusal not counted", refusals=True),
@@ -279,11 +319,17 @@ METRICS: dict[str, Metric] = {
             name="paper_exact",
             label="CultureSPA score, exact matches",
             definition="Share of items where the answer is people's commonest answer.",
+            meaning="",
         ),
         _paper("achievable", "against the largest gap possible on each item", against="achievable"),
         _paper("mean_gold", "against people's mean answer", gold="mean"),
     )
 }
+
+
+def offered() -> list[str]:
+    """The metrics that pages offer."""
+    return [name for name, of in METRICS.items() if of.meaning]
 
 
 def summable_terms(of: Metric, lay: Layout, human: np.ndarray, guess: Guess) -> Terms:

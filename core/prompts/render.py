@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from core.errors import PluriscopeError
@@ -37,21 +37,48 @@ class Example(NamedTuple):
     shares: tuple[float, ...] = ()
 
 
-def option_orders(item: Item, orders: str) -> list[tuple[int, ...]]:
-    """The orders in which options are shown, as tuples of indices into item.options.
+class OptionOrders(NamedTuple):
+    """In which orders options are shown: on a button, in a plan, and of a finished run.
 
-    orders: "given", "both" (given and reversed), "reversed", or "cyclic" (all K shifts).
+    of: the given order -> all orders, as tuples of indices into item.options.
     """
-    given = tuple(range(len(item.options)))
-    if orders == "given":
-        return [given]
-    if orders == "reversed":
-        return [given[::-1]]
-    if orders == "both":
-        return [given, given[::-1]]
-    if orders == "cyclic":
-        return [given[shift:] + given[:shift] for shift in given]
-    raise PluriscopeError(f"Unknown option order {orders!r}: given, reversed, both or cyclic.")
+
+    button: str
+    planned: str
+    done: str
+    of: Callable[[tuple[int, ...]], list[tuple[int, ...]]]
+
+
+ORDERS: dict[str, OptionOrders] = {
+    "given": OptionOrders(
+        "As given", "options as given", "options as given", lambda given: [given]
+    ),
+    "both": OptionOrders(
+        "Both ways",
+        "options in both orders",
+        "options as given and reversed, averaged",
+        lambda given: [given, given[::-1]],
+    ),
+    "reversed": OptionOrders(
+        "Reversed", "options reversed", "options reversed", lambda given: [given[::-1]]
+    ),
+    "cyclic": OptionOrders(
+        "Every shift",
+        "options in every shifted order",
+        "options in every shifted order, averaged",
+        lambda given: [given[shift:] + given[:shift] for shift in given],
+    ),
+}
+
+
+def option_orders(item: Item, orders: str) -> list[tuple[int, ...]]:
+    """The orders in which an item's options are shown, as tuples of indices into item.options.
+
+    orders: of ORDERS.
+    """
+    if orders not in ORDERS:
+        raise PluriscopeError(f"Unknown option order {orders!r}: {', '.join(ORDERS)}.")
+    return ORDERS[orders].of(tuple(range(len(item.options))))
 
 
 def is_numeric(item: Item) -> bool:
@@ -135,7 +162,7 @@ def templates(prompts: PromptSet, method: str, explain: bool = False) -> tuple[s
     system, user = _text(prompts, how.system), _text(prompts, how.user)
     if explain:
         question, reasons = _text(prompts, "question_user"), _text(prompts, "explain_user")
-        if how.user != "examples_user":
+        if not how.shows_examples:
             user = reasons
         elif user.endswith(question):
             user = user.removesuffix(question) + reasons

@@ -214,7 +214,7 @@ class _Tuning:
         alone = len(s.arms) * len(s.seeds) == 1
         runs = []
         for method in methods:
-            near = self._neighbours(s.cultures) if method == "cross_culture" else None
+            near = self._neighbours(s.cultures) if METHODS[method].tells_neighbours else None
             settings = AskSettings(
                 model=model,
                 method=method,
@@ -390,7 +390,7 @@ class _Tuning:
             seed=seed,
             neighbours=(
                 self._neighbours(training_examples.cultures_of(s))
-                if method == "cross_culture"
+                if METHODS[method].tells_neighbours
                 else None
             ),
         )

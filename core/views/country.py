@@ -14,9 +14,10 @@ from core.jobs.askings import Asking
 from core.metrics import distances, panel, references, score
 from core.metrics.metrics import HEADLINE
 from core.metrics.panel import Panel
+from core.prompts.methods import METHODS
 from core.store.runs import Run
 from core.store.store import Store
-from core.views.runs import HOW_WORDS, by_method, persona_method
+from core.views.runs import by_method, persona_method
 from core.views.score_map import with_interval
 
 
@@ -152,7 +153,7 @@ def country_finding(
 
 def _score_words(table: pd.DataFrame, method: str, where: str) -> str:
     row = table.loc[method]
-    how = HOW_WORDS[method].replace("each country", where)
+    how = METHODS[method].asked.replace("each country", where)
     lines = []
     if np.isfinite(row["others"]):
         lines.append(f"{wording.OTHERS} gets {wording.number(row['others'])}")
@@ -217,7 +218,7 @@ def neighbour_words(near: Neighbours, name: str, method: str) -> str:
     if not near.rank or near.table.empty:
         return ""
     where = wording.country(name)
-    how = HOW_WORDS[method].replace("each country", where)
+    how = METHODS[method].asked.replace("each country", where)
     if near.rank == 1:
         return f"Asked {how}, the model’s answers are nearest to those of people in {where}."
     fits = wording.country(near.table["model_name"].iloc[0])

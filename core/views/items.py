@@ -25,7 +25,7 @@ from core.store.store import Store
 from core.store.wordings import questionnaire_of
 from core.survey.survey import Item
 from core.views import findings
-from core.views.runs import HOW_WORDS, asked_countries, by_method
+from core.views.runs import asked_countries, by_method
 
 
 def with_held(table: pd.DataFrame, held_in: pd.DataFrame, iso3: str = "") -> pd.DataFrame:
@@ -381,7 +381,7 @@ def answer_verdict(table: pd.DataFrame, item: Item, method: str, name: str) -> s
     if not name or "plain" not in table or method not in table or method == "plain":
         return ""
     people, plain, asked = (table[column].to_numpy() for column in ("people", "plain", method))
-    how = HOW_WORDS[method].replace("each country", wording.country(name))
+    how = METHODS[method].asked.replace("each country", wording.country(name))
     return f"Asked {how}, the model {findings.verdict(item, people, plain, asked, name)}."
 
 

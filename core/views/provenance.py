@@ -15,20 +15,13 @@ from core.models.spec import precision_words, resolve_precision
 from core.prompts import translations
 from core.prompts.methods import METHODS
 from core.prompts.prompt_sets import PromptSet
-from core.prompts.render import templates
+from core.prompts.render import ORDERS, templates
 from core.prompts.translations import items_of
 from core.store.runs import Run
 from core.store.store import Store
 from core.strict_json import strict_json
 from core.survey.survey import Survey
 from core.tuning.lineage import human_answers
-
-ORDER_WORDS = {
-    "given": "options as given",
-    "reversed": "options reversed",
-    "both": "options as given and reversed, averaged",
-    "cyclic": "options in every shifted order, averaged",
-}
 
 
 class Fact(NamedTuple):
@@ -119,7 +112,7 @@ def _adapter_words(settings: AskSettings, facts: dict) -> str:
 
 def _answering_words(settings: AskSettings) -> str:
     if settings.answering == "probabilities":
-        return f"exact probability of each option; {ORDER_WORDS[settings.orders]}"
+        return f"exact probability of each option; {ORDERS[settings.orders].done}"
     how = "1 answer" if settings.samples == 1 else f"{settings.samples} answers"
     return (
         f"written, {how} to each question, "
@@ -161,7 +154,7 @@ def _wording_lines(settings: AskSettings) -> list[Fact]:
 
 def _example_lines(settings: AskSettings, run: Run) -> list[Fact]:
     """Of a run whose prompts show answered questions: how many, and how they were chosen."""
-    if not settings.asked_method.endswith("examples"):
+    if not METHODS[settings.asked_method].shows_examples:
         return []
     many = "up to " if settings.examples > 1 else ""
     told = f"{many}{settings.examples}, {CHOICE_WORDS[settings.example_choice]}"
@@ -352,7 +345,7 @@ def _translations_used(store: Store, settings: AskSettings, survey: Survey) -> d
 
 def _examples(settings: AskSettings, run: Run) -> dict | None:
     """How the answered questions in the prompts were chosen; None where none were shown."""
-    if not settings.asked_method.endswith("examples"):
+    if not METHODS[settings.asked_method].shows_examples:
         return None
     embedder = Path(settings.embedder).name if settings.by_meaning else None
     return {

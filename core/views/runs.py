@@ -221,24 +221,11 @@ def asked_topics(store: Store, asking: Asking) -> list[str]:
 
 # -- the map ---------------------------------------------------------------------------------------
 
-# How each way of asking is said in a sentence that begins with "Asked".
-HOW_WORDS = {
-    "plain": "plainly",
-    "country": "as a person from each country",
-    "cross_culture": "to think across cultures",
-    "examples": "with answered examples",
-    "country_examples": "as a person from each country, with examples",
-    "cross_culture_examples": "to think across cultures, with examples",
-    "amplified": "as a person from each country, amplified",
-    "calibrated": "as a person from each country, calibrated",
-    "calibrated_plain": "plainly, calibrated",
-}
-
 
 def how_words(run: Run) -> str:
     """How a run was asked, and in what language where that is not English."""
     spoken = languages.said(AskSettings.from_json(run.settings))
-    return f"{HOW_WORDS[run.method]}{f', {spoken}' if spoken else ''}"
+    return f"{METHODS[run.method].asked}{f', {spoken}' if spoken else ''}"
 
 
 def run_kicker(store: Store, run: Run, topic: str = "") -> str:

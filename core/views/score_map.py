@@ -130,35 +130,3 @@ def _told_apart(run: Run, before: Run) -> tuple[str, str]:
     if how_words(run) != how_words(before):
         return f"Asked {how_words(run)}, the model", f"asked {how_words(before)}"
     return "This run", "the other"
-
-
-# The metrics that the pages offer, and what a number of each means in plain words. Labels and
-# definitions are those of core/metrics/metrics.py.
-MEASURES: dict[str, str] = {
-    "emd": (
-        "At 100 the model’s answers are spread exactly as people’s are. At 90 they would have to "
-        "move by a tenth of the scale, on average, to match."
-    ),
-    "tv": (
-        "At 70, seventy of a hundred answers are the same as people’s and thirty would have to "
-        "change. How far they would have to move does not count."
-    ),
-    "skill": (
-        "0 is no better than even odds on every answer, 100 is a perfect match, and below 0 is "
-        "worse than guessing."
-    ),
-    "paper": (
-        "Compares the likeliest answer with people’s commonest one, on the numbers of the scale, "
-        "as the CultureSPA study does. Ten-point questions weigh most, and how people differ among "
-        "themselves does not count."
-    ),
-    "jsdist": (
-        "At 100 nobody could tell the model’s answers from people’s; at 0 they never give the same "
-        "answer (Jensen–Shannon distance)."
-    ),
-    "soft": (
-        "How near the likeliest answer lies to people’s commonest one: 100 is the same answer, 0 "
-        "the other end of the scale."
-    ),
-    "hard": ("In how many of a hundred questions the likeliest answer is people’s commonest one."),
-}

@@ -14,6 +14,7 @@ from core.jobs.queue import Jobs
 from core.models import catalogue, spec
 from core.models.spec import ModelSpec
 from core.prompts.methods import METHODS
+from core.prompts.render import ORDERS
 from pages.widgets.session import jobs
 from pages.widgets.text import about, clock, plain
 
@@ -97,21 +98,6 @@ def price(verb: str, estimate: estimates.Estimate) -> str:
     return f"{verb}: {what}, {about(estimate.seconds)}" if estimate.seconds else f"{verb}: {what}"
 
 
-ORDERS_SAID = {
-    "given": "options as given",
-    "reversed": "options reversed",
-    "both": "options in both orders",
-    "cyclic": "options in every shifted order",
-}
-
-
-MADE_SAID = {
-    "amplified": "the answers as people are amplified",
-    "calibrated": "the answers as people are calibrated",
-    "calibrated_plain": "the plain answers are calibrated",
-}
-
-
 def cost(plan: Plan, estimate: estimates.Estimate) -> str:
     """What a plan asks, how long it takes and how much memory it needs."""
     first = plan.settings[0]
@@ -121,7 +107,7 @@ def cost(plan: Plan, estimate: estimates.Estimate) -> str:
     if first.answering == "written":
         times = f"{wording.count(first.samples, 'written answer')} to each"
     else:
-        times = ORDERS_SAID[first.orders]
+        times = ORDERS[first.orders].planned
     parts = [
         wording.count(len(first.items), "question"),
         wording.count(len(first.cultures), "country", "countries"),
@@ -135,7 +121,7 @@ def cost(plan: Plan, estimate: estimates.Estimate) -> str:
     else:
         long = f"How long it takes is {estimate.basis}"
     total = wording.count(estimate.prompts, "prompt")
-    made = wording.listed([MADE_SAID[wish["make"]] for wish in plan.derive])
+    made = wording.listed([METHODS[wish["make"]].made for wish in plan.derive])
     after = f" Then {made} without asking again." if made else ""
     return f"{', '.join(parts)}: {total}. {long}.{after} {estimate.fit.sentence}"
 

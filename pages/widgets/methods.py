@@ -3,8 +3,6 @@ is made of answers afterwards."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import streamlit as st
 
 from core import wording
@@ -18,6 +16,7 @@ from core.jobs.choices import AskChoices
 from core.prompts import translations
 from core.prompts.methods import METHODS
 from core.prompts.prompt_sets import PROMPTS
+from core.prompts.render import ORDERS
 from core.store.runs import Run
 from core.survey.survey import Survey
 from core.views import runs
@@ -25,48 +24,6 @@ from pages.widgets import address, model_picker, results, session
 from pages.widgets.address import link_to, linked
 from pages.widgets.text import plain
 
-
-class Way(NamedTuple):
-    """A way of asking: on its button, inside a sentence, and what it does."""
-
-    label: str
-    said: str
-    what: str
-
-
-WAYS: dict[str, Way] = {
-    "plain": Way("Plainly", "plainly", "As nobody in particular."),
-    "country": Way(
-        "As a person from …", "as people", "It is told to be an ordinary person of the country."
-    ),
-    "cross_culture": Way(
-        "Cross-culture",
-        "as people who compare countries",
-        "The same, and told to think of countries near and far. This shows the model which those "
-        "are, from the survey.",
-    ),
-    "examples": Way(
-        "With examples",
-        "with examples",
-        "The country is not named. The model is shown how people there answered other questions.",
-    ),
-    "country_examples": Way(
-        "As a person, with examples",
-        "as people with examples",
-        "The country is named, and answers of its people are shown.",
-    ),
-    "cross_culture_examples": Way(
-        "Cross-culture, with examples",
-        "as people who compare countries, with examples",
-        "Countries near and far are named, and answers of the country’s people are shown.",
-    ),
-    "amplified": Way(
-        "Amplified",
-        "as people, amplified",
-        "Made from the plain answers and those as people, without asking again: where naming the "
-        "country moved an answer, it goes on in that direction.",
-    ),
-}
 USUAL = ("plain", "country")
 
 CHOICES = {
@@ -85,21 +42,12 @@ MISSING = {False: "Is left out", True: "Is asked in English"}
 EXAMPLES = ("examples", "example_choice", "example_evidence", "other_batteries", "embedder")
 
 
-CALIBRATED = (
-    "Made from the answers, without asking again: as sure, or unsure, of its answers as people’s "
-    "answers to other questions bear out. One number for questions with the same number of "
-    "options; no option overtakes another (temperature scaling)."
-)
 STRENGTHS = {
     "auto": "Chosen on other questions",
     "0.5": "Half as much again",
     "1": "As much again",
     "2": "Twice as much again",
 }
-
-
-def shows_examples(method: str) -> bool:
-    return method.endswith("examples")
 
 
 # -- ways of asking --------------------------------------------------------------------------------
@@ -110,23 +58,27 @@ def pick_ways(page: str) -> tuple[list[str], dict, str]:
 
     The settings are those of AskChoices that the ways chosen have: examples, alpha.
     """
+    offered = {method: how for method, how in METHODS.items() if how.button}
     chosen = st.pills(
         "How the model is asked",
-        [way.label for way in WAYS.values()],
+        [how.button for how in offered.values()],
         selection_mode="multi",
-        default=[WAYS[method].label for method in USUAL],
+        default=[offered[method].button for method in USUAL],
         key="ways",
         bind="query-params",
-        help="  \n".join(f"**{way.label}**: {way.what}" for way in WAYS.values()),
+        help="  \n".join(f"**{how.button}**: {how.what}" for how in offered.values()),
     )
-    methods = [method for method, way in WAYS.items() if way.label in chosen]
-    settings = pick_examples(page) if any(map(shows_examples, methods)) else {}
+    methods = [method for method, how in offered.items() if how.button in chosen]
+    shows = any(METHODS[method].shows_examples for method in methods)
+    settings = pick_examples(page) if shows else {}
     if "amplified" in methods:
         settings["alpha"] = pick_strength(page)
-    said = wording.listed([WAYS[method].said for method in methods]) or "in no way yet, people"
+    said = wording.listed([METHODS[method].said for method in methods]) or "in no way yet, people"
     if methods == ["plain"]:
         said = "plainly, beside people"
-    if st.toggle("Calibrated as well", key="calibrated", bind="query-params", help=CALIBRATED):
+    if st.toggle(
+        "Calibrated as well", key="calibrated", bind="query-params", help=METHODS["calibrated"].what
+    ):
         named = any(METHODS[method].needs_culture for method in methods)
         methods += [
             *(["calibrated_plain"] if "plain" in methods else []),
@@ -157,16 +109,14 @@ def pick_strength(page: str) -> float | None:
 def pick_way(page: str) -> str:
     """One way of asking for the sides that are countries."""
     names = {
-        METHODS[method].name: method
-        for method in WAYS
-        if METHODS[method].needs_culture and not METHODS[method].derived
+        how.name: method for method, how in METHODS.items() if how.needs_culture and not how.derived
     }
     chosen = st.radio(
         "The model answers",
         list(names),
         key=f"{page}_as",
         bind="query-params",
-        captions=[WAYS[method].what for method in names.values()],
+        captions=[METHODS[method].what for method in names.values()],
     )
     return names[chosen]
 
@@ -364,7 +314,7 @@ def derive(asking: askings.Asking) -> None:
         "What to make",
         list(ways),
         format_func=ways.get,
-        captions=[WAYS["amplified"].what, CALIBRATED],
+        captions=[METHODS[method].what for method in ways],
         label_visibility="collapsed",
     )
     fitting = list(asked.values())
@@ -424,13 +374,10 @@ def fill(**said: str) -> None:
         st.rerun()
 
 
-ORDERS = {"both": "Both ways", "given": "As given", "reversed": "Reversed", "cyclic": "Every shift"}
-
-
 def pick_orders(page: str) -> str:
     return linked(
         "Order of the options",
-        ORDERS,
+        {name: ORDERS[name].button for name in ("both", *ORDERS)},
         name="orders",
         page=page,
         default="both",

@@ -16,13 +16,13 @@ from core.figures.base import CONFIG, Figure, palette
 from core.jobs import askings, plan
 from core.jobs.choices import AskChoices
 from core.jobs.queue import UNFINISHED
-from core.metrics.metrics import HEADLINE, METRICS
+from core.metrics.metrics import HEADLINE, METRICS, offered
 from core.models import spec
 from core.prompts import translations as prompts_translations
 from core.prompts.render import templates
 from core.store.runs import Run
 from core.store.wordings import questionnaire_of
-from core.views import export, runs, score_map
+from core.views import export, runs
 from core.views import provenance as views_provenance
 from pages.widgets.address import linked, unknown_in_address
 from pages.widgets.job_status import STATE_WORDS, job_progress
@@ -120,16 +120,16 @@ def asking_label(asking: askings.Asking) -> str:
 
 
 def pick_measure(page: str) -> str:
-    """Choose the metric; what its numbers mean is a caption of the figure (views.MEASURES)."""
+    """Choose the metric; what its numbers mean is a caption of the figure (Metric.meaning)."""
     return linked(
         "Measure",
-        {name: METRICS[name].label for name in score_map.MEASURES},
+        {name: METRICS[name].label for name in offered()},
         name="measure",
         page=page,
         default=HEADLINE,
         help="  \n".join(
             f"**{METRICS[name].label}**: {METRICS[name].definition} *{METRICS[name].source}*"
-            for name in score_map.MEASURES
+            for name in offered()
         ),
     )
 

@@ -16,7 +16,7 @@ ARROWS = {
     "metrics": "survey",
     "prompts": "survey",
     "models": "",
-    "figures": "survey metrics",
+    "figures": "survey metrics prompts",
     "inference": "models",
     "asking": "survey prompts models inference",
     "store": "survey prompts asking",

@@ -5,7 +5,7 @@ import pytest
 from core.inference.chat_frames import SHAPES, framed, frames_of
 from core.inference.option_scoring import context_of
 from core.models.load import chat_text
-from core.prompts.methods import ASKED
+from core.prompts.methods import askable
 from core.prompts.prompt_sets import load_prompt_set
 from core.prompts.render import render, render_writing
 from core.survey.survey import load_bundled
@@ -81,7 +81,7 @@ def test_a_template_that_changes_texts_has_no_frame():
 
 
 def test_there_is_a_frame_for_the_roles_of_every_method():
-    for method in ASKED:
+    for method in askable():
         if "examples" in method or "cross" in method:
             continue
         messages = render(ITEM, PROMPTS, method, KENYA).messages

@@ -649,7 +649,7 @@ def test_an_export_that_cannot_be_written_is_a_sentence(filled_home, tmp_path, c
 
 
 SAME = [  # how it was asked, measure, topic
-    *(("country", measure, "") for measure in score_map.MEASURES),
+    *(("country", measure, "") for measure in metrics.offered()),
     *(("country", measure, "Security") for measure in ("emd", "paper")),
     ("plain", "emd", ""), ("plain", "skill", "Religious Values"),
     ("calibrated", "emd", ""), ("calibrated", "paper", ""),
