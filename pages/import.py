@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -15,38 +16,13 @@ import streamlit as st
 from core import wording
 from core.asking import languages
 from core.errors import PluriscopeError
-from core.importers import NAMES, culturespa, globalopinionqa, places, table, wvs
+from core.importers import IMPORTERS, culturespa, globalopinionqa, importer, places, table, wvs
 from core.importers.desk import Desk, open_imports
 from core.importers.imported import Check
 from pages.widgets import session, surveys, text
 
 STEPS = {"empty": "Choose", "looked": "Check", "importing": "Import", "done": "Done"}
 
-# kind: what the file looks like; where it is from; its terms
-KINDS = {
-    "wvs": (
-        "One row for each person, with columns such as B_COUNTRY_ALPHA, W_WEIGHT, Q1 to Q259: the "
-        "official CSV, a country’s own, or the zip as it was downloaded. People are counted; "
-        "their rows are not kept.",
-        "www.worldvaluessurvey.org, under Data and documentation, wave 7. Free for non-profit use, "
-        "to be cited, and not to be passed on.",
-    ),
-    "globalopinionqa": (
-        "One row for each question, with the four columns question, selections, options and "
-        "source: the CSV, the Parquet or Arrow file, or the folder of the data set.",
-        "huggingface.co/datasets/Anthropic/llm_global_opinions. CC BY-NC-SA 4.0.",
-    ),
-    "culturespa": (
-        "A folder, or a zip of it, with wvs_questions.json, proportions_group_by_country.json and "
-        "recorded answers (wvs_result_….json). The answers become runs that show on every page.",
-        "github.com/shaoyangxu/CultureSPA. The questions belong to the World Values Survey.",
-    ),
-    "table": (
-        "One row for each country, question and answer, with its share of people: CSV or Parquet. "
-        "Start from the template.",
-        "Your own survey, or any published table of shares.",
-    ),
-}
 COLUMN_WORDS = {
     "country": "Country", "country_number": "Country, as a number", "weight": "Weight",
     "year": "Year", "wave": "Wave", "sex": "Sex", "age": "Age", "education": "Education",
@@ -87,11 +63,11 @@ def choose(desk: Desk) -> None:
             st.rerun()
     st.subheader("What can be brought in", anchor=False)
     with st.grid(2, min_column_width=330, gap=("medium", "large")) as grid:
-        for kind, (looks, source) in KINDS.items():
+        for kind, one in IMPORTERS.items():
             with grid.cell(), st.container(gap="xsmall"):
-                st.markdown(f"**{NAMES[kind]}**")
-                st.markdown(looks)
-                st.caption(text.plain(source))
+                st.markdown(f"**{one.name}**")
+                st.markdown(one.looks)
+                st.caption(text.plain(one.source))
                 if kind == "table":
                     st.download_button(
                         "Download the template",
@@ -173,9 +149,9 @@ def checked(desk: Desk) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         kind = st.selectbox(
             f"{text.plain(desk.name)}, read as",
-            list(NAMES),
-            index=list(NAMES).index(desk.kind),
-            format_func=NAMES.get,
+            list(IMPORTERS),
+            index=list(IMPORTERS).index(desk.kind),
+            format_func=lambda kind: IMPORTERS[kind].name,
             key=f"import_kind_{desk.turn}_{desk.kind}",
             width=420,
         )
@@ -196,7 +172,7 @@ def checked(desk: Desk) -> None:
         right = st.container(width=session.READING)
     with right:
         st.markdown("##### What to make of it")
-        options = MATCHING[desk.kind](desk)
+        options = MATCHING.get(desk.kind, match_name)(desk)
         matched = getattr(options, "columns", {}) == getattr(looked.options, "columns", {})
         if matched:
             bring(check, options)
@@ -318,6 +294,11 @@ def pick_columns(desk: Desk, wanted: dict[str, str], found: dict[str, str]) -> d
             if one != NONE and one != found.get(use):
                 chosen[use] = one
     return chosen
+
+
+def match_name(desk: Desk) -> Any:
+    """Options of an importer that asks for nothing but a name."""
+    return importer(desk.kind).Options(name=name_of_it(desk))
 
 
 def match_wvs(desk: Desk) -> wvs.Options:

@@ -1,6 +1,6 @@
 """Amplified culture prompting: go on in the direction that naming a country moved an answer.
 
-On the logarithms of the options' probabilities, aware + α (aware - plain), separately for each
+On the logarithms of the options' probabilities, country + α (country - plain), separately for each
 order of the options; then the orders are averaged. After context-aware decoding (Shi et al. 2023).
 """
 
@@ -19,25 +19,28 @@ LEAST = 1e-9
 
 
 def amplify(
-    aware: np.ndarray, plain: np.ndarray, alpha: float | np.ndarray, valid: np.ndarray | bool = True
+    country: np.ndarray,
+    plain: np.ndarray,
+    alpha: float | np.ndarray,
+    valid: np.ndarray | bool = True,
 ) -> np.ndarray:
     """float64[..., K]: distributions that sum to 1. NaN where either side is.
 
-    aware, plain: distributions over options, [..., K]. alpha: broadcast over them. valid: which
+    country, plain: distributions over options, [..., K]. alpha: broadcast over them. valid: which
     options there are; the others stay 0.
     """
-    log_aware, log_plain = (np.log(np.maximum(side, LEAST)) for side in (aware, plain))
-    logits = np.where(valid, log_aware + alpha * (log_aware - log_plain), -np.inf)
+    log_country, log_plain = (np.log(np.maximum(side, LEAST)) for side in (country, plain))
+    logits = np.where(valid, log_country + alpha * (log_country - log_plain), -np.inf)
     spread = np.exp(logits - logits.max(-1, keepdims=True))
     return spread / spread.sum(-1, keepdims=True)
 
 
 def fit(
-    aware: np.ndarray, plain: np.ndarray, people: np.ndarray, lay: Layout, folds: np.ndarray
+    country: np.ndarray, plain: np.ndarray, people: np.ndarray, lay: Layout, folds: np.ndarray
 ) -> np.ndarray:
     """float64[F]: for each fold the α of ALPHAS whose answers lie nearest to people's elsewhere.
 
-    aware: float64[C, I, O, K], a distribution for each country, item and option order; plain: the
+    country: float64[C, I, O, K], a distribution for each country, item and option order; plain: the
     same, or one country for all. people: float64[C, I, K]. folds: int[I]. Distance along the scale
     (metrics.earth_mover) between people's shares and the average over orders, over all countries
     and the items of the other folds.
@@ -45,7 +48,7 @@ def fit(
     valid = lay.valid[:, None]
     losses = np.array(
         [
-            earth_mover(lay, people, over_orders(amplify(aware, plain, alpha, valid)))
+            earth_mover(lay, people, over_orders(amplify(country, plain, alpha, valid)))
             for alpha in ALPHAS
         ]
     )

@@ -40,8 +40,10 @@ ONE_LANGUAGE = (
 ALPHA_RANGE = (-1.0, 20.0)
 
 
-def amplify(store: Store, aware: Run, plain: Run | None = None, alpha: float | None = None) -> Run:
-    """A run "amplified": aware + α (aware - plain), see core/analysis/amplification.py.
+def amplify(
+    store: Store, country: Run, plain: Run | None = None, alpha: float | None = None
+) -> Run:
+    """A run "amplified": country + α (country - plain), see core/analysis/amplification.py.
 
     plain: a run of the same model, items, orders and wording; found where there is one. alpha:
     None chooses it, fold by fold, on questions of other batteries. Making the same again gives
@@ -49,28 +51,28 @@ def amplify(store: Store, aware: Run, plain: Run | None = None, alpha: float | N
     """
     if alpha is not None and not ALPHA_RANGE[0] <= alpha <= ALPHA_RANGE[1]:
         raise PluriscopeError("Choose a strength between −1 and 20. 0 leaves the answers as given.")
-    if sentence := not_amplified(aware):
+    if sentence := not_amplified(country):
         raise PluriscopeError(sentence)
-    settings = _usable(aware)
-    plain = plain or plain_of(store, aware)
+    settings = _usable(country)
+    plain = plain or plain_of(store, country)
     if plain is None:
         raise PluriscopeError(
             "Amplifying compares with the same questions asked plainly, by the same model in the "
             "same words and orders, and there is no such finished run. Ask plainly first."
         )
     _usable(plain)
-    if problem := _mismatch(aware, plain):
+    if problem := _mismatch(country, plain):
         raise PluriscopeError(f"These two runs do not go together: {problem}")
 
-    survey = survey_of(store, aware)
+    survey = survey_of(store, country)
     items = settings.asked_items(survey)
     lay = layout(items)
-    named = _distributions(store, aware, items, settings.personas())
+    named = _distributions(store, country, items, settings.personas())
     nobody = _distributions(store, plain, items, ("",))[:, :, : named.shape[2]]
     record = {
         "kind": "amplified",
         "method": settings.asked_method,
-        "sources": {"aware": aware.id, "plain": plain.id},
+        "sources": {"aware": country.id, "plain": plain.id},
         "chosen": "fixed" if alpha is not None else "auto",
     }
     if alpha is None:
@@ -86,9 +88,9 @@ def amplify(store: Store, aware: Run, plain: Run | None = None, alpha: float | N
     spread = amplification.amplify(named, nobody, each[:, None, None], lay.valid[:, None])
     return _keep(
         store,
-        aware,
+        country,
         replace(settings, method="amplified", derived=record),
-        f"{aware.name} · amplified",
+        f"{country.name} · amplified",
         _answers(spread, items, settings.personas(), lambda i: f"amplified, α = {each[i]:g}"),
     )
 
@@ -164,10 +166,10 @@ def calibrated_panel(store: Store, run: Run) -> Panel:
     return replace(sides, model=model, chosen=most_likely(np.round(model, 6)))
 
 
-def plain_of(store: Store, aware: Run) -> Run | None:
+def plain_of(store: Store, country: Run) -> Run | None:
     """The newest finished plain run that goes with a run as people of countries; None if none."""
     for run in store.runs():
-        if run.method == "plain" and run.state == "done" and not _mismatch(aware, run):
+        if run.method == "plain" and run.state == "done" and not _mismatch(country, run):
             return run
     return None
 
@@ -183,9 +185,9 @@ def make(store: Store, asked: Sequence[Run], wishes: Iterable[Mapping]) -> list[
     for wish in wishes:
         if wish["make"] == "amplified":
             plains = [run for run in asked if run.method == "plain"]
-            for aware in (run for run in asked if run.method == wish.get("of", "country")):
-                plain = next((run for run in plains if not _mismatch(aware, run)), None)
-                made.append(amplify(store, aware, plain, wish.get("alpha")))
+            for country in (run for run in asked if run.method == wish.get("of", "country")):
+                plain = next((run for run in plains if not _mismatch(country, run)), None)
+                made.append(amplify(store, country, plain, wish.get("alpha")))
         else:
             named = METHODS[wish["make"]].needs_culture
             made += [
@@ -222,14 +224,14 @@ def sources(run: Run) -> set[str]:
     return set((run.settings.get("derived") or {}).get("sources", {}).values())
 
 
-def not_amplified(aware: Run) -> str:
+def not_amplified(country: Run) -> str:
     """Why a run cannot be amplified whatever else was asked, in a sentence; "" where it can."""
-    if not METHODS[aware.method].needs_culture:
+    if not METHODS[country.method].needs_culture:
         return (
-            f"The run {aware.name!r} was asked as nobody in particular, so there is nothing to "
+            f"The run {country.name!r} was asked as nobody in particular, so there is nothing to "
             "amplify. Choose a run asked as people of countries."
         )
-    return ONE_LANGUAGE if speaks_several(AskSettings.from_json(aware.settings)) else ""
+    return ONE_LANGUAGE if speaks_several(AskSettings.from_json(country.settings)) else ""
 
 
 def _usable(run: Run) -> AskSettings:
@@ -239,13 +241,13 @@ def _usable(run: Run) -> AskSettings:
     return AskSettings.from_json(run.settings)
 
 
-def _mismatch(aware: Run, plain: Run) -> str:
+def _mismatch(country: Run, plain: Run) -> str:
     """Why a run as people of countries and a plain one do not go together; "" if they do."""
-    one, other = (AskSettings.from_json(run.settings) for run in (aware, plain))
+    one, other = (AskSettings.from_json(run.settings) for run in (country, plain))
     if other.method != "plain":
         return "one has to be asked as people of countries, the other plainly."
     if one.model != other.model or any(
-        aware.facts.get(fact) != plain.facts.get(fact)
+        country.facts.get(fact) != plain.facts.get(fact)
         for fact in ("revision", "precision", "adapter_sha256")
     ):
         return "another model answered, or another version of it."

@@ -23,7 +23,6 @@ from core.store.store import Store
 __all__ = [
     "IMPORTERS",
     "MIN_CELL",
-    "NAMES",
     "Check",
     "Glance",
     "Imported",
@@ -36,24 +35,59 @@ __all__ = [
     "recognise",
 ]
 
-IMPORTERS: dict[str, ModuleType] = {
-    "wvs": wvs,
-    "globalopinionqa": globalopinionqa,
-    "culturespa": culturespa,
-    "table": table,
-}
-NAMES = {
-    "wvs": "World Values Survey, wave 7 (respondents)",
-    "globalopinionqa": "GlobalOpinionQA",
-    "culturespa": "CultureSPA's files",
-    "table": "Your own table of questions and shares",
+
+class Importer(NamedTuple):
+    """One kind of file. looks: what the file looks like. source: where it is from, and its terms.
+
+    module: check(path) -> Check, preview(path, n), Options, read(path, options) -> Imported, and
+    knows(columns), whether a sheet with these columns is for it.
+    """
+
+    name: str
+    looks: str
+    source: str
+    module: ModuleType
+
+
+# A sheet goes to the first that knows its columns; "table" takes every one.
+IMPORTERS: dict[str, Importer] = {
+    "wvs": Importer(
+        "World Values Survey, wave 7 (respondents)",
+        "One row for each person, with columns such as B_COUNTRY_ALPHA, W_WEIGHT, Q1 to Q259: the "
+        "official CSV, a country’s own, or the zip as it was downloaded. People are counted; "
+        "their rows are not kept.",
+        "www.worldvaluessurvey.org, under Data and documentation, wave 7. Free for non-profit use, "
+        "to be cited, and not to be passed on.",
+        wvs,
+    ),
+    "globalopinionqa": Importer(
+        "GlobalOpinionQA",
+        "One row for each question, with the four columns question, selections, options and "
+        "source: the CSV, the Parquet or Arrow file, or the folder of the data set.",
+        "huggingface.co/datasets/Anthropic/llm_global_opinions. CC BY-NC-SA 4.0.",
+        globalopinionqa,
+    ),
+    "culturespa": Importer(
+        "CultureSPA's files",
+        "A folder, or a zip of it, with wvs_questions.json, proportions_group_by_country.json and "
+        "recorded answers (wvs_result_….json). The answers become runs that show on every page.",
+        "github.com/shaoyangxu/CultureSPA. The questions belong to the World Values Survey.",
+        culturespa,
+    ),
+    "table": Importer(
+        "Your own table of questions and shares",
+        "One row for each country, question and answer, with its share of people: CSV or Parquet. "
+        "Start from the template.",
+        "Your own survey, or any published table of shares.",
+        table,
+    ),
 }
 
 
 def importer(kind: str) -> ModuleType:
     """The importer of a kind; raises ImportRefused for an unknown one."""
     try:
-        return IMPORTERS[kind]
+        return IMPORTERS[kind].module
     except KeyError:
         raise ImportRefused(
             f"There is no importer {kind!r}. There are {', '.join(IMPORTERS)}."
@@ -84,12 +118,8 @@ def glance(path: files.Given) -> Glance:
             columns = files.sheet(source).columns if text else reading.parquet_columns(source)
     except ImportRefused:
         return Glance("culturespa" if files.is_zip_of(given, ".json") else "table")
-    short = {wvs.short_name(column) for column in columns}
-    if "selections" in {column.strip().casefold() for column in columns}:
-        return Glance("globalopinionqa", columns)
-    if short & {"B_COUNTRY", "B_COUNTRY_ALPHA", "D_INTERVIEW", "Q1", "Q1P"}:
-        return Glance("wvs", columns)
-    return Glance("table", columns)
+    known = (kind for kind, one in IMPORTERS.items() if one.module.knows(columns))
+    return Glance(next(known, "table"), columns)
 
 
 def recognise(path: str | Path) -> Check:

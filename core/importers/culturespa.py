@@ -98,6 +98,11 @@ class _Folder(NamedTuple):
     notes: tuple[str, ...]
 
 
+def knows(columns: Sequence[str]) -> bool:
+    """No sheet is: this study's files are JSON in a folder."""
+    return False
+
+
 def check(path: str | Path, options: Options = Options()) -> Check:
     what = "CultureSPA's files"
     try:

@@ -71,6 +71,11 @@ class Options:
         return next((known for known in self.ordered if set(known) == mine), None)
 
 
+def knows(columns: Sequence[str]) -> bool:
+    """Does a sheet with these columns look like this data set?"""
+    return "selections" in {column.strip().casefold() for column in columns}
+
+
 def check(path: files.Given, options: Options = Options()) -> Check:
     what = "GlobalOpinionQA"
     try:

@@ -95,6 +95,11 @@ class _Report:
     notes: tuple[str, ...]
 
 
+def knows(columns: Sequence[str]) -> bool:
+    """Any sheet may be somebody's table: its check says what is missing."""
+    return True
+
+
 def check(path: files.Given, options: Options = Options()) -> Check:
     """Whether the table can be imported; `problems` names every line that is wrong (the first
     200 of them)."""

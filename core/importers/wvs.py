@@ -125,6 +125,12 @@ class _Layout(NamedTuple):
         return {**first, **self.others, **self.items}
 
 
+def knows(columns: Sequence[str]) -> bool:
+    """Does a sheet with these columns look like the survey's respondents?"""
+    short = {short_name(column) for column in columns}
+    return bool(short & {"B_COUNTRY", "B_COUNTRY_ALPHA", "D_INTERVIEW", "Q1", "Q1P"})
+
+
 def check(path: files.Given, options: Options = Options()) -> Check:
     """What the file is, which of its columns are used, how many people of which countries."""
     what = "World Values Survey, wave 7 (respondents)"

@@ -407,7 +407,7 @@ class _Tuning:
         )
 
     def _pairs(
-        self, seed: int, teacher: str, answers: str, written: Survey, plain: Run, aware: Run
+        self, seed: int, teacher: str, answers: str, written: Survey, plain: Run, country: Run
     ) -> None:
         noted = self.store.tuning(self.id)["counts"]
         stage = f"pairs/{teacher}/{answers}"
@@ -417,7 +417,7 @@ class _Tuning:
         found = pairs.pairs_of(
             written,
             self.store.answers(plain.no),
-            self.store.answers(aware.no),
+            self.store.answers(country.no),
             answers=answers,
             tuning=self.id,
             seed=seed,

@@ -17,8 +17,8 @@ DIFFER = "the answers differ"
 AGREE = "the answers agree"
 IN_NOISE = "no farther apart than option orders alone move the plain answer"
 NO_PLAIN = "the plain answer holds no option's number"
-NO_AWARE = "the country answer holds no option's number"
-REASONS = (DIFFER, AGREE, IN_NOISE, NO_PLAIN, NO_AWARE)
+NO_COUNTRY = "the country answer holds no option's number"
+REASONS = (DIFFER, AGREE, IN_NOISE, NO_PLAIN, NO_COUNTRY)
 
 
 class Pairs(NamedTuple):
@@ -32,7 +32,7 @@ class Pairs(NamedTuple):
 def pairs_of(
     survey: Survey,
     plain: pd.DataFrame,
-    aware: pd.DataFrame,
+    country: pd.DataFrame,
     *,
     answers: str,
     tuning: str,
@@ -53,13 +53,13 @@ def pairs_of(
     median question's.
     """
     make = _written if answers == "written" else _scored
-    rows, noise, rule = make(survey, plain, aware)
+    rows, noise, rule = make(survey, plain, country)
     for row in rows:
         row |= {"tuning": tuning, "seed": seed, "teacher": teacher, "answers": answers}
     facts = {
         "pairs": len(rows),
         "differing": sum(row["differs"] for row in rows),
-        "unreadable": sum(row["reason"] in (NO_PLAIN, NO_AWARE) for row in rows),
+        "unreadable": sum(row["reason"] in (NO_PLAIN, NO_COUNTRY) for row in rows),
         "noise": noise,
         "rule": rule,
     }
@@ -76,15 +76,15 @@ def first_number(text: str | None, codes: Sequence[int]) -> int | None:
 # -- written answers -------------------------------------------------------------------------------
 
 
-def _written(survey: Survey, plain: pd.DataFrame, aware: pd.DataFrame) -> tuple[list, float, str]:
+def _written(survey: Survey, plain: pd.DataFrame, country: pd.DataFrame) -> tuple[list, float, str]:
     said = {(row.item, row.number): row.text for row in plain.itertuples()}
     rows = []
-    for row in aware[aware.number == 0].itertuples():
+    for row in country[country.number == 0].itertuples():
         codes = survey.item(row.item).codes
         a, again = (first_number(said.get((row.item, n)), codes) for n in (0, 1))
         b = first_number(row.text, codes)
         both = a is not None and b is not None
-        reason = NO_PLAIN if a is None else NO_AWARE if b is None else DIFFER if a != b else AGREE
+        reason = NO_PLAIN if a is None else NO_COUNTRY if b is None else DIFFER if a != b else AGREE
         noise = float(a != again) if a is not None and again is not None else None
         rows.append(_row(row.iso3, row.item, a, b, float(a != b) if both else None, noise, reason))
     by_item = {row["item"]: row["noise"] for row in rows if row["noise"] is not None}
@@ -96,24 +96,24 @@ def _written(survey: Survey, plain: pd.DataFrame, aware: pd.DataFrame) -> tuple[
 # -- probabilities ---------------------------------------------------------------------------------
 
 
-def _scored(survey: Survey, plain: pd.DataFrame, aware: pd.DataFrame) -> tuple[list, float, str]:
+def _scored(survey: Survey, plain: pd.DataFrame, country: pd.DataFrame) -> tuple[list, float, str]:
     orders = {item: np.stack(group.probs.to_list()) for item, group in plain.groupby("item")}
     noises = {item: _between_orders(survey.item(item), probs) for item, probs in orders.items()}
     floor = float(np.median(list(noises.values()))) if noises else 0.0
     rows = []
-    for item_id, group in aware.groupby("item", sort=True):
+    for item_id, group in country.groupby("item", sort=True):
         if item_id not in orders:
             continue
         item, noise = survey.item(item_id), noises[item_id]
-        countries, aware_probs = _mean_by_country(group)
+        countries, country_probs = _mean_by_country(group)
         plain_probs = orders[item_id].mean(0)
-        plain_probs = np.broadcast_to(plain_probs / plain_probs.sum(), aware_probs.shape)
-        away = distances.js_distance(panel.layout([item]), plain_probs, aware_probs)
+        plain_probs = np.broadcast_to(plain_probs / plain_probs.sum(), country_probs.shape)
+        away = distances.js_distance(panel.layout([item]), plain_probs, country_probs)
         plain_code = item.codes[int(np.argmax(plain_probs[0]))]
-        for iso3, p, q, distance in zip(countries, plain_probs, aware_probs, away, strict=True):
+        for iso3, p, q, distance in zip(countries, plain_probs, country_probs, away, strict=True):
             reason = DIFFER if distance > max(noise, floor) else IN_NOISE
-            aware_code = item.codes[int(np.argmax(q))]
-            row = _row(iso3, item_id, plain_code, aware_code, float(distance), noise, reason)
+            country_code = item.codes[int(np.argmax(q))]
+            row = _row(iso3, item_id, plain_code, country_code, float(distance), noise, reason)
             rows.append({**row, "plain_probs": p.tolist(), "aware_probs": q.tolist()})
     rule = (
         "A pair differs where naming the country moves the answer farther than another order of "
@@ -143,12 +143,12 @@ def _between_orders(item: Item, probs: np.ndarray) -> float:
     return float(distances.js_distance(panel.layout([item]), probs[one], probs[other]).mean())
 
 
-def _row(iso3, item, plain, aware, distance, noise, reason) -> dict:
+def _row(iso3, item, plain, country, distance, noise, reason) -> dict:
     return {
         "iso3": iso3,
         "item": item,
         "plain": plain,
-        "aware": aware,
+        "aware": country,
         "plain_probs": None,
         "aware_probs": None,
         "distance": distance,

@@ -520,7 +520,7 @@ def test_a_hostile_file_is_refused_in_a_sentence(tmp_path, name):
 @pytest.mark.parametrize("name", ["a bomb", "NUL bytes", "no file", "a device", "nothing"])
 @pytest.mark.parametrize("kind", IMPORTERS)
 def test_every_importer_refuses_them(tmp_path, kind, name):
-    found = IMPORTERS[kind].check(HOSTILE[name][0](tmp_path))
+    found = IMPORTERS[kind].module.check(HOSTILE[name][0](tmp_path))
     assert not found.can_import
     assert found.problems
 

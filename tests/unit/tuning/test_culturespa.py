@@ -28,7 +28,7 @@ from core.tuning.culturespa.filtering import (
     save_case,
     study_filter,
 )
-from core.tuning.culturespa.pairs import AGREE, DIFFER, IN_NOISE, NO_AWARE, NO_PLAIN, pairs_of
+from core.tuning.culturespa.pairs import AGREE, DIFFER, IN_NOISE, NO_COUNTRY, NO_PLAIN, pairs_of
 from core.tuning.culturespa.questions import (
     Question,
     from_table,
@@ -555,7 +555,7 @@ def test_written_pairs_differ_where_their_first_numbers_do():
     reasons = {key: row["reason"] for key, row in found.items()}
     assert reasons == {
         ("KEN", "W0"): DIFFER, ("KEN", "W1"): AGREE, ("KEN", "W2"): NO_PLAIN,
-        ("KEN", "W3"): NO_AWARE, ("DEU", "W0"): AGREE, ("DEU", "W1"): DIFFER,
+        ("KEN", "W3"): NO_COUNTRY, ("DEU", "W0"): AGREE, ("DEU", "W1"): DIFFER,
     }  # fmt: skip
     assert (found["DEU", "W1"]["plain"], found["DEU", "W1"]["aware"]) == (2, 3)
     assert found["KEN", "W0"]["noise"] == 0 and found["KEN", "W1"]["noise"] == 1
