@@ -16,13 +16,14 @@ from typing import NamedTuple
 import numpy as np
 
 from core.analysis import amplification, calibration, cross_fitting
+from core.analysis.cells import likeliest, singles
 from core.analysis.scores import panel, survey_of
 from core.asking.answers import Answer
 from core.asking.languages import speaks_several
 from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
 from core.metrics.metrics import HEADLINE
-from core.metrics.panel import Panel, human_panel, layout, most_likely
+from core.metrics.panel import Panel, human_panel, layout
 from core.prompts.methods import METHODS
 from core.store.runs import Run
 from core.store.store import Store
@@ -67,8 +68,8 @@ def amplify(
     survey = survey_of(store, country)
     items = settings.asked_items(survey)
     lay = layout(items)
-    named = _distributions(store, country, items, settings.personas())
-    nobody = _distributions(store, plain, items, ("",))[:, :, : named.shape[2]]
+    named = singles(store, country, items, settings.personas())
+    nobody = singles(store, plain, items, ("",))[:, :, : named.shape[2]]
     record = {
         "kind": "amplified",
         "method": settings.asked_method,
@@ -148,7 +149,7 @@ def _calibrated(store: Store, run: Run) -> _Calibrated:
     personas = settings.personas()
     countries = personas if personas != ("",) else settings.cultures
     people = human_panel(survey, items, countries or None).human
-    spread = _distributions(store, run, items, personas)
+    spread = singles(store, run, items, personas)
     folds = cross_fitting.folds([item.id for item in items], batteries(survey))
     temperatures = calibration.cross_fit(spread, people, lay.size, lay, folds)
     each = np.array(
@@ -162,8 +163,7 @@ def calibrated_panel(store: Store, run: Run) -> Panel:
     """People's answers beside a run's as calibrate() would make them, without making a run."""
     sides, of = panel(store, run), _calibrated(store, run)
     model = np.broadcast_to(cross_fitting.over_orders(of.spread), sides.model.shape)
-    # Rounded as everywhere: an exact tie falls to the lowest code.
-    return replace(sides, model=model, chosen=most_likely(np.round(model, 6)))
+    return replace(sides, model=model, chosen=likeliest(model))
 
 
 def plain_of(store: Store, country: Run) -> Run | None:
@@ -285,28 +285,7 @@ def _folded(items: Sequence[Item], folds: np.ndarray) -> dict:
     return {"folds": {item.id: int(fold) for item, fold in zip(items, folds, strict=True)}}
 
 
-# -- from stored answers to arrays, and back -------------------------------------------------------
-
-
-def _distributions(
-    store: Store, run: Run, items: Sequence[Item], personas: Sequence[str]
-) -> np.ndarray:
-    """float64[P, I, O, K]: a run's distributions by persona, item and option order, padded with
-    zeros; NaN where there is no answer."""
-    answers = store.answers(run.no)
-    place = {item.id: index for index, item in enumerate(items)}
-    who = {iso3: index for index, iso3 in enumerate(personas)}
-    answers = answers[answers["item"].isin(place) & answers["iso3"].isin(who)]
-    orders = int(answers["number"].max()) + 1 if len(answers) else 1
-    width = max(len(item.options) for item in items)
-    spread = np.full((len(personas), len(items), orders, width), np.nan)
-    columns = (answers[name] for name in ("iso3", "item", "number", "probs"))
-    for iso3, item, number, probs in zip(*columns, strict=True):
-        if len(probs):
-            cell = spread[who[iso3], place[item], number]
-            cell[:] = 0
-            cell[: len(probs)] = probs
-    return spread
+# -- from arrays to stored answers -----------------------------------------------------------------
 
 
 def _answers(

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from core.analysis.cells import cells
 from core.asking.settings import AskSettings
 from core.errors import NothingAsked, PluriscopeError
 from core.metrics import bootstrap, metrics
@@ -25,7 +26,7 @@ from core.prompts.methods import METHODS
 from core.store.runs import Run
 from core.store.store import Store
 from core.store.survey_tables import table_of
-from core.survey.survey import Item, Survey
+from core.survey.survey import Survey
 
 # Part of the key of kept scores: a change to how scores are computed changes this word.
 VERSION = "3"
@@ -68,10 +69,10 @@ def panel(
     countries = tuple(countries or countries_of(run, survey))
     people = human_panel(survey, items, countries, design_effects(store, survey, countries))
     personas = countries if METHODS[run.method].needs_culture else ("",)
-    sides = _model_side(store, run, items, personas, people.human.shape[2], number)
     shape = people.human.shape[:2]
     model, chosen, refused, unparsed = (
-        np.broadcast_to(side, (*shape, *side.shape[2:])) for side in sides
+        np.broadcast_to(side, (*shape, *side.shape[2:]))
+        for side in cells(store, run, items, personas, number)
     )
     return replace(people, model=model, chosen=chosen, refused=refused, unparsed=unparsed)
 
@@ -285,112 +286,4 @@ def names(survey: Survey) -> pd.DataFrame:
     """Every country of a survey: iso3, name, region."""
     return pd.DataFrame(
         [(c.iso3, c.name, c.region) for c in survey.cultures], columns=["iso3", "name", "region"]
-    )
-
-
-def given(store: Store, run: Run, items: Sequence[Item], personas: Sequence[str]) -> np.ndarray:
-    """float64[P, I, N, K]: the single answers behind a run's distributions, as distributions.
-
-    N: the most option orders or samples that any cell has. NaN where an answer was refused, could
-    not be read or is missing. personas: country codes, or "" for a run without a country.
-    """
-    width = max((len(item.options) for item in items), default=1)
-    place = {iso3: p for p, iso3 in enumerate(personas)}
-    rows = [
-        (place[row.iso3], i, row.number, _distribution(items[i], row))
-        for i, item in enumerate(items)
-        for row in store.answers(run.no, item=item.id).itertuples()
-        if row.iso3 in place and row.state == "answered"
-    ]
-    most = 1 + max((number for _, _, number, _ in rows), default=0)
-    result = np.full((len(personas), len(items), most, width), np.nan)
-    for p, i, number, shares in rows:
-        result[p, i, number] = 0.0
-        result[p, i, number, : len(shares)] = shares
-    return result
-
-
-def _distribution(item: Item, row: object) -> np.ndarray:
-    if row.probs is not None and len(row.probs):
-        return np.asarray(row.probs, float)
-    return np.array([float(code == row.chosen) for code in item.codes])
-
-
-# -- from stored answers to arrays ------------------------------------------------------
-
-
-def _model_side(
-    store: Store,
-    run: Run,
-    items: Sequence[Item],
-    personas: Sequence[str],
-    width: int,
-    number: int | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """A run's answers as arrays: distribution [P, I, K], chosen index, shares refused, unparsed."""
-    table = store.answer_table(run.no, number)
-    place = {item.id: index for index, item in enumerate(items)}
-    who = {iso3: index for index, iso3 in enumerate(personas)}
-    p = np.array([who.get(iso3, -1) for iso3 in table["iso3"].to_pylist()], dtype=int)
-    i = np.array([place.get(item, -1) for item in table["item"].to_pylist()], dtype=int)
-    keep = (p >= 0) & (i >= 0)
-    p, i = p[keep], i[keep]
-    cells = len(personas) * len(items)
-    cell = p * len(items) + i
-
-    state = np.array(table["state"].to_pylist(), dtype=object)[keep]
-    chosen_codes = np.array(
-        [-1 if code is None else code for code in table["chosen"].to_pylist()], dtype=int
-    )[keep]
-    probs = table["probs"].combine_chunks()
-    lengths = np.diff(probs.offsets.to_numpy())
-    flat = probs.values.to_numpy(zero_copy_only=False)
-    starts = probs.offsets.to_numpy()[:-1][keep]
-    lengths = lengths[keep]
-
-    sums = np.zeros((cells, width))
-    counted = np.zeros(cells)
-    answered = state == "answered"
-    scored = answered & (lengths > 0)
-    for option in range(width):  # a handful of passes over whole columns
-        has = scored & (lengths > option)
-        np.add.at(sums[:, option], cell[has], flat[starts[has] + option])
-    np.add.at(counted, cell[scored], 1)
-
-    written = answered & (lengths == 0)
-    if written.any():
-        index_of = [{code: k for k, code in enumerate(item.codes)} for item in items]
-        option = np.array(
-            [
-                index_of[j].get(code, -1)
-                for j, code in zip(i[written], chosen_codes[written], strict=True)
-            ]
-        )
-        legal = option >= 0
-        np.add.at(sums, (cell[written][legal], option[legal]), 1)
-        np.add.at(counted, cell[written][legal], 1)
-
-    asked = np.zeros(cells)
-    np.add.at(asked, cell, 1)
-    lost = {}
-    for name in ("refused", "unparseable"):
-        lost[name] = np.zeros(cells)
-        np.add.at(lost[name], cell[state == name], 1)
-        lost[name] = np.divide(lost[name], asked, out=np.zeros(cells), where=asked > 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        model = sums / counted[:, None]  # no answer: 0/0 = NaN
-    # An exact tie falls to the lowest code; rounding keeps float noise from deciding.
-    chosen = np.where(counted > 0, np.argmax(np.round(np.nan_to_num(model), 6), axis=1), -1)
-    # An imported answer may be a refusal out of which its own rule read a code: it is the choice
-    # that the study's score counts, and no part of the distribution.
-    for index in np.flatnonzero((state == "refused") & (chosen_codes >= 0)):
-        codes = items[i[index]].codes
-        if chosen[cell[index]] < 0 and chosen_codes[index] in codes:
-            chosen[cell[index]] = codes.index(chosen_codes[index])
-    shape = (len(personas), len(items))
-    return (
-        model.reshape(*shape, width),
-        chosen.reshape(shape),
-        lost["refused"].reshape(shape),
-        lost["unparseable"].reshape(shape),
     )

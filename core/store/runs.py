@@ -252,15 +252,19 @@ class RunRecords(Database):
             "select count(distinct (iso3, item)) from answers where run_no = ?", [run_no]
         )[0][0]
 
-    def answer_table(self, run_no: int, number: int | None = None) -> pa.Table:
-        """What scoring needs: iso3, item, probs, chosen, state, mass, one row an answer.
+    def answer_table(
+        self, run_no: int, number: int | None = None, item: str | None = None
+    ) -> pa.Table:
+        """What scoring needs: iso3, item, number, probs, chosen, state, mass, one row an answer.
 
-        number: only those of this option order or sample.
+        number: only those of this option order or sample. item: only those to this item.
         """
         sql, params = (
-            "select iso3, item, probs, chosen, state, mass from answers where run_no = ?",
+            "select iso3, item, number, probs, chosen, state, mass from answers where run_no = ?",
             [run_no],
         )
+        if item is not None:
+            sql, params = f"{sql} and item = ?", [*params, item]
         if number is not None:
             sql, params = f"{sql} and number = ?", [*params, number]
         return self.arrow(sql, params)

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from core.analysis.cells import cells
 from core.asking.settings import AskSettings
 from core.models.spec import resolve_precision
 from core.sanitize import not_a_formula
@@ -90,12 +91,14 @@ def run_table(store: Store, run_id: str) -> pd.DataFrame:
     run = store.run(run_id)
     settings = AskSettings.from_json(run.settings)
     survey = store.survey(settings.survey, settings.survey_version)
-    items = {item.id: item for item in settings.asked_items(survey)}
+    asked, personas = settings.asked_items(survey), settings.personas()
+    shares = cells(store, run, asked, personas).shares
+    items = {item.id: (index, item) for index, item in enumerate(asked)}
     compared = _compared_with(settings, survey)
     rows = []
     for (iso3, item_id), answers in store.answers(run.no).groupby(["iso3", "item"], sort=False):
-        item = items[item_id]
-        shares = model_shares(item, answers)
+        place, item = items[item_id]
+        model = shares[personas.index(iso3), place]
         states = answers["state"].value_counts()
         for country in [iso3] if iso3 else compared:
             people = survey.shares.get((country, item_id))
@@ -109,7 +112,7 @@ def run_table(store: Store, run_id: str) -> pd.DataFrame:
                         "label": item.label,
                         "code": option.code,
                         "option": option.label,
-                        "model_share": shares[index],
+                        "model_share": model[index],
                         "people_share": people.values[index] if people else np.nan,
                         "people_n": people.n_valid if people else 0,
                         "people_basis": people.basis if people else "",
@@ -169,17 +172,6 @@ def _run_columns(store: Store, run: Run, settings: AskSettings) -> dict[str, obj
         "survey_version": settings.survey_version,
         "code_version": settings.code_version,
     }
-
-
-def model_shares(item: Item, answers: pd.DataFrame) -> np.ndarray:
-    """float64[K]: mean of the distributions, or shares of the written answers that were read."""
-    distributions = [probs for probs in answers["probs"] if probs is not None and len(probs)]
-    if distributions:
-        return np.mean(distributions, axis=0)
-    read = answers.loc[answers["state"] == "answered", "chosen"]
-    if read.empty:
-        return np.full(len(item.options), np.nan)
-    return np.array([(read == code).mean() for code in item.codes])
 
 
 def _compared_with(settings: AskSettings, survey: Survey) -> list[str]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from core import wording
 from core.analysis import scores
+from core.analysis.cells import shares_of
 from core.asking.settings import AskSettings
 from core.inference.chat_frames import framed
 from core.jobs.askings import Asking
@@ -221,7 +222,7 @@ def answer_table(store: Store, asking: Asking, item: Item, iso3: str) -> pd.Data
         }
     )
     for method, run in by_method(asking).items():
-        cells = _model_shares(store, run, item)
+        cells = shares_of(store, run, item)
         mine = [cells[c] for c in (wanted if METHODS[method].needs_culture else [""]) if c in cells]
         table[method] = np.mean(mine, axis=0) if mine else missing
     return table
@@ -237,9 +238,9 @@ def country_rows(store: Store, asking: Asking, item: Item, method: str = "") -> 
     survey = scores.survey_of(store, asking.runs[0])
     found = by_method(asking)
     rows = []
-    if "plain" in found and "" in (plain := _model_shares(store, found["plain"], item)):
+    if "plain" in found and "" in (plain := shares_of(store, found["plain"], item)):
         rows.append(("", METHODS["plain"].name, "plain", plain[""]))
-    cells = _model_shares(store, found[method], item) if method else {}
+    cells = shares_of(store, found[method], item) if method else {}
     for iso3 in asked_countries(store, asking):
         name = survey.culture(iso3).name
         people = survey.shares.get((iso3, item.id))
@@ -257,7 +258,7 @@ def item_means(store: Store, asking: Asking, item: Item, method: str) -> pd.Data
     """
     survey = scores.survey_of(store, asking.runs[0])
     lay = panel.layout([item])
-    cells = _model_shares(store, by_method(asking)[method], item)
+    cells = shares_of(store, by_method(asking)[method], item)
     rows = []
     for iso3 in asked_countries(store, asking):
         people = survey.shares.get((iso3, item.id))
@@ -266,24 +267,6 @@ def item_means(store: Store, asking: Asking, item: Item, method: str) -> pd.Data
             both = (mean_answer(lay, side[None])[0] for side in (people.values, model))
             rows.append((iso3, survey.culture(iso3).name, *both))
     return pd.DataFrame(rows, columns=["iso3", "name", "people", "model"]).dropna()
-
-
-def _model_shares(store: Store, run: Run, item: Item) -> dict[str, np.ndarray]:
-    """A run's distribution over an item's options [K] by persona; without an answer, no entry."""
-    answers = store.answers(run.no, item=item.id)
-    cells = {iso3: _shares_of(item, cell) for iso3, cell in answers.groupby("iso3", sort=False)}
-    return {iso3: shares for iso3, shares in cells.items() if not np.isnan(shares).any()}
-
-
-def _shares_of(item: Item, answers: pd.DataFrame) -> np.ndarray:
-    """float64[K]: mean of the distributions, or shares of the written answers that were read."""
-    spread = [probs for probs in answers["probs"] if probs is not None and len(probs)]
-    if spread:
-        return np.mean(spread, axis=0, dtype=float)
-    read = answers.loc[answers["state"] == "answered", "chosen"]
-    if read.empty:
-        return np.full(len(item.options), np.nan)
-    return np.array([(read == code).mean() for code in item.codes])
 
 
 def raw_answers(store: Store, run: Run, item: Item, iso3: str) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from core import wording
+from core.analysis.cells import shares_of
 from core.asking.answers import Answer
 from core.asking.languages import own_translation
 from core.asking.settings import AskSettings
@@ -22,7 +23,7 @@ from core.store.runs import Run
 from core.store.store import Store
 from core.store.wordings import questionnaire_of
 from core.survey.survey import Item, Survey
-from core.views import export, findings, provenance
+from core.views import findings, provenance
 from core.views.items import as_read, prompt_of
 
 
@@ -180,9 +181,7 @@ def _side(store: Store, blank: Side, item: Item, made: dict[str, Run]) -> Side:
     scored, written = made.get("probabilities"), made.get("written")
     shares, text = blank.shares, None
     if scored:
-        answers = store.answers(scored.no, item=item.id, iso3=iso3)
-        if len(answers):
-            shares = export.model_shares(item, answers)
+        shares = shares_of(store, scored, item).get(iso3, shares)
     if written:
         answers = store.answers(written.no, item=item.id, iso3=iso3)
         if len(answers):

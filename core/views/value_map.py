@@ -10,6 +10,8 @@ import pandas as pd
 
 from core import wording
 from core.analysis import scores
+from core.analysis.cells import singles
+from core.analysis.cross_fitting import over_orders
 from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
 from core.metrics import panel, relations
@@ -112,10 +114,8 @@ def _model_positions(
             "set or all questions."
         )
     personas = AskSettings.from_json(run.settings).personas()
-    answers = scores.given(store, run, items, personas)
-    with np.errstate(invalid="ignore"):
-        there = ~np.isnan(answers[..., :1])
-        shares = np.where(there, answers, 0).sum(2) / there.sum(2)
+    answers = singles(store, run, items, personas)
+    shares = over_orders(answers)
     for item in missing:
         shares[:, items.index(item)] = average[items.index(item)]
         answers[:, items.index(item)] = average[items.index(item)]
