@@ -92,7 +92,9 @@ def run_table(store: Store, run_id: str) -> pd.DataFrame:
     settings = AskSettings.from_json(run.settings)
     survey = store.survey(settings.survey, settings.survey_version)
     asked, personas = settings.asked_items(survey), settings.personas()
-    shares = cells(store, run, asked, personas).shares
+    # Probabilities are no more precise than the store keeps them.
+    precision = np.float32 if settings.answering == "probabilities" else np.float64
+    shares = cells(store, run, asked, personas).shares.astype(precision)
     items = {item.id: (index, item) for index, item in enumerate(asked)}
     compared = _compared_with(settings, survey)
     rows = []
