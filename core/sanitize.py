@@ -13,8 +13,9 @@ _TAG = re.compile(r"<(script|style)\b[^>]*>.*?</\1\s*>|</?[a-zA-Z!][^<>]*>", re.
 # Invisible or direction-changing characters that make a text read otherwise than it is written.
 _UNSEEN = {"Cc", "Cf", "Co", "Cs", "Cn"}
 _KEPT_UNSEEN = set("\t\r\n\u200c\u200d")  # space, and joiners that Persian and Indic spelling needs
-# What a spreadsheet would run: OWASP, "CSV injection". A number may begin with a sign.
-_FORMULA = re.compile(r"^\s*(?:[=@\t\r]|[+-](?!\d|\s|$))")
+# What a spreadsheet would run: OWASP, "CSV injection". Blanks before it do not keep it from that.
+_FORMULA = re.compile(r"[\t\r\n]|\s*[=@+-]")
+_A_SIGN = re.compile(r"\s*[+-](?:[\d\s]|$)")  # of a label such as "-5 to 5" or "- none"
 
 
 def visible(text: str) -> str:
@@ -30,14 +31,24 @@ def visible(text: str) -> str:
 def clean_text(text: str, limit: int = 2_000) -> str:
     """A text safe to show: as visible(), no formula, one line, cut to `limit`."""
     text = " ".join(visible(text).split())
-    while _FORMULA.match(text):
+    while is_formula(text):
         text = text.lstrip()[1:].lstrip()
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
 
 def is_formula(text: str) -> bool:
-    """True for a cell that a spreadsheet would run ("=1+1", "@SUM(A1)"); "-1" is a number."""
-    return bool(_FORMULA.match(text)) and not re.fullmatch(r"\s*[+-]?[\d.,]+\s*", text)
+    """True for a text that only a spreadsheet could mean ("=1+1", " @SUM(A1)", full-width "＝1");
+    "-1" is a number and "- none" a label."""
+    text = unicodedata.normalize("NFKC", text)
+    return bool(_FORMULA.match(text)) and not _A_SIGN.match(text)
+
+
+def not_a_formula(value: object) -> object:
+    """A cell or a column's name for a file that spreadsheets read: what they would run, numbers
+    written as text among it, gets a leading '."""
+    if isinstance(value, str) and _FORMULA.match(unicodedata.normalize("NFKC", value)):
+        return f"'{value}"
+    return value
 
 
 def json_object(path: Path, most_mb: int, what: str) -> dict:
@@ -66,13 +77,3 @@ def parse_object(text: bytes) -> dict:
     if not isinstance(record, dict):
         raise ValueError("it has to be {…}")
     return record
-
-
-# Read by spreadsheets as the start of a formula (OWASP, "CSV injection").
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-
-
-def not_a_formula(value: object) -> object:
-    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
-        return "'" + value
-    return value

@@ -154,14 +154,23 @@ def duration(seconds: float) -> str:
 
 
 def size(n: float) -> str:
-    """Bytes as people read them, in decimal units: "1.2 GB"."""
+    """Bytes of a file or a download as people read them, in decimal units: "1.2 GB"."""
+    return _in_units(n, 1000, ("kB", "MB", "GB", "TB"))
+
+
+def memory(n: float) -> str:
+    """Bytes of memory as machines count them, in units of 1024: "5.3 GiB"."""
+    return _in_units(n, 1024, ("KiB", "MiB", "GiB", "TiB"))
+
+
+def _in_units(n: float, step: int, units: tuple[str, ...]) -> str:
     if n < 1000:
         return f"{int(n)} byte{'' if int(n) == 1 else 's'}"
-    for unit in ("kB", "MB", "GB", "TB"):
-        n /= 1000
-        if n < 999.5 or unit == "TB":
-            return f"{n:.0f} {unit}" if n >= 9.95 or unit == "kB" else f"{n:.1f} {unit}"
-    raise AssertionError("unreachable")
+    for unit in units:
+        n /= step
+        if n < 999.5 or unit == units[-1]:
+            break
+    return f"{n:.0f} {unit}" if n >= 9.95 or unit == units[0] else f"{n:.1f} {unit}"
 
 
 def interval(low: float, high: float, places: int = 1) -> str:

@@ -86,7 +86,7 @@ def model_row(entry: catalogue.Entry) -> None:
 def ask_to_delete_model(entry: catalogue.Entry) -> None:
     run_history.confirm(
         f"Delete {entry.name}?",
-        f"Its files ({catalogue.words(entry.size_bytes or 0)}) are removed from this machine. "
+        f"Its files ({wording.size(entry.size_bytes or 0)}) are removed from this machine. "
         "Runs that asked it stay. It can be downloaded again.",
         "Delete",
         delete_model,
@@ -175,12 +175,12 @@ KEPT = {
 
 def storage_shelf() -> None:
     used = session.storage(store.changes)
-    st.markdown(f"**{catalogue.words(sum(used.values()))}** in this folder:")
+    st.markdown(f"**{wording.size(sum(used.values()))}** in this folder:")
     st.code(str(home()), language=None, width="content")
     st.table(
         {
             "": [name for kind, name in KEPT.items() if used[kind]],
-            " ": [catalogue.words(used[kind]) for kind in KEPT if used[kind]],
+            " ": [wording.size(used[kind]) for kind in KEPT if used[kind]],
         },
         hide_index=True,
         hide_header=True,

@@ -29,7 +29,7 @@ from core.store.survey_tables import table_of
 from core.survey.survey import Survey
 
 # Part of the key of kept scores: a change to how scores are computed changes this word.
-VERSION = "3"
+VERSION = "4"
 
 
 def survey_of(store: Store, run: Run) -> Survey:

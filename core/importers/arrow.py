@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core import wording
 from core.errors import ImportRefused
 
 MAX_BYTES = 1 << 30
@@ -24,8 +25,8 @@ def to_parquet(path: Path, name: str, to: Path) -> None:
     """Write the plain columns of an Arrow file as Parquet; raises ImportRefused."""
     if path.stat().st_size > MAX_BYTES:
         raise ImportRefused(
-            f"{name} has {path.stat().st_size / 1e9:.1f} GB; Arrow files up to "
-            f"{MAX_BYTES / 1e9:.0f} GB can be imported."
+            f"{name} has {wording.size(path.stat().st_size)}; Arrow files up to "
+            f"{wording.size(MAX_BYTES)} can be imported."
         )
     try:
         _check_messages(path, name)

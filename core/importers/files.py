@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from core import wording
 from core.errors import ImportRefused
 from core.importers import arrow
 from core.sanitize import clean_text
@@ -107,8 +108,8 @@ def regular(path: str | Path) -> Path:
         raise ImportRefused(f"{given.name} is empty.")
     if facts.st_size > MAX_BYTES:
         raise ImportRefused(
-            f"{given.name} has {facts.st_size / 1e9:.1f} GB; files up to {MAX_BYTES / 1e9:.0f} GB "
-            "can be imported."
+            f"{given.name} has {wording.size(facts.st_size)}; files up to "
+            f"{wording.size(MAX_BYTES)} can be imported."
         )
     try:
         with open(found, "rb"):
@@ -261,7 +262,7 @@ def _entries(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
     packed = sum(entry.compress_size for entry in entries)
     if unpacked > MAX_BYTES or (unpacked > SMALL and unpacked > MAX_RATIO * max(packed, 1)):
         raise ImportRefused(
-            f"{name} would unpack to {unpacked / 1e9:,.1f} GB from {packed / 1e6:,.1f} MB. That is "
+            f"{name} would unpack to {wording.size(unpacked)} from {wording.size(packed)}. That is "
             "no survey; it is not unpacked."
         )
     return [e for e in entries if not e.is_dir() and not _hidden(e.filename)]

@@ -33,6 +33,7 @@ from core.models.adapters import (
 )
 from core.models.catalogue import Entry
 from core.models.files import read_header, read_json, weight_files
+from core.whole_files import write_whole
 
 CARD = "README.md"
 FILES = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, CARD, ADAPTER_RECORD, ADAPTER_INDEX)
@@ -62,7 +63,7 @@ def write_index(folder: Path, title: str = "") -> None:
             for iso3 in adapters.adapter_countries(folder)
         },
     }
-    _write(folder / ADAPTER_INDEX, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
+    write_whole(folder / ADAPTER_INDEX, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
 
 
 def read_card(folder: Path, limit: int = 100_000) -> str:
@@ -77,12 +78,6 @@ def read_card(folder: Path, limit: int = 100_000) -> str:
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write(path: Path, text: str) -> None:
-    unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
 
 
 # -- export ----------------------------------------------------------------------------------------
@@ -331,7 +326,9 @@ def _check_one(folder: Path) -> str:
     known = {key: config[key] for key in CONFIG_KEYS if config.get(key) is not None}
     if not _sensible(known):
         raise ImportRefused(f"The settings in {ADAPTER_CONFIG} are not those of a LoRA adapter.")
-    _write(folder / ADAPTER_CONFIG, json.dumps({**known, "inference_mode": True}, indent=1) + "\n")
+    write_whole(
+        folder / ADAPTER_CONFIG, json.dumps({**known, "inference_mode": True}, indent=1) + "\n"
+    )
     _pairs(folder)
     return str(known.get("base_model_name_or_path") or "")
 
@@ -366,9 +363,9 @@ def _pairs(folder: Path) -> dict[str, dict[str, tuple[int, ...]]]:
     layers: dict[str, dict[str, tuple[int, ...]]] = {}
     for name, tensor in header.items():
         match = re.fullmatch(r"base_model\.model\.(.+)\.(lora_[AB])\.weight", name)
-        if not match or tensor["dtype"] not in ("F32", "F16", "BF16"):
+        if not match or tensor.dtype not in ("F32", "F16", "BF16"):
             raise ImportRefused(f"It holds a tensor that is not LoRA's ({name[:120]}).")
-        layers.setdefault(match[1], {})[match[2]] = tuple(tensor["shape"])
+        layers.setdefault(match[1], {})[match[2]] = tensor.shape
     for layer, shapes in layers.items():
         a, b = shapes.get("lora_A", ()), shapes.get("lora_B", ())
         if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
@@ -388,14 +385,14 @@ def _base_of(adapter: AdapterEntry, home: Path) -> Entry | None:
 
 def _check_shapes(folder: Path, base: Entry) -> None:
     """Refuse an adapter whose layers are not those of its base, by the files' headers."""
-    stored: dict[str, list[int]] = {}
+    stored: dict[str, tuple[int, ...]] = {}
     for file in weight_files(base.path):
-        stored |= {name: t["shape"] for name, t in models_files.read_header(file).items()}
+        stored |= {name: t.shape for name, t in models_files.read_header(file).items()}
     if models_files.weights(base.path).quantised:
         return  # its matrices are packed; loading looks at the layers themselves
     for layer, shapes in _pairs(folder).items():
         shape = stored.get(f"{layer}.weight")
-        if shape is None or list(shape) != [shapes["lora_B"][0], shapes["lora_A"][1]]:
+        if shape is None or shape != (shapes["lora_B"][0], shapes["lora_A"][1]):
             raise ImportRefused(
                 f"It does not fit {base.name} on this machine, which it says it was tuned on: "
                 f"their layers {layer} differ. Look for the adapter of this version of the model."

@@ -30,7 +30,6 @@ from core.models.files import (
 from core.models.spec import (
     BUILTIN,
     BUILTIN_NAME,
-    GIB,
     HUB_ID,
     MODELS,
     TEACHING,
@@ -352,10 +351,3 @@ def _cached(cache: Path) -> list[Entry]:
 def _is_language_model(folder: Path) -> bool:
     names = str(read_config(folder).get("architectures"))
     return "CausalLM" in names or "ConditionalGeneration" in names
-
-
-def words(size: float) -> str:
-    """Bytes for people: 640 MB, 5.3 GB (1 GB = 1024³ bytes)."""
-    if size < GIB:
-        return f"{max(1, round(size / 1024**2))} MB"
-    return f"{size / GIB:.1f} GB" if size < 100 * GIB else f"{size / GIB:.0f} GB"

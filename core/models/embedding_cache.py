@@ -16,6 +16,7 @@ import numpy as np
 from core.errors import ModelError, PluriscopeError
 from core.models import catalogue
 from core.models.spec import ModelSpec
+from core.whole_files import whole_file
 
 HOW = (
     "Give the folder of an embedding model, or the Hugging Face id of one in the cache on this "
@@ -56,10 +57,8 @@ def kept(home: Path, revision: str | None, texts: Sequence[str]) -> np.ndarray |
 def keep(home: Path, revision: str, texts: Sequence[str], vectors: np.ndarray) -> None:
     path = _path(home, revision, texts)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    with open(unfinished, "wb") as stream:
+    with whole_file(path) as stream:
         np.save(stream, vectors.astype(np.float32), allow_pickle=False)
-    unfinished.replace(path)
 
 
 def _path(home: Path, revision: str, texts: Sequence[str]) -> Path:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 import re
-import struct
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+from safetensors import SafetensorError, safe_open
 
 from core.errors import ModelError
 from core.sanitize import parse_object
@@ -132,45 +133,27 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def read_header(file: Path) -> dict[str, dict]:
-    """The tensors of a safetensors file: name -> {"dtype", "shape"}. Checks the file's length.
+class Tensor(NamedTuple):
+    """A tensor as a weight file's header describes it. dtype: as safetensors names it ("BF16")."""
 
-    Layout: 8 bytes little-endian header length, a JSON header, then the data. Raises ModelError
-    where the file is damaged, whatever its header says.
-    """
-    broken = ModelError(
-        f"The weight file {file.name} in {file.parent.name} is damaged or was not downloaded to "
-        "the end. Delete it and download the model again."
-    )
-    size = file.stat().st_size
-    with open(file, "rb") as stream:
-        start = stream.read(8)
-        if len(start) < 8:
-            raise broken
-        (length,) = struct.unpack("<Q", start)
-        if length > min(size - 8, 100_000_000):
-            raise broken
-        try:
-            header = parse_object(stream.read(length))
-        except ValueError:
-            raise broken from None
-    header.pop("__metadata__", None)
-    if not all(map(_is_tensor, header.values())):
-        raise broken
-    end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-    if 8 + length + end != size:
-        raise broken
-    return header
+    dtype: str
+    shape: tuple[int, ...]
 
 
-def _is_tensor(said: object) -> bool:
-    """Is this how a safetensors header describes a tensor?"""
-    if not isinstance(said, dict) or not isinstance(said.get("dtype"), str):
-        return False
-    shape, offsets = said.get("shape"), said.get("data_offsets")
-    if not isinstance(shape, list) or not isinstance(offsets, list) or len(offsets) != 2:
-        return False
-    return all(type(number) is int and number >= 0 for number in (*shape, *offsets))
+def read_header(file: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name. Raises ModelError where the file is damaged."""
+    try:
+        with safe_open(file, framework="np") as opened:
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
+            return {
+                name: Tensor(one.get_dtype(), tuple(one.get_shape()))
+                for name, one in slices.items()
+            }
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"The weight file {file.name} in {file.parent.name} is damaged or was not downloaded "
+            "to the end. Delete it and download the model again."
+        ) from error
 
 
 def weights(folder: Path) -> Weights:
@@ -185,10 +168,10 @@ def weights(folder: Path) -> Weights:
         stored += file.stat().st_size
         for name, tensor in read_header(file).items():
             count = 1
-            for side in tensor["shape"]:
+            for side in tensor.shape:
                 count *= side
-            held[_STORED_AS.get(tensor["dtype"], "fp32")] += count
-            if len(tensor["shape"]) == 2 and not re.search(r"embed|lm_head|wte|wpe|norm", name):
+            held[_STORED_AS.get(tensor.dtype, "fp32")] += count
+            if len(tensor.shape) == 2 and not re.search(r"embed|lm_head|wte|wpe|norm", name):
                 linear += count
             else:
                 other += count

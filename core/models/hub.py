@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from core import wording
 from core.errors import ModelError
 
 WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
@@ -134,7 +135,7 @@ def no_room(source: str, size_bytes: int, cache: Path) -> str:
     if missing <= free:
         return ""
     return (
-        f"{source} takes {missing / 1024**3:.1f} GB to download, but only {free / 1024**3:.1f} GB "
+        f"{source} takes {wording.size(missing)} to download, but only {wording.size(free)} "
         f"are free on the disk of {place}. Make room there, or choose a smaller model."
     )
 

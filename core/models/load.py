@@ -26,6 +26,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from core import wording
 from core.errors import ModelError
 from core.home import home
 from core.models import adapters, catalogue, hub, memory_fit
@@ -376,11 +377,11 @@ def _bytes_told(spec: ModelSpec, name: str, say: Phase, every: float = 1.0) -> I
 
 def _download_words(name: str, here: int, total: int, rate: float) -> str:
     """here, total: bytes; total is 0 where it is not known. rate: bytes a second."""
-    of = f" of {catalogue.words(total)}" if total else ""
-    line = f"Downloading {name}: {catalogue.words(min(here, total or here))}{of}"
+    of = f" of {wording.size(total)}" if total else ""
+    line = f"Downloading {name}: {wording.size(min(here, total or here))}{of}"
     if rate < 1:
         return line
-    line += f", {catalogue.words(rate)} a second"
+    line += f", {wording.size(rate)} a second"
     seconds = (total - here) / rate
     if seconds <= 0:
         return line

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -14,9 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+import pynvml
+
+from core import wording
 from core.errors import ModelError
 from core.models import hub
-from core.models.catalogue import describe, download_list, find, words
+from core.models.catalogue import describe, download_list, find
 from core.models.files import weights
 from core.models.spec import MODELS, PRECISIONS, ModelSpec, precision_words, resolve_precision
 
@@ -112,24 +113,29 @@ def fit(spec: ModelSpec, *, tokens: int = 2048, batch: int = 1, held_bytes: int 
             precision,
             True,
             f"The size of {name} is not known until Hugging Face is reached. "
-            f"{words(free)} are free {where}.",
+            f"{wording.memory(free)} are free {where}.",
         )
     linear, other, config = sizes
     working = _working_bytes(config, tokens, batch) + (0 if device == "cuda" else _PROCESS_BYTES)
     needed = _needed(linear, other, lambda held: working)
     fits = needed[precision] <= free
-    need = f"{name} needs about {words(needed[precision])} in {_asked_words(precision)}"
+    need = f"{name} needs about {wording.memory(needed[precision])} in {_asked_words(precision)}"
     if fits:
         return Fit(
-            needed, free, device, precision, True, f"{need}; {words(free)} are free {where}."
+            needed,
+            free,
+            device,
+            precision,
+            True,
+            f"{need}; {wording.memory(free)} are free {where}.",
         )
     smaller = [p for p in PRECISIONS if needed[p] <= free]
     advice = (
-        f"{PRECISIONS[smaller[-1]]} would fit ({words(needed[smaller[-1]])})."
+        f"{PRECISIONS[smaller[-1]]} would fit ({wording.memory(needed[smaller[-1]])})."
         if smaller
         else "Choose a smaller model, or close other programs."
     )
-    sentence = f"{need}, but only {words(free)} are free {where}. {advice}"
+    sentence = f"{need}, but only {wording.memory(free)} are free {where}. {advice}"
     return Fit(needed, free, device, precision, False, sentence)
 
 
@@ -184,7 +190,7 @@ def fit_training(spec: ModelSpec, *, rank: int = 8, tokens: int = 4096, held_byt
         return Fit(
             {}, free, device, precision, True,
             f"The size of {name} is not known until Hugging Face is reached. "
-            f"{words(free)} are free {where}.",
+            f"{wording.memory(free)} are free {where}.",
         )  # fmt: skip
     linear, other, config = sizes
     fixed = _adapter_bytes(config, rank) + (0 if device == "cuda" else _PROCESS_BYTES)
@@ -195,19 +201,19 @@ def fit_training(spec: ModelSpec, *, rank: int = 8, tokens: int = 4096, held_byt
         lambda held: fixed + 1.25 * least * training_token_bytes(config, held, again=True),
     )
     del needed["int8"]  # is not tuned
-    amount = words(needed[precision])
+    amount = wording.memory(needed[precision])
     need = f"Tuning {name} needs at least {amount} in {_asked_words(precision)}"
     fits = needed[precision] <= free
     if fits:
-        sentence = f"{need}; {words(free)} are free {where}."
+        sentence = f"{need}; {wording.memory(free)} are free {where}."
     else:
         smaller = [p for p in needed if needed[p] <= free]
         advice = (
-            f"{PRECISIONS[smaller[-1]]} would fit ({words(needed[smaller[-1]])})."
+            f"{PRECISIONS[smaller[-1]]} would fit ({wording.memory(needed[smaller[-1]])})."
             if smaller
             else "Tune a smaller model, or close other programs."
         )
-        sentence = f"{need}, but only {words(free)} are free {where}. {advice}"
+        sentence = f"{need}, but only {wording.memory(free)} are free {where}. {advice}"
     return Fit(needed, free, device, precision, fits, sentence)
 
 
@@ -305,7 +311,7 @@ def to_fetch(spec: ModelSpec) -> str:
     size = next((e.size_bytes for e in download_list() if e.source == spec.source), None)
     if size is None and (told := hub.told(spec.source, spec.revision)):
         size = told.size_bytes
-    return words(size) if size else "its files"
+    return wording.memory(size) if size else "its files"
 
 
 def products_of(spec: ModelSpec) -> int | None:
@@ -345,21 +351,19 @@ class _Card(NamedTuple):
 def _card() -> _Card | None:
     """The card that models are loaded on, the first that this process may see; None if none is."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
-    if visible in ("", "-1") or not _torch_has_cuda() or not shutil.which("nvidia-smi"):
+    if visible in ("", "-1") or not _torch_has_cuda():
         return None
-    query = ["--query-gpu=memory.free,compute_cap", "--format=csv,noheader,nounits"]
     try:
-        answer = subprocess.run(
-            ["nvidia-smi", "-i", visible, *query],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
+        pynvml.nvmlInit()
+        if visible.isdigit():
+            card = pynvml.nvmlDeviceGetHandleByIndex(int(visible))
+        else:
+            card = pynvml.nvmlDeviceGetHandleByUUID(visible)
+        free = pynvml.nvmlDeviceGetMemoryInfo(card).free
+        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(card)
+    except pynvml.NVMLError:
         return None
-    found = re.match(r"\s*(\d+),\s*(\d+\.\d+)", answer)
-    return _Card(int(found[1]) * 1024**2, float(found[2])) if found else None
+    return _Card(int(free), major + minor / 10)
 
 
 @lru_cache(maxsize=1)

@@ -23,6 +23,7 @@ from core.prompts.render import Example
 from core.sanitize import clean_text, json_object, visible
 from core.survey.neighbours import Neighbours
 from core.survey.survey import BUNDLED, Culture, Item, Option, Survey, bundled_items
+from core.whole_files import write_whole
 
 FOLDER = BUNDLED / "translations"
 ENGLISH = "en"
@@ -351,7 +352,7 @@ def add(path: Path, survey: Survey, folder: Path, bundled: bool) -> Imported:
     place.mkdir(parents=True, exist_ok=True)
     for file, texts in beside.items():
         _merge(place / file, language, texts)
-    _write(place / f"{language}.jsonl", "".join(_line(record) for record in records))
+    write_whole(place / f"{language}.jsonl", "".join(_line(record) for record in records))
     return Imported(language, len(records), sum(bool(r.get("draft")) for r in records), place)
 
 
@@ -463,10 +464,4 @@ def _line(record: Mapping) -> str:
 
 def _merge(path: Path, language: str, texts: Mapping[str, str]) -> None:
     record = _json_file(str(path), path.stat().st_mtime_ns) if path.is_file() else {}
-    _write(path, json.dumps({**record, language: texts}, ensure_ascii=False, indent=1))
-
-
-def _write(path: Path, text: str) -> None:
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, json.dumps({**record, language: texts}, ensure_ascii=False, indent=1))

@@ -14,6 +14,7 @@ import numpy as np
 
 from core.errors import PluriscopeError
 from core.home import DATA
+from core.whole_files import write_whole
 
 BUNDLED = DATA / "survey"
 
@@ -193,9 +194,7 @@ def save_snapshot(survey: Survey, path: Path) -> None:
         ],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, json.dumps(record, ensure_ascii=False))
 
 
 def load_snapshot(path: Path) -> Survey:

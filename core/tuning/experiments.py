@@ -48,7 +48,7 @@ _ASKED = {BASE: "country", CALIBRATED: "calibrated", BETTER_PROMPT: "cross_cultu
 REPLICATES = 2000
 
 # Part of the key of kept tables: a change to how they are computed changes this word.
-VERSION = "1"
+VERSION = "2"
 
 
 # ------------------------------------------------------------------------------------------------

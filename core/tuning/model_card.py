@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from huggingface_hub import ModelCardData
+
 from core import wording
 from core.errors import disk_in_words
 from core.metrics.metrics import HEADLINE, METRICS
@@ -18,6 +20,7 @@ from core.store.store import Store
 from core.tuning import experiments
 from core.tuning.culturespa.training_examples import cultures_of
 from core.tuning.settings import Arm, TuneSettings
+from core.whole_files import write_whole
 
 
 def write_card(store: Store, tuning_id: str, arm: Arm, seed: int, folder: Path) -> None:
@@ -27,10 +30,8 @@ def write_card(store: Store, tuning_id: str, arm: Arm, seed: int, folder: Path) 
     """
     for iso3 in ("", *adapter_countries(folder)):
         text = card(store, tuning_id, arm, seed, iso3)
-        unfinished = folder / iso3 / "README.part"
         with disk_in_words("The adapter’s card"):
-            unfinished.write_text(text, encoding="utf-8")
-            unfinished.replace(unfinished.with_name(CARD))
+            write_whole(folder / iso3 / CARD, text)
 
 
 def card(store: Store, tuning_id: str, arm: Arm, seed: int, iso3: str = "") -> str:
@@ -57,10 +58,9 @@ def card(store: Store, tuning_id: str, arm: Arm, seed: int, iso3: str = "") -> s
         if iso3
         else ""
     )
-    head = "---\nlibrary_name: peft\n"
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", source):
-        head += f"base_model: {source}\n"
-    head += "tags:\n- lora\n- pluriscope\n---\n"
+    on_hub = source if re.fullmatch(r"[\w.-]+/[\w.-]+", source) else None
+    facts = ModelCardData(library_name="peft", base_model=on_hub, tags=["lora", "pluriscope"])
+    head = f"---\n{facts.to_yaml()}\n---\n"
     parts = [
         f"{head}# {plain(record['name'])}",
         f"A LoRA adapter for {plain(base)}, made by Pluriscope. {plain(arm.title)}.{alone}",

@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -23,6 +22,7 @@ from core.models.catalogue import describe
 from core.models.spec import ModelSpec
 from core.prompts.methods import METHODS
 from core.prompts.prompt_sets import PromptSet
+from core.store.database import utc_now
 from core.store.runs import BASE, WRITTEN, Run
 from core.store.store import Store
 from core.survey.survey import WRITTEN_SURVEY, Survey
@@ -437,7 +437,7 @@ class _Tuning:
             self._advance(whole)
             return
         if not state or not state["started"]:
-            self.store.set_arm(self.id, arm.name, seed, started=_now())
+            self.store.set_arm(self.id, arm.name, seed, started=utc_now())
         self.store.set_arm(self.id, arm.name, seed, state="running", facts={})
         try:
             files = self._examples(arm, seed, written)
@@ -448,7 +448,7 @@ class _Tuning:
             self.hands.stopping()
             facts = {"error": str(error), "details": getattr(error, "details", "")}
             self.store.set_arm(
-                self.id, arm.name, seed, state="failed", facts=facts, finished=_now()
+                self.id, arm.name, seed, state="failed", facts=facts, finished=utc_now()
             )
         else:
             self.store.set_arm(
@@ -457,7 +457,7 @@ class _Tuning:
             model_card.write_card(self.store, self.id, arm, seed, folder)
             if self._what_it_cost(arm, seed, folder):
                 model_card.write_card(self.store, self.id, arm, seed, folder)
-            self.store.set_arm(self.id, arm.name, seed, state="done", finished=_now())
+            self.store.set_arm(self.id, arm.name, seed, state="done", finished=utc_now())
         self.behind = behind
         self._advance(whole)
 
@@ -696,7 +696,3 @@ def tuning_words(settings: TuneSettings) -> str:
     if len(settings.arms) * len(settings.seeds) > 1:
         return f"{describe(settings.model)}: experiment with {len(settings.arms)} arms, {where}"
     return f"{describe(settings.model)}, tuned for {where}"
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +29,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_safetensors
 
+from core import wording
 from core.errors import ModelError, PluriscopeError
 from core.inference.option_scoring import (
     SINGLE,
@@ -53,6 +53,7 @@ from core.models.load import Loaded, Phase, give_back, load, memory_in_words
 from core.models.memory_fit import TrainingRoom
 from core.models.spec import ModelSpec
 from core.tuning.settings import Lora
+from core.whole_files import write_whole
 
 CPU_TOKENS = 768  # distinct tokens at once: more gain nothing on a CPU and need memory
 CUDA_BLOCK = 1024  # queries of one attention call on a graphics card, which minds many small ones
@@ -643,9 +644,9 @@ class _Training:
         }
         with _disk_in_words(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write_file(self.folder / adapters.ADAPTER_WEIGHTS, weights)
-            _write_file(self.folder / adapters.ADAPTER_CONFIG, _json(_peft_config(self.model)))
-            _write_file(self.folder / adapters.ADAPTER_RECORD, _json(record))
+            write_whole(self.folder / adapters.ADAPTER_WEIGHTS, weights)
+            write_whole(self.folder / adapters.ADAPTER_CONFIG, _json(_peft_config(self.model)))
+            write_whole(self.folder / adapters.ADAPTER_RECORD, _json(record))
         if complete:
             shutil.rmtree(self.folder / UNFINISHED, ignore_errors=True)
         return Trained(sha256, facts, complete)
@@ -756,10 +757,10 @@ def merge(spec: ModelSpec, folder: Path, *, on_phase: Phase | None = None) -> No
             unfinished.mkdir(parents=True)
             model.save_pretrained(unfinished)
             loaded.tokenizer.save_pretrained(unfinished)
-            _write_file(unfinished / "README.md", _merged_card(spec, loaded).encode())
+            write_whole(unfinished / "README.md", _merged_card(spec, loaded))
             taught = catalogue.is_teaching(spec)
             record = {"merged_sha256": loaded.adapter_sha256, "teaching": taught}
-            _write_file(unfinished / adapters.ADAPTER_RECORD, _json(record))
+            write_whole(unfinished / adapters.ADAPTER_RECORD, _json(record))
             unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -785,8 +786,8 @@ def _check_mergeable(spec: ModelSpec) -> None:
     if needed > free:
         where = "on the graphics card" if device == "cuda" else "in memory"
         raise ModelError(
-            f"Merging into {name} needs about {catalogue.words(needed)}, but only "
-            f"{catalogue.words(free)} are free {where}. Close other programs."
+            f"Merging into {name} needs about {wording.memory(needed)}, but only "
+            f"{wording.memory(free)} are free {where}. Close other programs."
         )
 
 
@@ -821,25 +822,11 @@ def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
     try:
         unfinished.mkdir(parents=True)
         for name, data in files.items():
-            _write_file(unfinished / name, data)
+            write_whole(unfinished / name, data)
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
     except OSError:
         shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-
-
-def _write_file(path: Path, data: bytes) -> None:
-    """A file, at once, and on the disk when this returns."""
-    unfinished = path.with_name(f"{path.name}.part")
-    try:
-        with open(unfinished, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
         raise
 
 

@@ -141,6 +141,7 @@ def csv_bytes(table: pd.DataFrame) -> bytes:
     safe = table.copy()
     for name in safe.select_dtypes(exclude="number"):
         safe[name] = safe[name].map(not_a_formula)
+    safe.columns = [not_a_formula(name) for name in safe.columns]
     return safe.to_csv(index=False, lineterminator="\n").encode("utf-8")
 
 

@@ -88,7 +88,7 @@ def facts(adapter: AdapterEntry) -> str:
         parts.append(f"one for each of {count}")
     if not adapter.complete:
         parts.append("not trained to the end")
-    parts.append(catalogue.words(adapter.size_bytes))
+    parts.append(wording.size(adapter.size_bytes))
     return " · ".join(parts)
 
 
@@ -201,7 +201,7 @@ def bring_in(file: bytes | Path, name: str) -> None:
 def ask_to_delete(adapter: AdapterEntry) -> None:
     run_history.confirm(
         f"Delete the adapter {adapter.name}?",
-        f"Its files ({catalogue.words(adapter.size_bytes)}) are removed for good. "
+        f"Its files ({wording.size(adapter.size_bytes)}) are removed for good. "
         "Runs that asked with it stay.",
         "Delete",
         delete_adapter,

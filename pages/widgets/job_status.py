@@ -59,7 +59,7 @@ def _held_words(held: dict | None) -> str:
     name = plain(catalogue.describe(ModelSpec.from_json(held["spec"])))
     precision = spec.precision_words(held["precision"])
     where = "on the graphics card" if "cuda" in held["device"] else "of memory"
-    return f"**{name}** · {precision} · {catalogue.words(held['memory_bytes'])} {where}"
+    return f"**{name}** · {precision} · {wording.memory(held['memory_bytes'])} {where}"
 
 
 def work_words(queue: Jobs) -> str:
@@ -167,7 +167,7 @@ def training_facts(facts: Mapping[str, float]) -> list[str]:
     if facts.get("tokens_per_second"):
         said.append(f"{facts['tokens_per_second']:,.0f} tokens a second")
     if facts.get("memory_bytes"):
-        said.append(f"{catalogue.words(facts['memory_bytes'])} of memory")
+        said.append(f"{wording.memory(facts['memory_bytes'])} of memory")
     return said
 
 

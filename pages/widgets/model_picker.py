@@ -265,7 +265,7 @@ def entry_facts(entry: Entry) -> str:
     if entry.parameters:
         facts.append(f"{parameter_words(entry.parameters)} parameters")
     if entry.size_bytes:
-        size = catalogue.words(entry.size_bytes)
+        size = wording.size(entry.size_bytes)
         facts.append(f"{size} to download" if entry.kind == "download" else f"{size} on disk")
     if entry.kind == "builtin":
         facts.append("comes with Pluriscope")
@@ -337,7 +337,7 @@ def _pick_details(source: str, revision: str | None, key: str) -> ModelSpec:
 def _needs_words(fit: memory_fit.Fit) -> str:
     """The memory each precision needs: "Needs about 2.4 GB in 4-bit (NF4), …"."""
     needs = [
-        f"{catalogue.words(need)} in {PRECISIONS[name]}"
+        f"{wording.memory(need)} in {PRECISIONS[name]}"
         + ("" if need <= fit.free_bytes else " (more than is free)")
         for name, need in fit.needed_bytes.items()
     ]

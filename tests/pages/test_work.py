@@ -290,7 +290,7 @@ def test_any_hub_id_says_size_and_licence_or_what_stands_in_its_way(app, tiny_mo
 def test_the_model_in_memory_makes_room_for_the_next(app, monkeypatch, name, label):
     monkeypatch.setattr(memory_fit, "free_memory", lambda: ("cpu", 50 * 1024**2))
     at = app(name)
-    assert button(at, label).disabled and "only 50 MB are free" in said(at)
+    assert button(at, label).disabled and "only 50 MiB are free" in said(at)
     spec = ModelSpec("builtin")
     session.jobs().model = {
         "spec": spec.to_json(), "name": "held", "precision": "fp32", "device": "cpu",
@@ -505,11 +505,20 @@ def test_csv_and_parquet_read_back_the_same(made):
     assert csv["label"].tolist() == table["label"].tolist()
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "  =1", "\xa0=1", "＝1", "－1", "＠A"],
+)
 def test_a_formula_in_a_csv_is_only_text(text):
     rows = export.csv_bytes(pd.DataFrame({"option": [text, "fine"], "share": [-0.5, 1.0]}))
-    assert rows.decode().replace('"', "").splitlines()[1].startswith("'")
+    assert rows.decode().replace('"', "").partition("\n")[2].startswith("'")
     assert b"-0.5" in rows and b"'fine" not in rows
+
+
+@pytest.mark.parametrize("name", ["=1+1", " @A1", "\n+1", "＝1"])
+def test_a_formula_in_a_column_s_name_is_only_text(name):
+    header = export.csv_bytes(pd.DataFrame({name: ["fine"], "share": [1.0]})).decode()
+    assert header.replace('"', "").startswith("'")
 
 
 def test_a_run_as_json_holds_every_answer_and_its_wording(made):

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # What stands at core's top level: may be used anywhere, and imports nothing of the folders.
-FLAT = {"errors", "home", "options", "sanitize", "strict_json", "wording"}
+FLAT = {"errors", "home", "options", "sanitize", "strict_json", "whole_files", "wording"}
 # Each folder, lowest first, and which of those above it in this list it may import.
 ARROWS = {
     "survey": "",

@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import bdtr
 
 from core import wording
 from core.metrics import bootstrap
@@ -65,9 +66,7 @@ def changed(base: np.ndarray, tuned: np.ndarray) -> tuple[int, int]:
 
 def mcnemar(won: int, lost: int) -> float:
     """Exact two-sided p of McNemar's test: a fair coin falls as unevenly as won against lost."""
-    n = won + lost
-    tail = sum(math.comb(n, k) for k in range(min(won, lost) + 1))
-    return min(1.0, 2 * tail / 2**n)
+    return float(min(1.0, 2 * bdtr(min(won, lost), won + lost, 0.5)))
 
 
 def judged(paired: Paired, margin: float = MARGIN) -> str:

@@ -23,6 +23,7 @@ from core.tuning.culturespa.questions import (
     Question,
 )
 from core.tuning.culturespa.writing import read_one
+from core.whole_files import write_whole
 
 REPEATED = "word for word an earlier question"
 NUMBERS_ONLY = "options are numbers, and the question does not say what they mean"
@@ -191,7 +192,7 @@ def save_case(
     }
     with disk_in_words("The questions to judge"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
+        write_whole(path, json.dumps(record, ensure_ascii=False))
 
 
 def judge_file(path: Path, verdict: Path) -> None:
@@ -202,12 +203,8 @@ def judge_file(path: Path, verdict: Path) -> None:
         case["survey_questions"],
         **case["how"],
     )
-    unfinished = verdict.with_suffix(".part")
     with disk_in_words("What became of the questions"):
-        unfinished.write_text(
-            json.dumps([one._asdict() for one in judged], ensure_ascii=False), encoding="utf-8"
-        )
-        unfinished.replace(verdict)
+        write_whole(verdict, json.dumps([one._asdict() for one in judged], ensure_ascii=False))
 
 
 def load_verdict(path: Path) -> list[Question]:

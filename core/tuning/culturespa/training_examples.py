@@ -16,6 +16,7 @@ from core.prompts.prompt_sets import PromptSet
 from core.prompts.render import option_orders, render
 from core.survey.survey import Item, Survey
 from core.tuning.settings import Arm, TuneSettings
+from core.whole_files import whole_file
 
 FEWEST = 8  # lines; with fewer an adapter would learn the noise of single questions
 
@@ -102,15 +103,13 @@ def examples(
 
 def save_examples(path: Path, lines: Iterable[dict]) -> int:
     """Write lines as JSONL, whole or not at all; gives how many."""
-    unfinished = path.with_suffix(".part")
     count = 0
     with disk_in_words("The training examples"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(unfinished, "w", encoding="utf-8") as file:
+        with whole_file(path, "utf-8") as file:
             for line in lines:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
                 count += 1
-        unfinished.replace(path)
     return count
 
 

@@ -5,9 +5,11 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from core import wording
 from core.errors import ModelError
 from core.models import adapters, catalogue, files, memory_fit
 from core.models.catalogue import describe, on_this_machine, to_download
@@ -266,7 +268,7 @@ def test_fit_names_a_precision_that_fits(monkeypatch, bf16):
     tight = fit(spec)
     needed = tight.needed_bytes["bf16"]
     assert least * GIB < needed < (least + 6) * GIB and not tight.fits
-    named = catalogue.words(needed)
+    named = wording.memory(needed)
     assert tight.sentence.startswith(f"Qwen2.5 7B Instruct needs about {named} in ")
     assert "8-bit would fit" in tight.sentence
     order = [tight.needed_bytes[p] for p in ("nf4", "int8", "bf16", "fp32")]
@@ -354,25 +356,40 @@ def test_a_card_computes_in_what_it_has_whatever_the_processor(monkeypatch, capa
     assert memory_fit.loaded_as("bf16") == (held or ("bf16" if bf16 else "fp32"))
 
 
-def on_a_machine_with_cards(monkeypatch, tmp_path, answers: dict[str, str], visible: str | None):
-    """A stand-in for the driver's program: what it says of each card."""
-    cases = "".join(f'"{card}") echo "{said}";; ' for card, said in answers.items())
-    program = tmp_path / "nvidia-smi"
-    program.write_text(f'#!/bin/sh\ncase "$2" in {cases}*) exit 6;; esac\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if visible is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+class Driver:
+    """A stand-in for the driver of a machine with cards: index and UUID -> MiB free, capability."""
+
+    cards = {"0": (1000, (8, 9)), "1": (70_000, (9, 0)), "GPU-5f": (500, (7, 5))}
+
+    def __init__(self, monkeypatch, visible: str | None):
+        for name in ("Init", "DeviceGetMemoryInfo", "DeviceGetCudaComputeCapability"):
+            monkeypatch.setattr(memory_fit.pynvml, f"nvml{name}", getattr(self, name))
+        for name in ("Index", "UUID"):
+            monkeypatch.setattr(
+                memory_fit.pynvml,
+                f"nvmlDeviceGetHandleBy{name}",
+                lambda card: self.cards[str(card)],
+            )
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if visible is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+
+    def Init(self) -> None:
+        pass
+
+    def DeviceGetMemoryInfo(self, card):
+        return SimpleNamespace(free=card[0] * 1024**2)
+
+    def DeviceGetCudaComputeCapability(self, card):
+        return card[1]
 
 
 @pytest.mark.parametrize(
     ("visible", "free"),
     [(None, 1000), ("0", 1000), ("1,0", 70_000), ("GPU-5f", 500), ("", None), ("-1", None)],
 )
-def test_fit_looks_at_the_card_that_is_loaded_on(monkeypatch, tmp_path, visible, free):
-    cards = {"0": "1000, 8.9", "1": "70000, 9.0", "GPU-5f": "500, 7.5"}
-    on_a_machine_with_cards(monkeypatch, tmp_path, cards, visible)
+def test_fit_looks_at_the_card_that_is_loaded_on(monkeypatch, visible, free):
+    Driver(monkeypatch, visible)
     monkeypatch.setattr(memory_fit, "_torch_has_cuda", lambda: True)
     if free is None:
         assert memory_fit.free_memory()[0] == "cpu"
@@ -380,10 +397,20 @@ def test_fit_looks_at_the_card_that_is_loaded_on(monkeypatch, tmp_path, visible,
         assert memory_fit.free_memory() == ("cuda", free * 1024**2)
 
 
-def test_a_card_that_torch_cannot_use_is_not_counted(monkeypatch, tmp_path):
+def test_a_machine_without_a_driver_has_no_card(monkeypatch):
+    def absent():
+        raise memory_fit.pynvml.NVMLError(memory_fit.pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    Driver(monkeypatch, None)
+    monkeypatch.setattr(memory_fit.pynvml, "nvmlInit", absent)
+    monkeypatch.setattr(memory_fit, "_torch_has_cuda", lambda: True)
+    assert memory_fit.free_memory()[0] == "cpu"
+
+
+def test_a_card_that_torch_cannot_use_is_not_counted(monkeypatch):
     import torch
 
-    on_a_machine_with_cards(monkeypatch, tmp_path, {"0": "70000, 9.0"}, None)
+    Driver(monkeypatch, None)
     memory_fit._torch_has_cuda.cache_clear()
     assert memory_fit._torch_has_cuda() == (torch.version.cuda is not None)
     monkeypatch.setattr(memory_fit, "_torch_has_cuda", lambda: False)

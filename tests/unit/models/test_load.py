@@ -370,5 +370,5 @@ def test_running_out_of_memory_is_said():
 def test_a_model_too_large_is_refused_before_it_is_read(folders, monkeypatch):
     monkeypatch.setattr(memory_fit, "free_memory", lambda: ("cpu", 1000))
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", None)  # must not be called
-    with pytest.raises(ModelError, match=r"needs about .* but only 1 MB are free"):
+    with pytest.raises(ModelError, match=r"needs about .* but only 1 KiB are free"):
         load(ModelSpec(str(folders / "llama")))

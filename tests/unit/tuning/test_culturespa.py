@@ -830,10 +830,9 @@ def test_a_full_disk_is_said_with_what_to_do(tmp_path):
         "case": lambda path: save_case(path, written, [], per_topic=1),
         "draft": lambda path: draft.add(0, "text"),
     }.items():
-        full = tmp_path / f"{name}.part"
-        full.symlink_to("/dev/full")
+        (tmp_path / f"{name}.part").symlink_to("/dev/full")
         with pytest.raises(PluriscopeError, match=r"No space left on device.*Make room"):
-            save(full)
+            save(tmp_path / name)
 
 
 @needs_study

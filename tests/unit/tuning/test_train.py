@@ -589,8 +589,8 @@ def test_room_for_training_is_kept_then_shared_then_refused(tiny_model, monkeypa
     assert memory_fit.training_room(config, "fp32", 4096, int(gigabytes / 4)).again
     monkeypatch.setattr(memory_fit, "free_memory", lambda: ("cpu", 64 * 1024**2))
     fit = memory_fit.fit_training(ModelSpec(str(tiny_model), precision="fp32"))
-    assert not fit.fits and "only 64 MB are free" in fit.sentence
-    with pytest.raises(ModelError, match="only 64 MB"):
+    assert not fit.fits and "only 64 MiB are free" in fit.sentence
+    with pytest.raises(ModelError, match="only 64 MiB"):
         load_base(ModelSpec(str(tiny_model)), Lora(precision="fp32"))
 
 

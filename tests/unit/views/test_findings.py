@@ -78,6 +78,13 @@ def test_sizes_have_two_digits_that_count(n, said):
     assert wording.size(n) == said
 
 
+@pytest.mark.parametrize(
+    ("n", "said"), [(1, "1 byte"), (640 * 1024**2, "640 MiB"), (5.3 * 1024**3, "5.3 GiB")]
+)
+def test_memory_is_counted_in_units_of_1024(n, said):
+    assert wording.memory(n) == said
+
+
 def test_counts_know_their_plurals():
     assert wording.count(1, "question") == "1 question"
     assert wording.count(1204, "question") == "1,204 questions"
