@@ -22,6 +22,7 @@ from core.jobs.queue import RESUMABLE, UNFINISHED
 from core.models import catalogue
 from core.prompts.methods import METHODS
 from core.prompts.prompt_sets import load_prompt_set
+from core.store.jobs import Job
 from core.views import question
 from core.wording import CAUTION, count, country, listed
 from pages.widgets import address, job_status, methods, model_picker, results, session, surveys
@@ -345,11 +346,11 @@ def under_way(asked: question.Question, job_id: str) -> None:
 
     def tick() -> None:
         job, live = store.job(job_id), queue.live(job_id)
-        if job["state"] not in UNFINISHED or question.answered(store, asked.group) > asked.answered:
+        if job.state not in UNFINISHED or question.answered(store, asked.group) > asked.answered:
             st.rerun()
         with controls:
             st.button("Stop", key="ask_stop", icon=":material/stop:", on_click=queue.stop,
-                      args=(job_id,), disabled=job["state"] == "stopping", width=110)  # fmt: skip
+                      args=(job_id,), disabled=job.state == "stopping", width=110)  # fmt: skip
             st.caption(plain(progress(live)))
         write(asked.sides, boxes, live.texts if live else {})
 
@@ -368,7 +369,7 @@ def progress(live) -> str:
     return f"{doing}, {clock(live.elapsed)}"
 
 
-def after(asked: question.Question, job: dict | None) -> None:
+def after(asked: question.Question, job: Job | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Ask again with another seed", key="ask_again", icon=":material/refresh:",
@@ -376,8 +377,8 @@ def after(asked: question.Question, job: dict | None) -> None:
         )  # fmt: skip
         st.caption(plain(question.how(asked)))
     if job:
-        if job["state"] in RESUMABLE:
-            st.button("Resume", key="ask_resume", on_click=queue.resume, args=(job["id"],))
+        if job.state in RESUMABLE:
+            st.button("Resume", key="ask_resume", on_click=queue.resume, args=(job.id,))
         job_status.job_trouble(job, key="ask_trouble")
     write(asked.sides, columns(asked.item, asked.sides, done=True), {})
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -399,7 +400,7 @@ def ask_again(asked: question.Question) -> None:
 
 def show(job_id: str) -> None:
     """Put what a job asks into the address; the page then shows it."""
-    group = store.run(store.job(job_id)["runs"][0]).group
+    group = store.run(store.job(job_id).runs[0]).group
     st.query_params["ask"] = st.session_state["ask_open"] = group
     st.session_state.pop("ask_opened_as", None)
 
@@ -454,10 +455,10 @@ else:
     sides = question.preview(survey, item, countries, as_who, own_too and not own)
 
 st.header(plain(item.question), anchor=False)
-job = askings.job_of(store, asked.runs[0]) if asked else None
+job = store.job_of_run(asked.runs[0].id) if asked else None
 if not asked:
     before()
-elif job and job["state"] in UNFINISHED:
-    under_way(asked, job["id"])
+elif job and job.state in UNFINISHED:
+    under_way(asked, job.id)
 else:
     after(asked, job)

@@ -116,7 +116,7 @@ def form() -> None:
     if st.button(tuning.price("Start the experiment", estimate), type="primary",
                  key="exp_start", disabled=estimate is None or not estimate.fit.fits):  # fmt: skip
         job = store.job(queue.start_tuning(plan))
-        st.query_params["tuning"] = job["settings"]["tuning"]
+        st.query_params["tuning"] = job.settings.tuning
         st.rerun()
 
 

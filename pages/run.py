@@ -16,6 +16,7 @@ from core.jobs.choices import AskChoices
 from core.jobs.plan import plan_survey
 from core.jobs.queue import UNFINISHED
 from core.prompts.methods import METHODS
+from core.store.jobs import Job
 from core.survey.survey import BUNDLED_SURVEY
 from pages.widgets import address, job_status, results, run_history, session, surveys, text
 from pages.widgets.methods import (
@@ -138,22 +139,22 @@ def now(was: str | None) -> None:
             in_line(job, first=place == 0, last=place == len(waiting) - 1)
 
 
-def at_work(job: dict) -> None:
-    st.subheader(text.plain(job["title"]), anchor=False)
+def at_work(job: Job) -> None:
+    st.subheader(text.plain(job.title), anchor=False)
     job_status.job_progress(job)
-    if job["kind"] == "tune":
+    if job.kind == "tune":
         st.page_link(
             "pages/tune.py", label="Watch the tuning", icon=":material/tune:",
-            query_params={"tuning": job["settings"]["tuning"]},
+            query_params={"tuning": job.settings.tuning},
         )  # fmt: skip
         return
-    if job["kind"] == "merge":
+    if job.kind == "merge":
         return
     so_far(job)
     with st.container(horizontal=True):
-        stopping = job["state"] == "stopping"
+        stopping = job.state == "stopping"
         st.button(
-            "Stop and keep", key="stop", on_click=queue.stop, args=(job["id"],), disabled=stopping,
+            "Stop and keep", key="stop", on_click=queue.stop, args=(job.id,), disabled=stopping,
             icon=":material/stop:", help="Stops after the questions in hand. Resume carries on.",
         )  # fmt: skip
         st.button(
@@ -163,9 +164,9 @@ def at_work(job: dict) -> None:
     st.caption("Leaving this page does not stop the run.")
 
 
-def so_far(job: dict) -> None:
+def so_far(job: Job) -> None:
     """First results: how close the answers are to people's, with what there is by now."""
-    asked = [store.run(run_id) for run_id in job["runs"]]
+    asked = [store.run(run_id) for run_id in job.runs]
     scores = {run.method: results.score_so_far(run) for run in reversed(asked)}
     if not any(score == score for score in scores.values()):
         return
@@ -184,26 +185,26 @@ def so_far(job: dict) -> None:
     results.evidence_note(*asked)
 
 
-def in_line(job: dict, first: bool, last: bool) -> None:
+def in_line(job: Job, first: bool, last: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(text.plain(job["title"]), width="stretch")
+        st.markdown(text.plain(job.title), width="stretch")
         st.button(
-            "Earlier", key=f"up_{job['id']}", icon=":material/arrow_upward:", type="tertiary",
-            on_click=queue.move, args=(job["id"], True), disabled=first,
+            "Earlier", key=f"up_{job.id}", icon=":material/arrow_upward:", type="tertiary",
+            on_click=queue.move, args=(job.id, True), disabled=first,
         )  # fmt: skip
         st.button(
-            "Later", key=f"down_{job['id']}", icon=":material/arrow_downward:", type="tertiary",
-            on_click=queue.move, args=(job["id"], False), disabled=last,
+            "Later", key=f"down_{job.id}", icon=":material/arrow_downward:", type="tertiary",
+            on_click=queue.move, args=(job.id, False), disabled=last,
         )  # fmt: skip
         st.button(
-            "Take out", key=f"out_{job['id']}", icon=":material/close:", type="tertiary",
+            "Take out", key=f"out_{job.id}", icon=":material/close:", type="tertiary",
             on_click=discard, args=(job,),
         )  # fmt: skip
 
 
-def discard(job: dict) -> None:
-    queue.discard(job["id"])
-    run_history.deleted(job["title"], job["runs"], job["id"])
+def discard(job: Job) -> None:
+    queue.discard(job.id)
+    run_history.deleted(job.title, job.runs, job.id)
 
 
 def history() -> None:

@@ -84,8 +84,8 @@ def opened() -> str | None:
     """The tuning that the address names, or else the one under way, which it names from now on."""
     live = queue.live()
     job = store.job(live.job) if live else None
-    if "tuning" not in st.query_params and job and job["kind"] == "tune":
-        st.query_params["tuning"] = job["settings"]["tuning"]
+    if "tuning" not in st.query_params and job and job.kind == "tune":
+        st.query_params["tuning"] = job.settings.tuning
     return st.query_params.get("tuning")
 
 
@@ -129,7 +129,7 @@ def form() -> None:
         disabled=estimate is None or not estimate.fit.fits,
     ):
         job = store.job(queue.start_tuning(plan))
-        tuning.open_tuning(job["settings"]["tuning"])
+        tuning.open_tuning(job.settings.tuning)
         st.rerun()
 
 

@@ -19,6 +19,7 @@ from core.jobs.choices import AskChoices
 from core.jobs.plan import Plan, plan_survey
 from core.models.spec import ModelSpec
 from core.prompts.prompt_sets import load_prompt_set
+from core.store.jobs import AskJob
 from core.store.runs import Run
 from core.store.store import Store
 from core.survey.survey import Item, Survey
@@ -87,8 +88,7 @@ def _asking(store, model, cultures, items, *, towards, seed, part=1.0) -> list[R
 
 
 def _job(store: Store, plan: Plan, runs: list[Run], state: str) -> None:
-    asked = {"ask": [run.settings for run in runs], "side_by_side": False, "kind": "survey"}
-    job = store.add_job("ask", plan.title, asked, [run.id for run in runs])
+    job = store.add_job(plan.title, AskJob(plan.settings), [run.id for run in runs])
     store.update_job(job, state=state, done=sum(r.answered for r in runs))
 
 

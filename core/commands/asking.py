@@ -54,17 +54,17 @@ def _ask(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
             print(note, file=sys.stderr)
         job_id = jobs.start(plan, first=True)
     job = _watch(jobs, job_id)
-    if job["state"] == "failed":
-        raise PluriscopeError(job["error"])
+    if job.state == "failed":
+        raise PluriscopeError(job.error)
     made = askings.made_by(jobs.store, job)
     result = {
         "job": job_id,
-        "state": job["state"],
+        "state": job.state,
         "runs": [_made(jobs.store, run) for run in made],
-        **({"error": job["error"]} if job["error"] else {}),  # of what was to be made of the runs
+        **({"error": job.error} if job.error else {}),  # of what was to be made of the runs
     }
     lines = [f"{run.id}  {run.name}: {run.state}" for run in made]
-    return result, "\n".join([*lines, *([job["error"]] if job["error"] else [])])
+    return result, "\n".join([*lines, *([job.error] if job.error else [])])
 
 
 def _made(store: Store, run: Run) -> dict:
@@ -100,9 +100,9 @@ def _derive(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
 def _ask_plainly(jobs: Jobs, run: Run) -> Run:
     """Have asked what amplifying a run needs and nobody asked yet."""
     job = _watch(jobs, jobs.start(plan_plain(jobs.store, run), first=True))
-    if job["state"] != "done":
-        raise PluriscopeError(job["error"] or "The plain run was stopped; resume it first.")
-    return jobs.store.run(job["runs"][0])
+    if job.state != "done":
+        raise PluriscopeError(job.error or "The plain run was stopped; resume it first.")
+    return jobs.store.run(job.runs[0])
 
 
 def _watch(jobs: Jobs, job_id: str) -> dict:
@@ -114,5 +114,5 @@ def _watch(jobs: Jobs, job_id: str) -> dict:
             bar.update(done - bar.n)
 
         job = wait(jobs, job_id, lambda live: show(live.done, live.total, live.doing))
-        show(job["done"], job["total"])
+        show(job.done, job.total)
     return job

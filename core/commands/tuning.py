@@ -17,6 +17,7 @@ from core.jobs.progress import Live
 from core.jobs.queue import Jobs
 from core.metrics.metrics import HEADLINE, METRICS
 from core.models.spec import ModelSpec
+from core.store.jobs import Job
 from core.tuning import experiments
 from core.tuning.settings import ARMS, RECOMMENDED, Lora
 from core.views.experiment import as_records
@@ -99,7 +100,7 @@ def _numbers(text: str) -> list[int]:
 
 def _tune(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
     if a.resume:
-        if jobs.store.job(a.resume)["kind"] != "tune":
+        if jobs.store.job(a.resume).kind != "tune":
             raise PluriscopeError(
                 f"Job {a.resume} is no tuning: python -m core tunings lists each with its job."
             )
@@ -112,8 +113,8 @@ def _tune(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
             raise PluriscopeError(estimate.fit.sentence)
         job_id = jobs.start_tuning(plan)
     job = _watch(jobs, job_id)
-    if job["state"] == "failed":
-        raise PluriscopeError(job["error"])
+    if job.state == "failed":
+        raise PluriscopeError(job.error)
     record = summary(jobs, job)
     lines = [f"{record['tuning']}  {record['name']}: {record['state']}"]
     lines += [
@@ -125,13 +126,13 @@ def _tune(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
     return record, "\n".join(lines)
 
 
-def summary(jobs: Jobs, job: dict) -> dict:
+def summary(jobs: Jobs, job: Job) -> dict:
     """A tuning as one record: its stages' counts, arms, adapters and runs."""
     store = jobs.store
-    tuning = store.tuning(job["settings"]["tuning"])
+    tuning = store.tuning(job.settings.tuning)
     return {
-        "job": job["id"],
-        "state": job["state"],
+        "job": job.id,
+        "state": job.state,
         "tuning": tuning["id"],
         "name": tuning["name"],
         "counts": tuning["counts"],
@@ -153,7 +154,7 @@ def summary(jobs: Jobs, job: dict) -> dict:
     }
 
 
-def _watch(jobs: Jobs, job_id: str) -> dict:
+def _watch(jobs: Jobs, job_id: str) -> Job:
     """A progress bar over the whole tuning, its stage beside it, until it has ended."""
     with tqdm(total=100, unit="%", file=sys.stderr, mininterval=pace(), dynamic_ncols=True,
               bar_format="{l_bar}{bar}| {elapsed}{postfix}") as bar:  # fmt: skip
@@ -169,10 +170,7 @@ def _watch(jobs: Jobs, job_id: str) -> dict:
 
 def _tunings(jobs: Jobs, _: argparse.Namespace) -> tuple[list, str]:
     found = []
-    by_tuning = {
-        job["settings"]["tuning"]: job for job in jobs.store.jobs(limit=5000)
-        if job["kind"] == "tune"
-    }  # fmt: skip
+    by_tuning = {job.settings.tuning: job for job in jobs.store.jobs(kind="tune")}
     for tuning in jobs.store.tunings():
         job = by_tuning.get(tuning["id"])
         arms = jobs.store.arms(tuning["id"])
@@ -180,8 +178,8 @@ def _tunings(jobs: Jobs, _: argparse.Namespace) -> tuple[list, str]:
             {
                 "id": tuning["id"],
                 "name": tuning["name"],
-                "state": job["state"] if job else "done",
-                "job": job["id"] if job else None,
+                "state": job.state if job else "done",
+                "job": job.id if job else None,
                 "arms": len({arm["arm"] for arm in arms} - {"base"}),
                 "seeds": len({arm["seed"] for arm in arms}),
                 "created": tuning["created"].isoformat(timespec="seconds"),

@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 from core.analysis import derived_runs
 from core.errors import PluriscopeError
+from core.store.jobs import Job
 from core.store.runs import Run
 from core.store.store import Store
 
 
-def made_by(store: Store, job: dict) -> list[Run]:
+def made_by(store: Store, job: Job) -> list[Run]:
     """The runs of a job, and those that were made from them, wherever those stand."""
-    asked = [store.run(run_id) for run_id in job["runs"]]
+    asked = [store.run(run_id) for run_id in job.runs]
     ids = {run.id for run in asked}
     every = sorted(store.runs(kind=None), key=lambda run: run.no)
     return asked + [run for run in every if derived_runs.sources(run) & ids]
@@ -29,11 +30,11 @@ class Asking(NamedTuple):
     group: str
     name: str
     runs: tuple[Run, ...]
-    job: dict | None
+    job: Job | None
 
     @property
     def state(self) -> str:
-        return self.job["state"] if self.job else self.runs[0].state
+        return self.job.state if self.job else self.runs[0].state
 
     @property
     def answered(self) -> int:
@@ -46,7 +47,7 @@ class Asking(NamedTuple):
 
 def askings(store: Store, *, kind: str | None = "survey") -> list[Asking]:
     """What was asked, newest first; what lies in the bin is left out. kind None takes all."""
-    jobs = {run_id: job for job in store.jobs(limit=5000) for run_id in job["runs"]}
+    jobs = {run_id: job for job in store.jobs(kind="ask") for run_id in job.runs}
     groups: dict[str, list[Run]] = {}
     for run in store.runs(kind=kind):
         groups.setdefault(run.group, []).append(run)
@@ -54,7 +55,7 @@ def askings(store: Store, *, kind: str | None = "survey") -> list[Asking]:
     for group, members in groups.items():
         members.sort(key=lambda run: run.no)
         job = jobs.get(members[0].id)
-        name = job["title"] if job else _shared_name(members)
+        name = job.title if job else _shared_name(members)
         result.append(Asking(group, name, tuple(members), job))
     return result
 
@@ -66,18 +67,13 @@ def _shared_name(runs: Sequence[Run]) -> str:
     return " · ".join(one[0] for one in same) if len(runs) > 1 and same else runs[0].name
 
 
-def job_of(store: Store, run: Run) -> dict | None:
-    """The job that asked a run; None for what was imported, or left the history."""
-    return next((job for job in store.jobs(limit=5000) if run.id in job["runs"]), None)
-
-
 def rename(store: Store, asking: Asking, name: str) -> None:
     """Give an asking another name; its runs are told apart by how they were asked."""
     name = " ".join(name.split())[:200]
     if not name:
         raise PluriscopeError("Give the run a name.")
     if asking.job:
-        store.update_job(asking.job["id"], title=name)
+        store.update_job(asking.job.id, title=name)
     wordings = {run.settings["prompt_set"] for run in asking.runs}
     for run in asking.runs:
         parts = [name]

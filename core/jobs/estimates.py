@@ -99,11 +99,9 @@ def _pace(store: Store, like: AskSettings, kind: str, each: float) -> float | No
     each: work of a prompt. Of the last few times the one with prompts most like these tells.
     """
     known: list[tuple[float, float]] = []  # how unlike its prompts are, its pace
-    for job in store.jobs(["done", "stopped"]):
-        # A single question spends its time on writing, and says nothing of a survey's pace.
-        if job["kind"] != "ask" or not job["rate"] or job["settings"].get("kind") != kind:
-            continue
-        asked = [AskSettings.from_json(record) for record in job["settings"]["ask"]]
+    # A single question spends its time on writing, and says nothing of a survey's pace.
+    for job in store.timed_askings(kind):
+        asked = job.settings.asked
         if asked[0].answering != like.answering or _bare(asked[0].model) != _bare(like.model):
             continue
         try:
@@ -112,7 +110,7 @@ def _pace(store: Store, like: AskSettings, kind: str, each: float) -> float | No
         except PluriscopeError:  # its survey or its wording is gone; an earlier job may tell
             continue
         there = work / sum(len(one.keys(survey)) for one in asked)
-        known.append((abs(math.log(there / each)), job["rate"] * there))
+        known.append((abs(math.log(there / each)), job.rate * there))
         if len(known) == _EARLIER:
             break
     return min(known)[1] if known else None
@@ -200,19 +198,7 @@ def estimate_tuning(store: Store, plan: TuningPlan, held_bytes: int = 0) -> Tuni
     """
     survey = store.survey(plan.settings.survey, plan.settings.survey_version)
     work = work_of(plan.settings, survey)
-    pace = None  # cost done in a second, by the last tuning of this model, else by its askings
-    for job in store.jobs(["done", "stopped"]):
-        if job["kind"] == "tune" and job["state"] == "done" and job["worked"]:
-            earlier = store.tuning(job["settings"]["tuning"])
-            whole = all(arm["state"] == "done" for arm in store.arms(earlier["id"]))
-            if whole and earlier["settings"]["model"] == plan.settings.model.to_json():
-                done = TuneSettings.from_json(earlier["settings"])
-                pace = work_of(done, survey).cost / max(job["worked"], 1.0)
-                break
-        asked = job["settings"].get("ask") or [{}]
-        same = asked[0].get("model") == plan.settings.model.to_json()
-        if pace is None and same and job["rate"] and job["settings"].get("kind") == "survey":
-            pace = job["rate"]
+    pace = _tuning_pace(store, plan.settings.model, survey)
     room = _training_fit(plan, held_bytes)
     if room.fits:  # it is asked as well, in a precision of its own
         asking = fit(plan.settings.model, held_bytes=held_bytes)
@@ -220,6 +206,18 @@ def estimate_tuning(store: Store, plan: TuningPlan, held_bytes: int = 0) -> Tuni
     if pace is None and (first := first_pace(store, plan.settings.model, room, "probabilities")):
         pace = first / _SURVEY_PROMPT
     return TuningEstimate(work, work.cost / pace if pace else None, room)
+
+
+def _tuning_pace(store: Store, model: ModelSpec, survey: Survey) -> float | None:
+    """Cost done in a second by a model's last whole tuning, else by its last asking."""
+    for job in store.jobs(["done"], kind="tune"):
+        earlier = store.tuning(job.settings.tuning)
+        settings = TuneSettings.from_json(earlier["settings"])
+        whole = all(arm["state"] == "done" for arm in store.arms(earlier["id"]))
+        if job.worked and whole and settings.model == model:
+            return work_of(settings, survey).cost / max(job.worked, 1.0)
+    asked = (job for job in store.timed_askings("survey") if job.settings.asked[0].model == model)
+    return next((job.rate for job in asked), None)
 
 
 def _training_fit(plan: TuningPlan, held_bytes: int) -> Fit:

@@ -21,7 +21,6 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -39,11 +38,14 @@ from core.metrics import metrics
 from core.models.catalogue import describe
 from core.models.spec import ModelSpec
 from core.prompts.prompt_sets import PromptSet
+from core.store.database import utc_now
+from core.store.jobs import AskJob, Job, MergeJob, TuneJob
 from core.store.runs import Run
 from core.store.store import Store
 from core.store.wordings import questionnaire_of
 from core.survey.survey import load_bundled, save_snapshot
 from core.tuning import stages
+from core.tuning.settings import TuneSettings
 
 WAITING, ACTIVE = ("queued",), ("loading", "running", "stopping")
 UNFINISHED = (*WAITING, *ACTIVE)
@@ -77,7 +79,7 @@ class Jobs:
         self._process: subprocess.Popen | None = None
         self._told: str | None = None  # which command the worker is at
         self._numbers = itertools.count()
-        self._unsaid: list[tuple[dict, str, str]] = []  # failures that could not be noted yet
+        self._unsaid: list[tuple[Job, str, str]] = []  # failures that could not be noted yet
         self._events: queue.SimpleQueue = queue.SimpleQueue()
         self._warm = self._unload = self._closing = False
         self._thread: threading.Thread | None = None
@@ -91,25 +93,22 @@ class Jobs:
         The same asking that is still under way is not queued twice; its id comes back. One that
         is being stopped is asked anew.
         """
-        frozen = [one.to_json() for one in plan.settings]
-        fingerprint = {"ask": frozen, "side_by_side": plan.side_by_side, "kind": plan.kind}
-        if plan.derive:
-            fingerprint["derive"] = list(plan.derive)
+        wanted = AskJob(plan.settings, plan.side_by_side, plan.kind, plan.derive)
         with self._lock:
             for job in self.store.jobs(GOING_ON):
-                if job["settings"] == json.loads(json.dumps(fingerprint)):
-                    return job["id"]
+                if job.settings == wanted:
+                    return job.id
             spoken = [there.prompts for there in plan.translations]
             for one in (plan.prompts, *plan.more_prompts, *spoken):
                 self._keep(one)
             for there in plan.translations:
                 self.store.add_translation(there.sha256, there.language, there.texts())
             runs: list[Run] = []
-            for one, record, name in zip(plan.settings, frozen, plan.names, strict=True):
+            for one, name in zip(plan.settings, plan.names, strict=True):
                 survey = self.store.survey(one.survey, one.survey_version)
                 runs.append(
                     self.store.add_run(
-                        record,
+                        one.to_json(),
                         planned=len(one.keys(survey)),
                         name=name,
                         group=runs[0].group if runs else None,
@@ -117,9 +116,8 @@ class Jobs:
                     )
                 )
             job_id = self.store.add_job(
-                "ask",
                 plan.title,
-                fingerprint,
+                wanted,
                 [run.id for run in runs],
                 first=first or plan.kind == "question",
             )
@@ -132,15 +130,14 @@ class Jobs:
 
         The same tuning that is still under way is not queued twice; its job's id comes back.
         """
-        frozen = json.loads(json.dumps(plan.settings.to_json()))
         with self._lock:
             for job in self.store.jobs(GOING_ON):
-                known = job["kind"] == "tune" and self.store.tuning(job["settings"]["tuning"])
-                if known and known["settings"] == frozen:
-                    return job["id"]
+                known = job.kind == "tune" and self.store.tuning(job.settings.tuning)
+                if known and TuneSettings.from_json(known["settings"]) == plan.settings:
+                    return job.id
             self._keep(plan.prompts)
-            tuning = self.store.add_tuning(frozen, name=plan.name)
-            job_id = self.store.add_job("tune", plan.name, {"tuning": tuning}, [])
+            tuning = self.store.add_tuning(plan.settings.to_json(), name=plan.name)
+            job_id = self.store.add_job(plan.name, TuneJob(tuning))
             self._claim(job_id)
         self._ensure_thread()
         return job_id
@@ -154,8 +151,7 @@ class Jobs:
     def start_merge(self, model: ModelSpec, folder: Path) -> str:
         """Queue saving a model with its adapter merged in as a model in `folder`; the job's id."""
         with self._lock:
-            settings = {"model": model.to_json(), "folder": str(folder)}
-            job_id = self.store.add_job("merge", f"Merging {describe(model)}", settings, [])
+            job_id = self.store.add_job(f"Merging {describe(model)}", MergeJob(model, folder))
             self._claim(job_id)
         self._ensure_thread()
         return job_id
@@ -171,9 +167,9 @@ class Jobs:
         """
         with self._lock:
             job = self.store.job(job_id)
-            if job["state"] == "queued":
+            if job.state == "queued":
                 self._finish(job, "stopped")
-            elif self._live and self._live.job == job_id and job["state"] in ACTIVE:
+            elif self._live and self._live.job == job_id and job.state in ACTIVE:
                 self._live.state = "stopping"
                 self._live.stopping_since = self._live.stopping_since or time.monotonic()
                 self.store.update_job(job_id, state="stopping")
@@ -187,23 +183,23 @@ class Jobs:
         """
         with self._lock:
             job = self.store.job(job_id)
-            at_work = job["state"] in ACTIVE
-            if job["kind"] == "tune":
-                tuning = job["settings"]["tuning"]
+            at_work = job.state in ACTIVE
+            if job.kind == "tune":
+                tuning = job.settings.tuning
                 self.store.delete_tuning(tuning, everything=True, files=not at_work)
-            self.store.delete_runs(job["runs"])
+            self.store.delete_runs(job.runs)
             if at_work:
                 self.stop(job_id)
-            elif job["state"] == "queued":
+            elif job.state == "queued":
                 self._finish(job, "stopped")
 
     def take_back(self, job_id: str) -> None:
         """Take what was discarded with a job out of the bin; the job can be resumed."""
         with self._lock:
             job = self.store.job(job_id)
-            if job["kind"] == "tune":
-                self.store.restore_tuning(job["settings"]["tuning"])
-            self.store.restore_runs(job["runs"])
+            if job.kind == "tune":
+                self.store.restore_tuning(job.settings.tuning)
+            self.store.restore_runs(job.runs)
 
     def resume(self, job_id: str) -> None:
         """Go on where a stopped, failed or interrupted job left off: only the unasked is asked.
@@ -213,19 +209,19 @@ class Jobs:
         """
         with self._lock:
             job = self.store.job(job_id)
-            if job["state"] in WAITING:
+            if job.state in WAITING:
                 self._claim(job_id)
                 self._ensure_thread()
                 return
-            if job["state"] not in RESUMABLE and not self._has_failed_arms(job):
+            if job.state not in RESUMABLE and not self._has_failed_arms(job):
                 return
-            if job["kind"] == "tune":
-                self.store.restore_tuning(job["settings"]["tuning"])
+            if job.kind == "tune":
+                self.store.restore_tuning(job.settings.tuning)
             self.store.restore_runs(self._runs_of(job))
             for run_id in self._runs_of(job):
                 if self.store.run(run_id).state != "done":
                     self.store.update_run(run_id, state="queued")
-            ahead = [other["position"] for other in self.store.jobs(WAITING)]
+            ahead = [other.position for other in self.store.jobs(WAITING)]
             self.store.update_job(
                 job_id,
                 state="queued",
@@ -241,19 +237,19 @@ class Jobs:
         """Change places with the queued job before (up) or after."""
         with self._lock:
             line = self.store.jobs(WAITING)
-            place = next((i for i, job in enumerate(line) if job["id"] == job_id), None)
+            place = next((i for i, job in enumerate(line) if job.id == job_id), None)
             if place is None:
                 return
             other = place - 1 if up else place + 1
             if 0 <= other < len(line):
                 a, b = line[place], line[other]
-                self.store.update_job(a["id"], position=b["position"])
-                self.store.update_job(b["id"], position=a["position"])
+                self.store.update_job(a.id, position=b.position)
+                self.store.update_job(b.id, position=a.position)
 
     def remove(self, job_id: str) -> None:
         """Take a job that is not under way out of the history. Its runs stay."""
         with self._lock:
-            if self.store.job(job_id)["state"] in ACTIVE:
+            if self.store.job(job_id).state in ACTIVE:
                 raise PluriscopeError("Stop the job first, then remove it.")
             self.store.delete_job(job_id)
             self.store.log_of(job_id).unlink(missing_ok=True)
@@ -297,11 +293,11 @@ class Jobs:
 
     def wait(
         self, job_id: str, on_progress: Callable[[Live], None] | None = None, poll: float = 0.1
-    ) -> dict:
-        """Block until a job has ended; gives its record."""
+    ) -> Job:
+        """Block until a job has ended; gives it as the store has it then."""
         while True:
             job = self.store.job(job_id)
-            if job["state"] not in UNFINISHED:
+            if job.state not in UNFINISHED:
                 return job
             live = self.live(job_id)
             if live and on_progress:
@@ -348,15 +344,15 @@ class Jobs:
                         self._wake.wait(timeout=1)
                     self._drain()
                     continue
-                self._live = Live(job["id"], worked_before=job["worked"] or 0.0)
+                self._live = Live(job.id, worked_before=job.worked)
                 self._log_begins = self._log_path().stat().st_size if self._is_up() else 0
             try:
-                self.store.update_job(job["id"], state="loading", started=_now(), phase="starting")
+                self.store.update_job(job.id, state="loading", started=utc_now(), phase="starting")
                 self._execute(job)
             except PluriscopeError as error:
                 self._fail(job, str(error), traceback.format_exc())
             except Exception:  # whatever went wrong with one job, the queue goes on
-                log.exception("job %s", job["id"])
+                log.exception("job %s", job.id)
                 if not self._closing:
                     self._fail(
                         job,
@@ -370,13 +366,13 @@ class Jobs:
                 with self._lock:
                     self._live = None
 
-    def _compare(self, job: dict) -> None:
+    def _compare(self, job: Job) -> None:
         """Have the headline scores ready before anybody opens the map.
 
         Only of what is complete, since others will have more answers once they are resumed; and
         not for a command, after which no page is opened.
         """
-        if self._own is not None or self.store.job(job["id"])["state"] != "done":
+        if self._own is not None or self.store.job(job.id).state != "done":
             return
         runs = [self.store.run(run_id) for run_id in self._runs_of(job)]
         runs += self._made_of(runs)
@@ -394,22 +390,22 @@ class Jobs:
                     return
                 compute()
         except Exception:  # a page that needs the score will show why it cannot be had
-            log.exception("scores of job %s", job["id"])
+            log.exception("scores of job %s", job.id)
 
-    def _next(self) -> dict | None:
+    def _next(self) -> Job | None:
         line = self.store.jobs(WAITING)
-        return next((job for job in line if self._own is None or job["id"] in self._own), None)
+        return next((job for job in line if self._own is None or job.id in self._own), None)
 
-    def _execute(self, job: dict) -> None:
+    def _execute(self, job: Job) -> None:
         """Do a job to its end, and note how it ended."""
         try:
-            if job["kind"] == "tune":
-                stages.carry_out(StageHands(self, job), job["settings"]["tuning"])
-            elif job["kind"] == "merge":
-                for _ in self._converse(job, {"do": "merge", **job["settings"]}):
+            if job.kind == "tune":
+                stages.carry_out(StageHands(self, job), job.settings.tuning)
+            elif job.kind == "merge":
+                for _ in self._converse(job, {"do": "merge", **job.settings.to_json()}):
                     pass
             else:
-                self._ask(job, job["runs"], job["settings"]["side_by_side"])
+                self._ask(job, job.runs, job.settings.side_by_side)
         except Closing:
             return
         except Stopped:
@@ -422,7 +418,7 @@ class Jobs:
             self._finish(job, "done")
 
     def _ask(
-        self, job: dict, run_ids: Sequence[str], side_by_side: bool = False,
+        self, job: Job, run_ids: Sequence[str], side_by_side: bool = False,
         on_answers: Callable[[int], None] | None = None,
     ) -> None:  # fmt: skip
         """Have what is unanswered of some runs answered, and save it as it comes."""
@@ -431,7 +427,7 @@ class Jobs:
         by_id = {run.id: run for run in runs}
         live.total = sum(run.planned for run in runs)
         live.done = sum(run.answered for run in runs)
-        self.store.update_job(job["id"], done=live.done, total=live.total)
+        self.store.update_job(job.id, done=live.done, total=live.total)
         for run in runs:
             self.store.update_run(run.id, state="running")
         saved = time.monotonic()
@@ -461,11 +457,11 @@ class Jobs:
                 if time.monotonic() - saved > 2:
                     saved = time.monotonic()
                     self.store.update_job(
-                        job["id"], done=live.done, rate=live.rate, worked=live.worked
+                        job.id, done=live.done, rate=live.rate, worked=live.worked
                     )
-        self.store.update_job(job["id"], done=live.done, rate=live.rate)
+        self.store.update_job(job.id, done=live.done, rate=live.rate)
 
-    def _converse(self, job: dict, command: dict) -> Iterator[dict]:
+    def _converse(self, job: Job, command: dict) -> Iterator[dict]:
         """Send the worker a command and yield what it reports until it has done it.
 
         Raises Stopped, Failed or Closing where it ends otherwise. Phases are noted here.
@@ -475,7 +471,7 @@ class Jobs:
         if self._told:  # whoever gave it gave up, because what came could not be saved
             self._send({"do": "stop", "job": self._told})
         # Each command is known by a name of its own, so that none hears of what another one did.
-        self._told = told = f"{job['id']}/{next(self._numbers)}"
+        self._told = told = f"{job.id}/{next(self._numbers)}"
         self._send({**command, "job": told})
         if live.state == "stopping":  # asked to before the process was there to hear it
             self._send({"do": "stop", "job": told})
@@ -501,7 +497,7 @@ class Jobs:
             elif kind == "failed":
                 raise Failed(event["error"], event["details"])
             elif kind == "stopped":
-                self.store.update_job(job["id"], done=live.done, rate=live.rate)
+                self.store.update_job(job.id, done=live.done, rate=live.rate)
                 raise Stopped
             elif kind == "done":
                 return
@@ -541,7 +537,7 @@ class Jobs:
         if phase == "answering" and live.first is None:
             live.first = time.monotonic()
 
-    def _finish(self, job: dict, state: str) -> None:
+    def _finish(self, job: Job, state: str) -> None:
         cut_short = "failed" if state == "done" else state  # of an arm that could not be made
         for run_id in self._runs_of(job):
             run = self.store.run(run_id)
@@ -552,39 +548,39 @@ class Jobs:
         if state == "done":
             self._derive(job)
         self._bin_the_rest(job)
-        worked = {"worked": live.worked} if (live := self.live(job["id"])) else {}
-        self.store.update_job(job["id"], state=state, finished=_now(), **worked)
+        worked = {"worked": live.worked} if (live := self.live(job.id)) else {}
+        self.store.update_job(job.id, state=state, finished=utc_now(), **worked)
 
-    def _runs_of(self, job: dict) -> list[str]:
+    def _runs_of(self, job: Job) -> list[str]:
         """The runs a job holds that are there; those of a tuning are made as it goes."""
-        if job["kind"] == "tune":
-            return [run.id for run in self.store.tuning_runs(job["settings"]["tuning"])]
-        return self.store.there_are(job["runs"])
+        if job.kind == "tune":
+            return [run.id for run in self.store.tuning_runs(job.settings.tuning)]
+        return self.store.there_are(job.runs)
 
-    def _has_failed_arms(self, job: dict) -> bool:
-        if job["kind"] != "tune" or job["state"] != "done":
+    def _has_failed_arms(self, job: Job) -> bool:
+        if job.kind != "tune" or job.state != "done":
             return False
-        arms = self.store.arms(job["settings"]["tuning"])
+        arms = self.store.arms(job.settings.tuning)
         return any(arm["state"] == "failed" for arm in arms)
 
-    def _bin_the_rest(self, job: dict) -> None:
+    def _bin_the_rest(self, job: Job) -> None:
         """What a tuning made after it was discarded, while it was stopping, goes after it."""
         with self._lock:
-            tuning = job["kind"] == "tune" and self.store.tuning(job["settings"]["tuning"])
+            tuning = job.kind == "tune" and self.store.tuning(job.settings.tuning)
             if tuning and tuning["deleted"]:
                 self.store.delete_tuning(tuning["id"], everything=True)
 
-    def _derive(self, job: dict) -> None:
+    def _derive(self, job: Job) -> None:
         """Make of the finished runs what was wished for when they were planned."""
-        if not (wishes := job["settings"].get("derive")):
+        if job.kind != "ask" or not job.settings.derive:
             return
-        asked = [self.store.run(run_id) for run_id in job["runs"]]
+        asked = [self.store.run(run_id) for run_id in job.runs]
         if any(run.deleted for run in asked):  # discarded in its last moment
             return
         try:
-            derived_runs.make(self.store, asked, wishes)
+            derived_runs.make(self.store, asked, job.settings.derive)
         except PluriscopeError as error:
-            self.store.update_job(job["id"], error=str(error), details=traceback.format_exc())
+            self.store.update_job(job.id, error=str(error), details=traceback.format_exc())
 
     def _made_of(self, runs: Sequence[Run]) -> list[Run]:
         """The runs that were made of these and stand beside them."""
@@ -592,10 +588,10 @@ class Jobs:
         beside = [run for group in groups for run in self.store.runs(kind=None, group=group)]
         return [run for run in reversed(beside) if run.settings.get("derived")]
 
-    def _fail(self, job: dict, error: str, details: str) -> None:
-        self._keep_log(job["id"])
+    def _fail(self, job: Job, error: str, details: str) -> None:
+        self._keep_log(job.id)
         try:
-            self.store.update_job(job["id"], error=error, details=details)
+            self.store.update_job(job.id, error=error, details=details)
             self._finish(job, "failed")
         except PluriscopeError:  # on a full disk not even this can be noted
             self._unsaid.append((job, error, details))
@@ -718,7 +714,7 @@ class Jobs:
         """What was under way when the app last ended can be resumed."""
         for job in self.store.jobs(ACTIVE):
             self._bin_the_rest(job)
-            self.store.update_job(job["id"], state="interrupted", finished=_now())
+            self.store.update_job(job.id, state="interrupted", finished=utc_now())
             for run_id in self._runs_of(job):
                 if self.store.run(run_id).state == "running":
                     self.store.update_run(run_id, state="interrupted")
@@ -731,10 +727,6 @@ def _listen(process: subprocess.Popen, events: queue.SimpleQueue) -> None:
         except json.JSONDecodeError:  # a line cut off by a crash
             log.warning("unreadable event: %.200s", line)
     events.put({"event": "ended", "code": process.wait()})
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)
 
 
 _open: dict[Path, Jobs] = {}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from core.jobs.progress import Closing, Stopped
+from core.store.jobs import Job
 
 if TYPE_CHECKING:
     from core.jobs.queue import Jobs
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 class StageHands:
     """What a tuning may do while its job is at work: see pipeline.Hands."""
 
-    def __init__(self, jobs: Jobs, job: dict):
+    def __init__(self, jobs: Jobs, job: Job):
         self._jobs, self._job = jobs, job
         self.store = jobs.store
         self.home = jobs.store.home
@@ -33,10 +34,8 @@ class StageHands:
         with self._jobs._lock:
             if live.state == "loading":
                 live.state = "running"
-                self.store.update_job(self._job["id"], state="running")
-        self.store.update_job(
-            self._job["id"], phase=stage, done=done, total=total, worked=live.worked
-        )
+                self.store.update_job(self._job.id, state="running")
+        self.store.update_job(self._job.id, phase=stage, done=done, total=total, worked=live.worked)
 
     def count(self, done: int, total: int | None = None, **facts: float) -> None:
         live = self._jobs._live

@@ -38,12 +38,12 @@ class Tuning(NamedTuple):
     settings: TuneSettings
     counts: dict
     arms: tuple[dict, ...]
-    job: dict | None
+    job: Job | None
     created: datetime
 
     @property
     def state(self) -> str:
-        return self.job["state"] if self.job else DONE
+        return self.job.state if self.job else DONE
 
     @property
     def is_experiment(self) -> bool:
@@ -56,21 +56,16 @@ class Tuning(NamedTuple):
 
 def tunings(store: Store) -> list[Tuning]:
     """Every tuning that is not in the bin, newest first."""
-    jobs = {
-        job["settings"]["tuning"]: job for job in store.jobs(limit=5000) if job["kind"] == "tune"
-    }
+    jobs = {job.settings.tuning: job for job in store.jobs(kind="tune")}
     return [_tuning(store, record, jobs.get(record["id"])) for record in store.tunings()]
 
 
 def tuning(store: Store, tuning_id: str) -> Tuning:
     """One tuning. Raises PluriscopeError where there is none."""
-    record = store.tuning(tuning_id)
-    jobs = store.jobs(limit=5000)
-    job = next((j for j in jobs if j["settings"].get("tuning") == tuning_id), None)
-    return _tuning(store, record, job)
+    return _tuning(store, store.tuning(tuning_id), store.job_of_tuning(tuning_id))
 
 
-def _tuning(store: Store, record: dict, job: dict | None) -> Tuning:
+def _tuning(store: Store, record: dict, job: Job | None) -> Tuning:
     return Tuning(
         record["id"],
         record["name"],

@@ -44,20 +44,18 @@ def failed_merges() -> None:
     """Merges that did not come to their end, and why, until they are tried again or put away."""
     queue = session.jobs()
     for job in queue.store.jobs(RESUMABLE):
-        if job["kind"] != "merge":
+        if job.kind != "merge":
             continue
         with st.container(horizontal=True, vertical_alignment="center"):
             with st.container(gap=None):
-                st.markdown(text.plain(job["title"]))
-                st.caption(job_status.STATE_WORDS[job["state"]])
+                st.markdown(text.plain(job.title))
+                st.caption(job_status.STATE_WORDS[job.state])
+            st.button("Try again", key=f"merge_{job.id}", on_click=queue.resume, args=(job.id,))
             st.button(
-                "Try again", key=f"merge_{job['id']}", on_click=queue.resume, args=(job["id"],)
-            )
-            st.button(
-                "Dismiss", key=f"dismiss_{job['id']}", type="tertiary", on_click=queue.remove,
-                args=(job["id"],),
+                "Dismiss", key=f"dismiss_{job.id}", type="tertiary", on_click=queue.remove,
+                args=(job.id,),
             )  # fmt: skip
-        job_status.job_trouble(job, key=f"merge_trouble_{job['id']}")
+        job_status.job_trouble(job, key=f"merge_trouble_{job.id}")
 
 
 def row(adapter: AdapterEntry) -> None:

@@ -15,6 +15,7 @@ from core.models import catalogue, spec
 from core.models.spec import ModelSpec
 from core.prompts.methods import METHODS
 from core.prompts.render import ORDERS
+from core.store.jobs import Job
 from pages.widgets.session import jobs
 from pages.widgets.text import about, clock, plain
 
@@ -138,11 +139,11 @@ STATE_WORDS = {
 }
 
 
-def job_progress(job: dict) -> None:
+def job_progress(job: Job) -> None:
     """How far a job is: phase, count, elapsed, time left, rate, and a thin bar."""
-    live = jobs().live(job["id"])
+    live = jobs().live(job.id)
     if live is None:
-        st.caption(STATE_WORDS.get(job["state"], job["state"]))
+        st.caption(STATE_WORDS.get(job.state, job.state))
         return
     facts = [live_words(live)]
     if live.total and (live.phase == "answering" or live.stage):
@@ -171,35 +172,35 @@ def training_facts(facts: Mapping[str, float]) -> list[str]:
     return said
 
 
-def job_trouble(job: dict, key: str) -> None:
+def job_trouble(job: Job, key: str) -> None:
     """What went wrong: a sentence first, the traceback folded, the log to download."""
-    if job["state"] == "interrupted" and job["kind"] != "merge":
+    if job.state == "interrupted" and job.kind != "merge":
         st.caption(
             "Pluriscope was closed while this was under way. What was answered is saved; "
             "Resume asks only the rest."
         )
-    if not job["error"]:
+    if not job.error:
         return
-    st.markdown(f":material/error: :red[{plain(job['error'])}]")
+    st.markdown(f":material/error: :red[{plain(job.error)}]")
     with st.expander("For the technically minded", type="compact"):
-        st.code(job["details"] or "No details were recorded.", language=None, wrap_lines=True)
+        st.code(job.details or "No details were recorded.", language=None, wrap_lines=True)
         st.download_button(
             "Download the log",
             lambda: log_text(job),
-            file_name=f"pluriscope-{job['id']}.log",
+            file_name=f"pluriscope-{job.id}.log",
             mime="text/plain",
             key=f"{key}_log",
         )
 
 
-def log_text(job: dict) -> str:
+def log_text(job: Job) -> str:
     """A job's record, and what the model's process printed meanwhile."""
-    printed = jobs().log_text(job["id"])
+    printed = jobs().log_text(job.id)
     if printed is None:
         printed = "It is not kept for this job."
     return (
-        f"Job {job['id']}: {job['title']}\n"
-        f"State: {job['state']}\n"
-        f"Error: {job['error'] or 'none'}\n\n"
-        f"{job['details'] or ''}\n\nWhat the model's process printed meanwhile:\n{printed}"
+        f"Job {job.id}: {job.title}\n"
+        f"State: {job.state}\n"
+        f"Error: {job.error or 'none'}\n\n"
+        f"{job.details or ''}\n\nWhat the model's process printed meanwhile:\n{printed}"
     )

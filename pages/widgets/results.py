@@ -279,7 +279,7 @@ def _waiting(page: str) -> None:
         st.rerun()
     at_work = queue.store.jobs(UNFINISHED, limit=1)
     if at_work:
-        st.write(f"The first answers are being made: {plain(at_work[0]['title'])}.")
+        st.write(f"The first answers are being made: {plain(at_work[0].title)}.")
         job_progress(at_work[0])
         return
     st.write(

@@ -48,17 +48,15 @@ def asking_row(asking: askings.Asking, also: Also | None = None) -> None:
         with st.container(gap=None):
             st.markdown(plain(asking.name))
             st.caption(asking_words(asking))
-        if job and job["state"] in RESUMABLE:
-            st.button(
-                "Resume", key=f"resume_{job['id']}", on_click=jobs().resume, args=(job["id"],)
-            )
+        if job and job.state in RESUMABLE:
+            st.button("Resume", key=f"resume_{job.id}", on_click=jobs().resume, args=(job.id,))
         if asking.runs[0].kind == "question":
             st.page_link("pages/ask.py", label="Open", query_params={"ask": asking.group})
         elif asking.answered:
             st.page_link("pages/map.py", label="Map", query_params={"run": asking.group})
         _asking_menu(asking, also or {})
     if job:
-        job_trouble(job, key=f"trouble_{job['id']}")
+        job_trouble(job, key=f"trouble_{job.id}")
 
 
 def _asking_menu(asking: askings.Asking, also: Also) -> None:

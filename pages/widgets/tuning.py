@@ -18,6 +18,7 @@ from core.jobs.queue import RESUMABLE, UNFINISHED
 from core.metrics.metrics import METRICS
 from core.models import adapter_exchange, adapters
 from core.prompts.methods import METHODS
+from core.store.jobs import Job
 from core.survey.neighbours import hold_out
 from core.survey.survey import Survey
 from core.tuning import experiments
@@ -293,7 +294,7 @@ def ended(of: tunings.Tuning) -> None:
             said = f"Tries {wording.count(failed, 'failed arm')} again; what is done stays."
         with st.container(horizontal=True, vertical_alignment="center"):
             st.button("Resume", key="tune_resume", type="primary", on_click=session.jobs().resume,
-                      args=(of.job["id"],))  # fmt: skip
+                      args=(of.job.id,))  # fmt: skip
             st.caption(said)
     job_status.job_trouble(of.job, key="tune_trouble")
 
@@ -308,14 +309,14 @@ def steps_line(steps: tuple[tunings.Step, ...]) -> None:
                 st.caption(text.plain(step.words))
 
 
-def at_work(job: dict) -> None:
+def at_work(job: Job) -> None:
     queue = session.jobs()
     job_status.job_progress(job)
     with st.container(horizontal=True):
-        stopping = job["state"] == "stopping"
+        stopping = job.state == "stopping"
         st.button(
             "Stop and keep", key="tune_stop", icon=":material/stop:", on_click=queue.stop,
-            args=(job["id"],), disabled=stopping,
+            args=(job.id,), disabled=stopping,
             help="Stops after the step in hand and keeps what there is, an unfinished adapter "
             "too. Resume carries on.",
         )  # fmt: skip
@@ -326,10 +327,10 @@ def at_work(job: dict) -> None:
     st.caption("Leaving this page does not stop the tuning.")
 
 
-def discard(job: dict) -> None:
-    session.jobs().discard(job["id"])
+def discard(job: Job) -> None:
+    session.jobs().discard(job.id)
     st.session_state["tuning_deleted"] = (
-        f"“{job['title']}” is stopped, and all it made is in the bin.", job["settings"]["tuning"],
+        f"“{job.title}” is stopped, and all it made is in the bin.", job.settings.tuning,
     )  # fmt: skip
     close()
 

@@ -39,7 +39,7 @@ def tuned(tmp_path_factory) -> Path:
         {"name": "Several", "arms": ("soft_all", "people"), "seeds": (1, 2), "abilities": False},
     ):
         job = jobs.wait(jobs.start_tuning(plan_tuning(store, TuneChoices(spec, **common, **more))))
-        assert job["state"] == "done", job["error"]
+        assert job.state == "done", job.error
     jobs.close()
     store.close()
     return home

@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from core.jobs.queue import UNFINISHED
 from core.models import catalogue, memory_fit
 from core.models.spec import BUILTIN, GIB, ModelSpec
 from core.prompts.prompt_sets import load_prompt_set
+from core.store.jobs import MergeJob
 from core.survey.survey import load_bundled
 from core.views import export, provenance, question, runs
 from pages.widgets import model_picker, session
@@ -358,12 +360,12 @@ def test_what_waits_can_change_places_and_leave(filled_home, app, monkeypatch):
     for topic in ("Economic Values", "Security"):
         queue.start(plan_survey(queue.store, AskChoices(ModelSpec("builtin"), items=topic)))
     at.run()
-    first, second = [job["id"] for job in queue.store.jobs(("queued",))]
+    first, second = [job.id for job in queue.store.jobs(("queued",))]
     assert at.button(key=f"up_{first}").disabled
     at.button(key=f"up_{second}").click().run()
-    assert [job["id"] for job in queue.store.jobs(("queued",))] == [second, first]
+    assert [job.id for job in queue.store.jobs(("queued",))] == [second, first]
     at.button(key=f"out_{first}").click().run()
-    assert [job["id"] for job in queue.store.jobs(("queued",))] == [second]
+    assert [job.id for job in queue.store.jobs(("queued",))] == [second]
 
 
 def test_a_tuning_taken_out_of_the_line_comes_back_and_lies_in_the_bin_until_then(
@@ -380,7 +382,7 @@ def test_a_tuning_taken_out_of_the_line_comes_back_and_lies_in_the_bin_until_the
     assert store.tunings() == [] and "“My tuning” is in the bin." in said(at)
     at.button(key="undo").click().run()
     assert [one["name"] for one in store.tunings()] == ["My tuning"]
-    assert store.job(job)["state"] == "stopped"
+    assert store.job(job).state == "stopped"
 
     queue.discard(job)
     at = app("library", shelf="Storage")
@@ -432,8 +434,8 @@ def test_the_bin_is_emptied_only_after_a_question(filled_home, app):
 def test_a_merge_that_failed_says_so_on_its_shelf_until_it_is_dismissed(working):
     at = working("library", shelf="Adapters")
     store = session.store()
-    settings = {"model": ModelSpec("builtin", adapter="/no/adapter").to_json(), "folder": "/x/y"}
-    job_id = store.add_job("merge", "Merging Built-in model + kenya", settings, [])
+    wanted = MergeJob(ModelSpec("builtin", adapter="/no/adapter"), Path("/x/y"))
+    job_id = store.add_job("Merging Built-in model + kenya", wanted)
     store.update_job(job_id, state="failed", error="Make room on the disk.", details="Traceback")
     at.run()
     assert "Merging Built-in model + kenya" in said(at) and "Make room on the disk." in said(at)
@@ -442,7 +444,7 @@ def test_a_merge_that_failed_says_so_on_its_shelf_until_it_is_dismissed(working)
     assert "/no/adapter is not an adapter" in said(at)
     button(at, "Dismiss").click().run()
     assert "Merging" not in said(at)
-    assert job_id not in {job["id"] for job in store.jobs(["failed"])}
+    assert job_id not in {job.id for job in store.jobs(["failed"])}
 
 
 def test_only_models_in_our_own_folder_can_be_deleted(home, tmp_path_factory, tiny_model):

@@ -19,7 +19,7 @@ ARROWS = {
     "figures": "survey metrics prompts",
     "inference": "models",
     "asking": "survey prompts models inference",
-    "store": "survey prompts asking",
+    "store": "survey prompts models asking",
     "importers": "survey prompts models asking store",
     "analysis": "survey metrics prompts asking store",
     "tuning": "survey metrics prompts models inference asking store analysis",

@@ -296,8 +296,8 @@ def test_a_plan_asks_what_derived_runs_need_and_then_makes_them(home, tiny_model
     plan = plan_survey(store, AskChoices(model, methods=["calibrated"], items=["Q1", "Q2"], **some))
     job = queue.wait(queue.start(plan))
     queue.close()
-    assert job["state"] == "done" and "one battery" in job["error"]
-    assert store.run(job["runs"][0]).state == "done"
+    assert job.state == "done" and "one battery" in job.error
+    assert store.run(job.runs[0]).state == "done"
     store.close()
 
 

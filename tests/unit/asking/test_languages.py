@@ -428,8 +428,8 @@ def test_answers_in_several_languages_are_one_run_that_says_so(home, tiny_model)
     )
     job = queue.wait(queue.start(made))
     queue.close()
-    assert job["state"] == "done", job["error"]
-    _, run = (store.run(run_id) for run_id in job["runs"])
+    assert job.state == "done", job.error
+    _, run = (store.run(run_id) for run_id in job.runs)
     assert run.answered == 3 * 3
     table = scores.table(store, run).set_index("iso3")
     assert set(table.index) == {"", "DEU", "KEN", "THA"}

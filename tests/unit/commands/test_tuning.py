@@ -64,8 +64,8 @@ def test_a_stopped_tuning_is_resumed_by_its_job(home, capsys):
         plan.prompts.sha256, plan.prompts.id, plan.prompts.name, "en", dict(plan.prompts.texts)
     )
     tuning = store.add_tuning(json.loads(json.dumps(plan.settings.to_json())), name="Stopped")
-    job = store.add_job("tune", "Stopped", {"tuning": tuning}, [])
-    asked = store.add_job("ask", "Not a tuning", {}, [])
+    job = store.add_job("Stopped", TuneJob(tuning))
+    asked = store.add_job("Not a tuning", AskJob(()))
     for one in (job, asked):
         store.update_job(one, state="stopped")
     store.close()

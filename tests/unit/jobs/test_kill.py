@@ -31,7 +31,7 @@ home, sys.executable = sys.argv[1:]
 jobs = Jobs(Store(home))
 waiting = jobs.store.jobs([*RESUMABLE, "queued"])
 if waiting:
-    jobs.resume(waiting[0]["id"])
+    jobs.resume(waiting[0].id)
     jobs.serve()
 else:
     jobs.start(plan_survey(jobs.store, AskChoices(orders="given")))
@@ -136,7 +136,7 @@ def test_twenty_kills_at_random_moments_lose_and_double_nothing(tmp_path, python
     assert start(tmp_path, python).wait() == 0  # and left alone, it comes to its end
     store = Store(tmp_path)
     for job in store.jobs():
-        assert job["state"] == "done"
+        assert job.state == "done"
     for run in store.runs():
         answers, (expected, score) = _answers(store, run), undisturbed[run.method]
         assert run.state == "done" and len(answers) == run.answered == run.planned

@@ -18,6 +18,7 @@ from core.jobs.plan_tuning import plan_tuning
 from core.jobs.queue import Jobs
 from core.models import memory_fit
 from core.models.spec import ModelSpec
+from core.store.jobs import AskJob
 from core.store.store import Store
 from tests import tiny
 from tests.waiting import until
@@ -49,8 +50,8 @@ SEVEN = ["BRA", "DEU", "ETH", "IND", "KEN", "NLD", "USA"]  # times 259 questions
 
 def test_a_run_ends_done_with_every_answer(jobs, model):
     job = jobs.wait(jobs.start(plan(jobs, model)))
-    assert job["state"] == "done", job["error"]
-    plain, country = (jobs.store.run(run_id) for run_id in job["runs"])
+    assert job.state == "done", job.error
+    plain, country = (jobs.store.run(run_id) for run_id in job.runs)
     assert (plain.answered, country.answered) == (6, 6)
     assert plain.state == country.state == "done"
     assert country.facts["precision"] == "fp32" and country.facts["teaching"] is False
@@ -75,10 +76,10 @@ def test_stop_keeps_what_was_answered_and_resume_asks_only_the_rest(jobs, model)
     until(lambda: (live := jobs.live(job_id)) and live.done > 0)
     jobs.stop(job_id)
     job = jobs.wait(job_id)
-    assert job["state"] == "stopped"
-    run = jobs.store.run(job["runs"][0])
+    assert job.state == "stopped"
+    run = jobs.store.run(job.runs[0])
     assert 0 < run.answered < run.planned == 7 * 259
-    worked = job["worked"]
+    worked = job.worked
     assert worked > 0
     kept = jobs.store.answers(run.no).set_index(["iso3", "item", "number"]).answered_at
     jobs.resume(job_id)
@@ -86,19 +87,19 @@ def test_stop_keeps_what_was_answered_and_resume_asks_only_the_rest(jobs, model)
     jobs.wait(job_id)
     jobs.resume(job_id)
     job = jobs.wait(job_id)
-    assert job["state"] == "done"
-    assert job["worked"] > worked + (job["finished"] - job["started"]).total_seconds() - 1
+    assert job.state == "done"
+    assert job.worked > worked + (job.finished - job.started).total_seconds() - 1
     now = jobs.store.answers(run.no).set_index(["iso3", "item", "number"]).answered_at
     assert len(now) == run.planned and now.index.is_unique
     assert (now[kept.index] == kept).all()  # what was kept was not asked again
     jobs.stop(job_id)  # too late: it stays what it is
-    assert jobs.store.job(job_id)["state"] == "done"
+    assert jobs.store.job(job_id).state == "done"
 
 
 def test_a_stop_counts_for_the_asking_before_it_and_never_for_the_next(jobs, model):
     job_id = jobs.start(plan(jobs, model, items="all", cultures="study", seed=4))
     jobs.stop(job_id)
-    assert jobs.wait(job_id)["state"] == "stopped"
+    assert jobs.wait(job_id).state == "stopped"
     jobs.stop(job_id)  # a second click
     jobs.resume(job_id)
     until(lambda: (live := jobs.live(job_id)) and live.done > 0)
@@ -118,8 +119,8 @@ def test_a_stop_ends_a_loading_that_takes_its_time(jobs, model, tmp_path, monkey
     until(lambda: (live := jobs.live(job_id)) and live.doing.startswith("Loading slow"))
     jobs.stop(job_id)
     job = jobs.wait(job_id)
-    assert (job["state"], job["error"]) == ("stopped", None)
-    assert jobs.wait(jobs.start(plan(jobs, model, seed=11)))["state"] == "done"
+    assert (job.state, job.error) == ("stopped", None)
+    assert jobs.wait(jobs.start(plan(jobs, model, seed=11))).state == "done"
 
 
 def test_the_first_answers_do_not_wait_for_the_last_prompt(jobs):
@@ -144,7 +145,7 @@ def test_the_queue_can_be_reordered_and_left(jobs, model):
     busy = jobs.start(plan(jobs, model, items="all", cultures="study", seed=5))
     until(lambda: jobs.live(busy))
     a, b, c = (jobs.start(plan(jobs, model, seed=seed)) for seed in (6, 7, 8))
-    line = lambda: [job["id"] for job in jobs.store.jobs(["queued"])]  # noqa: E731
+    line = lambda: [job.id for job in jobs.store.jobs(["queued"])]  # noqa: E731
     assert line() == [a, b, c]
     jobs.move(c, up=True)
     assert line() == [a, c, b]
@@ -153,22 +154,22 @@ def test_the_queue_can_be_reordered_and_left(jobs, model):
     assert line() == [c, a, b]
     jobs.stop(a)
     assert line() == [c, b]
-    assert jobs.store.job(a)["state"] == "stopped"
+    assert jobs.store.job(a).state == "stopped"
     jobs.discard(busy)
-    assert jobs.wait(busy)["state"] == "stopped"
+    assert jobs.wait(busy).state == "stopped"
     gone = {run.id for run in jobs.store.runs(deleted=True)}
-    assert set(jobs.store.job(busy)["runs"]) <= gone
-    assert jobs.wait(b)["state"] == "done"
+    assert set(jobs.store.job(busy).runs) <= gone
+    assert jobs.wait(b).state == "done"
 
 
 def test_what_is_discarded_can_be_taken_back_before_it_has_stopped(jobs, model):
     job_id = jobs.start(plan(jobs, model, items="all", cultures=SEVEN, seed=21))
     until(lambda: (live := jobs.live(job_id)) and live.done > 0)
-    asked = jobs.store.job(job_id)["runs"]
+    asked = jobs.store.job(job_id).runs
     jobs.discard(job_id)
     assert all(jobs.store.run(run_id).deleted for run_id in asked)
     jobs.take_back(job_id)
-    assert jobs.wait(job_id)["state"] == "stopped"
+    assert jobs.wait(job_id).state == "stopped"
     assert not any(jobs.store.run(run_id).deleted for run_id in asked)
     jobs.discard(job_id)
     assert all(jobs.store.run(run_id).deleted for run_id in asked)
@@ -178,10 +179,10 @@ def test_a_job_that_fails_says_so_in_words_and_the_next_one_runs(jobs, model):
     bad = jobs.start(plan(jobs, ModelSpec("/no/such/folder")))
     good = jobs.start(plan(jobs, model, seed=9))
     job = jobs.wait(bad)
-    assert job["state"] == "failed"
-    assert "/no/such/folder" in job["error"] and "Traceback" not in job["error"]
-    assert "Traceback" in job["details"]
-    assert jobs.wait(good)["state"] == "done"
+    assert job.state == "failed"
+    assert "/no/such/folder" in job.error and "Traceback" not in job.error
+    assert "Traceback" in job.details
+    assert jobs.wait(good).state == "done"
 
 
 def test_the_time_of_a_run_follows_how_much_there_is_to_read(tmp_path):
@@ -194,8 +195,7 @@ def test_the_time_of_a_run_follows_how_much_there_is_to_read(tmp_path):
     def asked(plan: Plan, rate: float) -> None:
         texts = plan.prompts
         store.add_prompt_set(texts.sha256, texts.id, texts.name, "en", dict(texts.texts))
-        record = {"ask": [one.to_json() for one in plan.settings], "kind": "survey"}
-        store.update_job(store.add_job("ask", "x", record, []), state="done", rate=rate)
+        store.update_job(store.add_job("x", AskJob(plan.settings)), state="done", rate=rate)
 
     short = planned(methods=["country"], orders="given")
     assert estimates.estimate(store, short).seconds is None
@@ -242,17 +242,17 @@ def test_a_model_never_asked_is_guessed_from_its_size_and_the_machine(tmp_path, 
 
 
 def test_asking_leaves_behind_how_fast_the_machine_is(jobs, model):
-    assert jobs.wait(jobs.start(plan(jobs, model, cultures=["KEN"])))["state"] == "done"
+    assert jobs.wait(jobs.start(plan(jobs, model, cultures=["KEN"]))).state == "done"
     rates = jobs.store.kept_result("machine", memory_fit.free_memory()[0])
     assert rates["fp32"] > 1e8
 
 
 def test_a_store_opens_though_a_run_of_an_interrupted_job_is_gone(tmp_path):
     store = Store(tmp_path)
-    job = store.add_job("ask", "x", {"ask": [], "kind": "survey"}, ["gone"])
+    job = store.add_job("x", AskJob(()), ["gone"])
     store.update_job(job, state="running")
     again = Jobs(store)
-    assert store.job(job)["state"] == "interrupted"
+    assert store.job(job).state == "interrupted"
     again.close()
     store.close()
 
@@ -264,7 +264,7 @@ def test_what_is_being_stopped_can_be_started_anew(jobs, model):
     jobs.stop(first)
     second = jobs.start(wanted)
     assert second != first
-    assert jobs.wait(first)["state"] == "stopped"
+    assert jobs.wait(first).state == "stopped"
     jobs.discard(second)
     jobs.wait(second)
 
@@ -277,7 +277,7 @@ def test_a_command_takes_over_what_the_app_left_in_line(tmp_path, model):
     command = Jobs(store, only_own=True)
     try:
         command.resume(job_id)
-        until(lambda: store.job(job_id)["state"] == "done")
+        until(lambda: store.job(job_id).state == "done")
     finally:
         command.close()
         store.close()
@@ -285,7 +285,7 @@ def test_a_command_takes_over_what_the_app_left_in_line(tmp_path, model):
 
 def test_the_log_of_a_failed_job_holds_what_was_printed_meanwhile_and_nothing_else(jobs, model):
     done = jobs.wait(jobs.start(plan(jobs, model, seed=13)))
-    assert jobs.log_text(done["id"]) is None
+    assert jobs.log_text(done.id) is None
     with open(jobs.store.home / "worker.log", "a", encoding="utf-8") as printed:
         printed.write("an earlier job")
     failed = jobs.start(plan(jobs, ModelSpec("/no/such/folder")))
@@ -307,10 +307,10 @@ def test_the_worker_may_die_and_the_app_goes_on(jobs, model):
     until(lambda: (live := jobs.live(job_id)) and live.done > 0)
     os.kill(jobs._process.pid, signal.SIGKILL)
     job = jobs.wait(job_id)
-    assert job["state"] == "failed"
-    assert "memory" in job["error"] and "Resume" in job["error"]
+    assert job.state == "failed"
+    assert "memory" in job.error and "Resume" in job.error
     jobs.resume(job_id)
-    assert jobs.wait(job_id)["state"] == "done"
+    assert jobs.wait(job_id).state == "done"
 
 
 def test_a_full_disk_fails_the_job_in_words_and_resume_carries_on(jobs, model):
@@ -322,15 +322,15 @@ def test_a_full_disk_fails_the_job_in_words_and_resume_carries_on(jobs, model):
     resource.setrlimit(resource.RLIMIT_FSIZE, (used, limits[1]))  # no file grows beyond that
     try:
         until(lambda: jobs.live(job_id) is None)
-        assert jobs.store.job(job_id)["state"] == "running"  # not even that could be noted
+        assert jobs.store.job(job_id).state == "running"  # not even that could be noted
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     job = jobs.wait(job_id)
-    assert job["state"] == "failed"
-    assert "Make room on the disk, then Resume." in job["error"]
+    assert job.state == "failed"
+    assert "Make room on the disk, then Resume." in job.error
     jobs.resume(job_id)
-    assert jobs.wait(job_id)["state"] == "done"
-    for run in map(jobs.store.run, job["runs"]):
+    assert jobs.wait(job_id).state == "done"
+    for run in map(jobs.store.run, job.runs):
         assert run.answered == run.planned == len(jobs.store.answered(run.no))
 
 
@@ -339,10 +339,10 @@ def test_side_by_side_writes_all_sides_and_their_probabilities(jobs, model):
         jobs.store, AskChoices(model, cultures=["KEN", "NLD"], temperature=0.0), "Q57"
     )
     job = jobs.wait(jobs.start(question))
-    assert job["state"] == "done", job["details"]
+    assert job.state == "done", job.details
     found = {
         (run.method, run.settings["answering"]): jobs.store.answers(run.no)
-        for run in map(jobs.store.run, job["runs"])
+        for run in map(jobs.store.run, job.runs)
     }
     assert {key: len(rows) for key, rows in found.items()} == {
         ("plain", "probabilities"): 2,  # two option orders
@@ -356,20 +356,20 @@ def test_side_by_side_writes_all_sides_and_their_probabilities(jobs, model):
 def test_an_own_question_needs_no_survey(jobs, model):
     own = {"question": "Tea or coffee?", "options": ["Tea", "Coffee", "Neither"]}
     job = jobs.wait(jobs.start(plan_question(jobs.store, AskChoices(model, cultures=[]), own)))
-    assert job["state"] == "done", job["details"]
-    answers = jobs.store.answers(jobs.store.run(job["runs"][0]).no)
+    assert job.state == "done", job.details
+    answers = jobs.store.answers(jobs.store.run(job.runs[0]).no)
     assert len(answers.probs[0]) == 3
 
 
 def test_the_bin_keeps_what_a_job_that_is_being_stopped_still_holds(jobs, model, monkeypatch):
     first = jobs.start(plan(jobs, model, items="all", cultures=SEVEN, seed=14))
     until(lambda: (live := jobs.live(first)) and live.done > 0)
-    held = jobs.store.job(first)["runs"]
+    held = jobs.store.job(first).runs
     jobs.discard(first)
     jobs.store.empty_bin()
-    assert jobs.wait(first)["state"] == "stopped"
+    assert jobs.wait(first).state == "stopped"
     assert jobs.store.there_are(held) == held
     jobs.store.empty_bin()
     assert jobs.store.there_are(held) == []
     after = jobs.start(plan(jobs, model, seed=15))  # the queue goes on
-    assert jobs.wait(after)["state"] == "done"
+    assert jobs.wait(after).state == "done"

@@ -208,8 +208,8 @@ def test_each_country_is_answered_by_its_own_adapter_and_plain_by_the_base(
         }.items():
             plan = plan_survey(store, AskChoices(model, cultures="KEN,DEU,BRA", items="Q57,Q164"))
             job = jobs.wait(jobs.start(plan))
-            assert job["state"] == "done", job["error"]
-            runs = {store.run(run_id).method: store.run(run_id) for run_id in job["runs"]}
+            assert job.state == "done", job.error
+            runs = {store.run(run_id).method: store.run(run_id) for run_id in job.runs}
             asked[name] = {
                 method: store.answers(run.no).set_index(["iso3", "item", "number"])["probs"]
                 for method, run in runs.items()
@@ -437,8 +437,8 @@ def test_the_library_shows_an_adapter_with_its_card_and_merges_it(tuned, tiny_mo
     next(b for b in at.button if b.label == "Merge and save").click().run()
     assert not at.exception and "mine-merged" in at.session_state["adapter_said"]
     jobs = open_jobs(home)
-    job = jobs.wait(jobs.store.jobs()[0]["id"])
-    assert (job["kind"], job["state"]) == ("merge", "done"), job["error"]
+    job = jobs.wait(jobs.store.jobs()[0].id)
+    assert (job.kind, job.state) == ("merge", "done"), job.error
     assert models_files.problem(home / "models" / "mine-merged") == ""
     assert not app("run").exception
 

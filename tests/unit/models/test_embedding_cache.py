@@ -105,8 +105,8 @@ def test_a_run_by_meaning_is_asked_and_its_prompts_shown_again(home, tiny_model,
     )
     job = queue.wait(queue.start(plan))
     queue.close()
-    assert job["state"] == "done", job["error"]
-    run = store.run(job["runs"][0])
+    assert job.state == "done", job.error
+    run = store.run(job.runs[0])
     assert run.facts["embedder_revision"] == revision_of(encoder)
     assert run.facts["precision"] == "fp32"  # what loading the model found is there as well
 

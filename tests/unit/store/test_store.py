@@ -12,6 +12,7 @@ import pytest
 
 from core.asking.answers import Answer
 from core.errors import PluriscopeError
+from core.store.jobs import AskJob, TuneJob
 from core.store.schema import MIGRATIONS
 from core.store.store import Store
 from core.survey.survey import load_bundled
@@ -105,9 +106,19 @@ def test_scores_are_kept_for_exactly_the_answers_they_came_from(store):
 
 
 def test_jobs_stand_in_line_in_their_order(store):
-    first, second = (store.add_job("ask", t, {}, []) for t in ("first", "second"))
-    urgent = store.add_job("ask", "urgent", {}, [], first=True)
-    assert [job["id"] for job in store.jobs(["queued"])] == [urgent, first, second]
+    first, second = (store.add_job(t, AskJob(())) for t in ("first", "second"))
+    urgent = store.add_job("urgent", AskJob(()), first=True)
+    assert [job.id for job in store.jobs(["queued"])] == [urgent, first, second]
+
+
+def test_a_job_is_found_by_its_run_and_by_its_tuning(store):
+    asked = store.add_job("asked", AskJob(()), ["a", "b"])
+    tuned = store.add_job("tuned", TuneJob("t"))
+    for _ in range(210):
+        store.add_job("later", AskJob(()), ["c"])
+    assert store.job_of_run("b").id == asked and store.job_of_tuning("t").id == tuned
+    assert store.job_of_run("d") is None and store.job_of_tuning("b") is None
+    assert [job.id for job in store.jobs(kind="tune")] == [tuned]
 
 
 def test_a_second_process_is_told_who_holds_the_store(store):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -119,13 +120,20 @@ def test_surveys_are_there_with_their_further_tables(store):
 
 
 def test_what_ended_early_can_go_on(store):
-    states = {job["title"]: job["state"] for job in store.jobs()}
+    states = {job.title: job.state for job in store.jobs()}
     assert states["Stopped"] == "stopped"
     assert states["Failed"] == "failed"
     assert states["Interrupted"] == "interrupted"
     jobs = Jobs(store, only_own=True)
     jobs.close()  # opening it changes nothing
-    assert {job["title"]: job["state"] for job in store.jobs()} == states
+    assert {job.title: job.state for job in store.jobs()} == states
+
+
+def test_what_jobs_were_to_do_can_be_read(store):
+    jobs = store.jobs()
+    assert {job.kind for job in jobs} >= {"ask", "tune"}
+    for job in jobs:
+        assert json.loads(json.dumps(job.settings.to_json())) == json.loads(job.stored)
 
 
 def test_what_is_in_the_bin_comes_back(store):

@@ -58,8 +58,8 @@ def made(tmp_path_factory, tiny_model) -> Made:
         lora=Lora(rank=4, batch=8, precision="fp32"), evaluate="Q57,Q112", abilities=False),
     )  # fmt: skip
     job = jobs.wait(jobs.start_tuning(plan))
-    assert job["state"] == "done", job["error"] + job["details"]
-    yield Made(store, jobs, job["id"], job["settings"]["tuning"], model)
+    assert job.state == "done", job.error + job.details
+    yield Made(store, jobs, job.id, job.settings.tuning, model)
     jobs.close()
     store.close()
 
@@ -78,8 +78,8 @@ def test_runs_deleted_in_between_are_asked_again(made):
     made.store.delete_runs(state["runs"])
     made.store.empty_bin()
     again = made.again()
-    asked = [made.store.run(run_id) for run_id in again["runs"]]
-    assert again["state"] == "done" and set(again["runs"]).isdisjoint(state["runs"])
+    asked = [made.store.run(run_id) for run_id in again.runs]
+    assert again.state == "done" and set(again.runs).isdisjoint(state["runs"])
     assert all(run.answered == run.planned and not run.deleted for run in asked)
 
 
@@ -115,13 +115,13 @@ def test_each_country_s_adapter_has_a_card_of_its_own(made):
         lora=Lora(rank=4, batch=8, precision="fp32"), evaluate="", abilities=False),
     )  # fmt: skip
     job = made.jobs.wait(made.jobs.start_tuning(plan))
-    assert job["state"] == "done", job["error"]
+    assert job.state == "done", job.error
     (entry,) = [a for a in adapters(made.store.home) if a.countries]
     whole = adapter_exchange.read_card(entry.path)
     kenya = adapter_exchange.read_card(entry.path / "KEN")
     assert "Countries: Germany, Kenya." in whole and "Countries: Kenya." in kenya
     assert "one of 2 that were made together" in kenya and "made together" not in whole
-    sha256 = {a["iso3"]: a["sha256"] for a in made.store.adapters(job["settings"]["tuning"])}
+    sha256 = {a["iso3"]: a["sha256"] for a in made.store.adapters(job.settings.tuning)}
     assert sha256["KEN"] in kenya and sha256["DEU"] not in kenya
     assert "The survey was not asked before and after tuning." in whole
 
@@ -132,16 +132,16 @@ def test_a_model_that_writes_nothing_usable_fails_in_words_and_what_it_wrote_is_
         topics=("Corruption",), per_topic=1, evaluate="", abilities=False),
     )  # fmt: skip
     job = made.jobs.wait(made.jobs.start_tuning(plan))
-    assert job["state"] == "failed"
-    assert "The model wrote no question that can be used." in job["error"]
-    assert "Choose a larger model, or other topics." in job["error"]
-    wrote = made.store.questions(job["settings"]["tuning"])
+    assert job.state == "failed"
+    assert "The model wrote no question that can be used." in job.error
+    assert "Choose a larger model, or other topics." in job.error
+    wrote = made.store.questions(job.settings.tuning)
     assert len(wrote) == 5 * 1 + 24 and set(wrote["state"]) == {"malformed"}
     assert wrote["raw"].str.len().min() > 0
-    made.jobs.resume(job["id"])  # comes to the same, and nothing is written anew
-    again = made.jobs.wait(job["id"])
-    assert (again["state"], again["error"]) == ("failed", job["error"])
-    assert made.store.questions(job["settings"]["tuning"]).equals(wrote)
+    made.jobs.resume(job.id)  # comes to the same, and nothing is written anew
+    again = made.jobs.wait(job.id)
+    assert (again.state, again.error) == ("failed", job.error)
+    assert made.store.questions(job.settings.tuning).equals(wrote)
 
 
 def test_without_its_wording_a_tuning_does_not_go_on_with_another(made):
@@ -151,5 +151,5 @@ def test_without_its_wording_a_tuning_does_not_go_on_with_another(made):
         cursor.execute("delete from prompt_sets")
     made.again()
     job = made.store.job(made.job)
-    assert job["state"] == "failed"
-    assert "wording this tuning began with is no longer in the store" in job["error"]
+    assert job.state == "failed"
+    assert "wording this tuning began with is no longer in the store" in job.error

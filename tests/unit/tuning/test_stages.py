@@ -21,6 +21,7 @@ from core.jobs.plan_tuning import PRESETS, plan_tuning
 from core.jobs.queue import UNFINISHED, Jobs
 from core.models.adapters import adapters
 from core.models.spec import ModelSpec
+from core.store.jobs import TuneJob
 from core.store.store import Store
 from core.tuning import stages
 from core.tuning.culturespa import training_examples, writing
@@ -67,9 +68,9 @@ def whole(tmp_path_factory):
     store = Store(home)
     jobs = Jobs(store)
     job = jobs.wait(jobs.start_tuning(plan(store)))
-    assert job["state"] == "done", job["error"] + job["details"]
+    assert job.state == "done", job.error + job.details
     jobs.close()
-    yield store, job["settings"]["tuning"]
+    yield store, job.settings.tuning
     store.close()
 
 
@@ -121,19 +122,19 @@ def test_tuning_changed_the_answers_and_left_the_base_alone(whole):
 
 OWNER = """
 import sys
-from core.jobs.queue import Jobs, start_tuning
+from core.jobs.queue import Jobs
 from core.store.store import Store
 from tests.unit.tuning.test_stages import plan
 store = Store(sys.argv[1])
 jobs = Jobs(store)
-known = [job for job in store.jobs() if job["kind"] == "tune"]
+known = [job for job in store.jobs() if job.kind == "tune"]
 if known:
-    jobs.resume(known[0]["id"])
-    job = known[0]["id"]
+    jobs.resume(known[0].id)
+    job = known[0].id
 else:
     job = jobs.start_tuning(plan(store))
 print("started", flush=True)
-print(jobs.wait(job)["state"], flush=True)
+print(jobs.wait(job).state, flush=True)
 """
 
 
@@ -182,7 +183,7 @@ def test_a_round_that_was_cut_short_goes_on_with_what_is_missing(whole, tmp_path
     for index in (0, 3, 4, 7):
         draft.add(index, of_whole[index])
     draft.add(5, "from before the kill")  # which no model would write: it is not asked again
-    job_id = mine.add_job("tune", "Cut short", {"tuning": tuning_id}, [])
+    job_id = mine.add_job("Cut short", TuneJob(tuning_id))
     jobs = Jobs(mine)
     jobs.serve()
     until(lambda: len(mine.questions(tuning_id)))
@@ -203,10 +204,10 @@ def test_stop_and_keep_then_resume_gives_the_same_adapter(whole, tmp_path):
     until_it_trains(mine, mine.tunings()[0]["id"])
     jobs.stop(job_id)
     job = jobs.wait(job_id)
-    if job["state"] == "stopped":  # else the last step was quicker than the stop
+    if job.state == "stopped":  # else the last step was quicker than the stop
         jobs.resume(job_id)
         job = jobs.wait(job_id)
-    assert job["state"] == "done"
+    assert job.state == "done"
     made = fingerprint(mine, mine.tunings()[0]["id"])
     assert made["adapters"] == fingerprint(store, tuning_id)["adapters"]
     jobs.close()
@@ -227,7 +228,7 @@ def until_it_trains(store: Store, tuning_id: str, arm: str | None = None) -> Non
     def training() -> bool:
         if not store.training(tuning_id, arm).empty:
             return True
-        assert any(job["settings"]["tuning"] == tuning_id for job in store.jobs(UNFINISHED))
+        assert any(job.settings.tuning == tuning_id for job in store.jobs(UNFINISHED))
         return False
 
     until(training, "it never trained")
@@ -248,12 +249,12 @@ def test_what_is_discarded_leaves_nothing_on_the_shelf_and_can_be_taken_back(own
     long = {**SMALL, "arms": ("people",), "evaluate": "Q57"}
     job_id = jobs.start_tuning(plan(store, **long))
     assert jobs.start_tuning(plan(store, **long)) == job_id  # a double click makes one
-    tuning_id = store.job(job_id)["settings"]["tuning"]
+    tuning_id = store.job(job_id).settings.tuning
     until_it_trains(store, tuning_id)
     jobs.discard(job_id)
     assert is_binned(store, tuning_id)
     jobs.take_back(job_id)  # while it is still stopping
-    assert jobs.wait(job_id)["state"] == "stopped"
+    assert jobs.wait(job_id).state == "stopped"
     assert not is_binned(store, tuning_id)
     assert not any(run.deleted for run in store.tuning_runs(tuning_id))
     kept = shelf(store, tuning_id)
@@ -278,7 +279,7 @@ def test_what_is_discarded_leaves_nothing_on_the_shelf_and_can_be_taken_back(own
     store.empty_bin()
     assert not is_binned(store, tuning_id) and store.training(tuning_id).empty
     assert not store.tuning_folder(tuning_id).exists()
-    assert [job for job in store.jobs() if job["id"] == job_id] == []
+    assert [job for job in store.jobs() if job.id == job_id] == []
 
 
 def test_emptying_the_bin_keeps_the_origin_of_adapters_that_stay(whole, tmp_path):
@@ -308,8 +309,8 @@ def test_an_arm_that_cannot_be_made_leaves_the_others(own):
         evaluate="",
     )  # fmt: skip
     job = jobs.wait(jobs.start_tuning(few))
-    states = {arm["arm"]: arm for arm in store.arms(job["settings"]["tuning"])}
-    assert job["state"] == "done"
+    states = {arm["arm"]: arm for arm in store.arms(job.settings.tuning)}
+    assert job.state == "done"
     assert states["people"]["state"] == states["people:0.5"]["state"] == "done"
     # With equal budgets a share of the examples is that share of the common budget.
     assert states["people:0.5"]["examples"] == states["people"]["examples"] / 2
@@ -328,15 +329,15 @@ TOO_FAST = {
 def test_a_training_that_runs_off_fails_its_arm_and_the_others_go_on(own):
     jobs, store = own, own.store
     job = jobs.wait(jobs.start_tuning(plan(store, **TOO_FAST)))
-    tuning_id = job["settings"]["tuning"]
+    tuning_id = job.settings.tuning
     states = {arm["arm"]: arm for arm in store.arms(tuning_id)}
-    assert job["state"] == "done"
+    assert job.state == "done"
     assert states["people"]["state"] == "failed"
     assert "no longer a number at step" in states["people"]["facts"]["error"]
     assert "Traceback" in states["people"]["facts"]["details"]
     assert states["people:0.02"]["state"] == "done"
-    jobs.resume(job["id"])  # what failed is tried again, and what is done is not
-    job = jobs.wait(job["id"])
+    jobs.resume(job.id)  # what failed is tried again, and what is done is not
+    job = jobs.wait(job.id)
     again = {arm["arm"]: arm for arm in store.arms(tuning_id)}
     assert again["people"]["finished"] > states["people"]["finished"]
     assert again["people:0.02"] == states["people:0.02"]
@@ -346,21 +347,21 @@ def test_where_every_arm_fails_the_tuning_fails_with_its_sentence(own):
     jobs, store = own, own.store
     few = plan(store, arms=("people:0.0001", "people_shuffled:0.0001"), evaluate="")
     job = jobs.wait(jobs.start_tuning(few))
-    states = [arm["state"] for arm in store.arms(job["settings"]["tuning"])]
-    assert (job["state"], states) == ("failed", ["failed", "failed"])
-    assert "has only 0 examples to train on" in job["error"]
+    states = [arm["state"] for arm in store.arms(job.settings.tuning)]
+    assert (job.state, states) == ("failed", ["failed", "failed"])
+    assert "has only 0 examples to train on" in job.error
 
 
 def test_a_worker_that_dies_in_training_costs_one_arm(own):
     jobs, store = own, own.store
     slow = {**TOO_FAST, "lora": SMALL["lora"].__class__(batch=8, precision="fp32")}
     job_id = jobs.start_tuning(plan(store, **slow))
-    tuning_id = store.job(job_id)["settings"]["tuning"]
+    tuning_id = store.job(job_id).settings.tuning
     until_it_trains(store, tuning_id, "people")
     os.kill(jobs._process.pid, signal.SIGKILL)
     job = jobs.wait(job_id)
     states = {arm["arm"]: arm for arm in store.arms(tuning_id)}
-    assert (job["state"], states["people:0.02"]["state"]) == ("done", "done")
+    assert (job.state, states["people:0.02"]["state"]) == ("done", "done")
     assert states["people"]["state"] == "failed"
     assert "Tokens at once" in states["people"]["facts"]["error"]
 
@@ -369,12 +370,12 @@ def test_a_check_of_the_cost_that_cannot_be_made_takes_nothing_from_a_finished_a
     jobs, store = own, own.store
     asked = plan(store, arms=("people:0.02",), abilities=True)
     job_id = jobs.start_tuning(asked)
-    tuning_id = store.job(job_id)["settings"]["tuning"]
+    tuning_id = store.job(job_id).settings.tuning
     until(lambda: (live := jobs.live(job_id)) and "cost" in live.stage)
     os.kill(jobs._process.pid, signal.SIGKILL)
     job = jobs.wait(job_id)
     (state,) = [arm for arm in store.arms(tuning_id) if arm["arm"] == "people:0.02"]
-    assert (job["state"], state["state"]) == ("done", "done")
+    assert (job.state, state["state"]) == ("done", "done")
     assert len(state["runs"]) == 2 and state["facts"]["cost"]["error"]
     (adapter,) = store.adapters(tuning_id)
     assert (store.home / adapter["path"] / "README.md").is_file()
@@ -445,13 +446,13 @@ def test_what_is_held_out_is_found_whatever_its_case(tmp_path):
 def test_a_tuning_s_pace_leaves_out_the_time_it_was_stopped(whole, tmp_path):
     store = Store(shutil.copytree(whole[0].home, tmp_path / "home"))
     (job,) = store.jobs()
-    took = (job["finished"] - job["started"]).total_seconds()
-    assert 0 < job["worked"] == pytest.approx(took, rel=0.3, abs=1)
+    took = (job.finished - job.started).total_seconds()
+    assert 0 < job.worked == pytest.approx(took, rel=0.3, abs=1)
     again = plan(store)
     seconds = estimates.estimate_tuning(store, again).seconds
-    assert seconds == pytest.approx(max(job["worked"], 1.0), rel=1e-6)
+    assert seconds == pytest.approx(max(job.worked, 1.0), rel=1e-6)
     # Resumed for its last second: that it began anew then says nothing of how long it took.
-    store.update_job(job["id"], started=job["finished"])
+    store.update_job(job.id, started=job.finished)
     assert estimates.estimate_tuning(store, again).seconds == seconds
     store.close()
 
