@@ -42,7 +42,7 @@ def fill(store: Store, answers: int) -> list[str]:
     made = []
     for number in range(-(-answers // keys)):
         run = store.add_run(
-            settings.to_json(), planned=keys, name=f"Synthetic run {number + 1}", state="done"
+            settings, planned=keys, name=f"Synthetic run {number + 1}", state="done"
         )
         made.append(run)
     first, last = made[0].no, made[-1].no

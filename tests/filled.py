@@ -95,7 +95,7 @@ def _job(store: Store, plan: Plan, runs: list[Run], state: str) -> None:
 def _add(store: Store, settings: AskSettings, name: str, group: str | None) -> Run:
     survey = store.survey()
     return store.add_run(
-        settings.to_json(),
+        settings,
         planned=len(settings.keys(survey)),
         name=name,
         group=group,

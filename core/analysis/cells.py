@@ -80,7 +80,7 @@ def singles(store: Store, run: Run, items: Sequence[Item], personas: Sequence[st
 
 def shares_of(store: Store, run: Run, item: Item) -> dict[str, np.ndarray]:
     """A run's shares of an item's options [K] by persona; no entry where there is no answer."""
-    personas = AskSettings.from_json(run.settings).personas()
+    personas = run.settings.personas()
     found = cells(store, run, [item], personas).shares[:, 0]
     return {
         iso3: shares

@@ -8,7 +8,6 @@ items of other batteries, and the run says so.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -204,7 +203,7 @@ def make(store: Store, asked: Sequence[Run], wishes: Iterable[Mapping]) -> list[
 
 def problem(run: Run) -> str:
     """Why nothing can be derived from a run, in a sentence; "" where it can."""
-    settings = AskSettings.from_json(run.settings)
+    settings = run.settings
     if run.state != "done":
         return f"The run {run.name!r} is not finished. Resume it first."
     if settings.answering != "probabilities":
@@ -221,7 +220,7 @@ def problem(run: Run) -> str:
 
 def sources(run: Run) -> set[str]:
     """The ids of the runs that a run was made from; none where a model was asked."""
-    return set((run.settings.get("derived") or {}).get("sources", {}).values())
+    return set((run.settings.derived or {}).get("sources", {}).values())
 
 
 def not_amplified(country: Run) -> str:
@@ -231,19 +230,19 @@ def not_amplified(country: Run) -> str:
             f"The run {country.name!r} was asked as nobody in particular, so there is nothing to "
             "amplify. Choose a run asked as people of countries."
         )
-    return ONE_LANGUAGE if speaks_several(AskSettings.from_json(country.settings)) else ""
+    return ONE_LANGUAGE if speaks_several(country.settings) else ""
 
 
 def _usable(run: Run) -> AskSettings:
     """A run's settings; raises PluriscopeError where nothing can be derived from it."""
     if sentence := problem(run):
         raise PluriscopeError(sentence)
-    return AskSettings.from_json(run.settings)
+    return run.settings
 
 
 def _mismatch(country: Run, plain: Run) -> str:
     """Why a run as people of countries and a plain one do not go together; "" if they do."""
-    one, other = (AskSettings.from_json(run.settings) for run in (country, plain))
+    one, other = (run.settings for run in (country, plain))
     if other.method != "plain":
         return "one has to be asked as people of countries, the other plainly."
     if one.model != other.model or any(
@@ -311,20 +310,19 @@ def _keep(
     store: Store, source: Run, settings: AskSettings, name: str, answers: Sequence[Answer]
 ) -> Run:
     """Store a derived run beside its source, or on its own where its method is there already."""
-    record = json.loads(json.dumps(settings.to_json()))  # as the store gives it back
     known = store.runs(kind=None)
     for run in known:
-        if run.settings == record and run.state == "done":
+        if run.settings == settings and run.state == "done":
             return run
     mine = settings.method, settings.prompt_sha256
     beside = all(
-        (run.method, run.settings["prompt_sha256"]) != mine
+        (run.method, run.settings.prompt_sha256) != mine
         for run in known
         if run.group == source.group
     )
     with store.transaction():
         run = store.add_run(
-            record,
+            settings,
             planned=len(answers),
             name=name,
             group=source.group if beside else None,

@@ -14,7 +14,6 @@ import pandas as pd
 
 from core import wording
 from core.analysis import scores
-from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
 from core.metrics import rates
 from core.metrics.metrics import HEADLINE
@@ -46,7 +45,7 @@ def formats(store: Store, runs: Sequence[Run]) -> list[tuple[Run, int | None]]:
     """
     found: list[tuple[Run, int | None]] = []
     for run in runs:
-        settings = AskSettings.from_json(run.settings)
+        settings = run.settings
         if settings.answering == "written":
             found.append((run, None))
             continue

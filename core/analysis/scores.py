@@ -33,12 +33,12 @@ VERSION = "4"
 
 
 def survey_of(store: Store, run: Run) -> Survey:
-    return store.survey(run.settings["survey"], run.settings["survey_version"])
+    return store.survey(run.settings.survey, run.settings.survey_version)
 
 
 def countries_of(run: Run, survey: Survey) -> tuple[str, ...]:
     """The countries a run is scored against: those it was asked for, or all of the survey."""
-    return tuple(run.settings["cultures"]) or tuple(c.iso3 for c in survey.cultures)
+    return tuple(run.settings.cultures) or tuple(c.iso3 for c in survey.cultures)
 
 
 def panel(
@@ -57,7 +57,7 @@ def panel(
     only: of these items, by id. number: only the answers in this option order.
     """
     survey = survey_of(store, run)
-    items = AskSettings.from_json(run.settings).asked_items(survey)
+    items = run.settings.asked_items(survey)
     if topic:
         items = tuple(item for item in items if item.topic == topic)
         if not items:

@@ -129,6 +129,15 @@ class AskSettings(AskOptions):
         return self.derived["method"] if self.derived else self.method
 
     @property
+    def way(self) -> str:
+        """How it is asked, in words. What is made of another run's answers is called by that
+        run's way: "Cross-culture thinking, calibrated"."""
+        name = METHODS[self.asked_method].name
+        if not self.derived:
+            return name
+        return f"{name}, {'amplified' if self.method == 'amplified' else 'calibrated'}"
+
+    @property
     def human_answers(self) -> str:
         """Which of people's answers the model was shown or its answers set by; "" where none."""
         if self.derived:

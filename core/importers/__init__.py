@@ -6,7 +6,6 @@ Imported. Only import_into() writes to the store.
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -166,7 +165,7 @@ def import_into(store: Store, imported: Imported, source: str = "") -> dict:
                     {
                         "id": run.id,
                         "method": run.method,
-                        "countries": list(recorded.settings["cultures"]),
+                        "countries": list(recorded.settings.cultures),
                     }
                 )
             if imported.tables:
@@ -193,10 +192,9 @@ def import_into(store: Store, imported: Imported, source: str = "") -> dict:
 
 def _there_already(store: Store, recorded: RecordedRun) -> Run | None:
     """The run of an earlier import of the same answers."""
-    settings = json.loads(json.dumps(recorded.settings))
     content = recorded.facts.get("content")
     for run in store.runs(kind="imported") if content else ():
-        same = run.facts.get("content") == content and run.settings == settings
+        same = run.facts.get("content") == content and run.settings == recorded.settings
         if same and run.state == "done":
             return run
     return None

@@ -119,8 +119,8 @@ def check(path: str | Path, options: Options = Options()) -> Check:
         facts={
             run.name: f"{len(run.answers):,} answers, "
             + (
-                ", ".join(run.settings["cultures"])
-                if METHODS[run.settings["method"]].needs_culture
+                ", ".join(run.settings.cultures)
+                if METHODS[run.settings.method].needs_culture
                 else "as nobody in particular"
             )
             for run in runs
@@ -488,7 +488,7 @@ def _run(
         "precision": "bf16",
     }
     name = f"CultureSPA, recorded · {METHODS[method].name.lower()}"
-    return RecordedRun(name, settings.to_json(), tuple(answers), facts)
+    return RecordedRun(name, settings, tuple(answers), facts)
 
 
 def _fingerprint(answers: Sequence[Answer]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 import pandas as pd
 
 from core.asking.answers import Answer
+from core.asking.settings import AskSettings
 from core.prompts.prompt_sets import PromptSet
 from core.survey.survey import Culture, Item, Shares, Survey
 
@@ -47,10 +48,10 @@ class Check:
 
 @dataclass(frozen=True, eq=False)
 class RecordedRun:
-    """Answers a model gave elsewhere: settings valid for core.settings.AskSettings.from_json."""
+    """Answers a model gave elsewhere."""
 
     name: str
-    settings: dict
+    settings: AskSettings
     answers: tuple[Answer, ...]
     facts: dict = field(default_factory=dict)
 

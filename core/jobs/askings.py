@@ -74,9 +74,9 @@ def rename(store: Store, asking: Asking, name: str) -> None:
         raise PluriscopeError("Give the run a name.")
     if asking.job:
         store.update_job(asking.job.id, title=name)
-    wordings = {run.settings["prompt_set"] for run in asking.runs}
+    wordings = {run.settings.prompt_set for run in asking.runs}
     for run in asking.runs:
         parts = [name]
         parts += [run.way.lower()] if len(asking.runs) > 1 else []
-        parts += [run.settings["prompt_set"]] if len(wordings) > 1 else []
+        parts += [run.settings.prompt_set] if len(wordings) > 1 else []
         store.update_run(run.id, name=" · ".join(parts))

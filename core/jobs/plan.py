@@ -288,7 +288,7 @@ def _check_neighbours(survey: Survey, methods: Sequence[str]) -> None:
 def again(store: Store, run: Run, seed: int | None = None) -> Plan:
     """The asking a run belongs to, planned anew with the same settings (and another seed)."""
     group = sorted(store.runs(kind=None, group=run.group), key=lambda one: one.no)
-    every = [AskSettings.from_json(one.settings) for one in group]
+    every = [one.settings for one in group]
     asked = [(s, one.name) for s, one in zip(every, group, strict=True) if not s.derived]
     derive = tuple(_wish(one) for one in every if one.derived)
     if not asked:  # made from runs of another asking
@@ -314,12 +314,12 @@ def again(store: Store, run: Run, seed: int | None = None) -> Plan:
 
 def plan_plain(store: Store, run: Run) -> Plan:
     """The same as a run asked, plainly: what amplifying it compares with."""
-    if run.settings.get("derived") or not METHODS[run.method].needs_culture:
+    if run.settings.derived or not METHODS[run.method].needs_culture:
         raise PluriscopeError("Choose a run that was asked as people of countries.")
     if sentence := derived_runs.not_amplified(run):
         raise PluriscopeError(sentence)
     plan = again(store, run)
-    settings = replace(AskSettings.from_json(run.settings), method="plain")
+    settings = replace(run.settings, method="plain")
     survey = store.survey(settings.survey, settings.survey_version)
     name = run_name(settings, survey)
     return plan._replace(settings=(settings,), names=(name,), title=name, derive=())
@@ -348,7 +348,7 @@ def choose_cultures(survey: Survey, cultures: str | Sequence[str]) -> tuple[Cult
 
 def run_name(settings: AskSettings, survey: Survey) -> str:
     """A name for people: model, how it was asked, what."""
-    parts = [describe(settings.model), way(settings.to_json()).lower()]
+    parts = [describe(settings.model), settings.way.lower()]
     parts += [said(settings)] if said(settings) else []
     parts.append(_set_words(settings.item_set, len(settings.items)))
     if settings.cultures:

@@ -26,7 +26,6 @@ from pathlib import Path
 
 from core.analysis import derived_runs, scores
 from core.asking.answers import Answer
-from core.asking.settings import AskSettings
 from core.errors import Failed, PluriscopeError
 from core.home import ROOT
 from core.jobs.choices import AskChoices
@@ -108,7 +107,7 @@ class Jobs:
                 survey = self.store.survey(one.survey, one.survey_version)
                 runs.append(
                     self.store.add_run(
-                        one.to_json(),
+                        one,
                         planned=len(one.keys(survey)),
                         name=name,
                         group=runs[0].group if runs else None,
@@ -505,11 +504,11 @@ class Jobs:
                 yield event
 
     def _order(self, run: Run, side_by_side: bool) -> dict:
-        settings = AskSettings.from_json(run.settings)
+        settings = run.settings
         asked = questionnaire_of(self.store, settings)
         return {
             "id": run.id,
-            "settings": run.settings,
+            "settings": run.settings.to_json(),
             "side_by_side": side_by_side and settings.answering == "written",
             "answered": sorted(self.store.answered(run.no)),
             "prompts": asdict(asked.prompts),
@@ -518,7 +517,7 @@ class Jobs:
 
     def _survey_file(self, run: Run) -> str | None:
         """A file the worker reads the survey from; None for the bundled one."""
-        survey_id, version = run.settings["survey"], run.settings["survey_version"]
+        survey_id, version = run.settings.survey, run.settings.survey_version
         survey = self.store.survey(survey_id, version)
         bundled = load_bundled()
         if (bundled.id, bundled.version) == (survey_id, version):
@@ -586,7 +585,7 @@ class Jobs:
         """The runs that were made of these and stand beside them."""
         groups = dict.fromkeys(run.group for run in runs)
         beside = [run for group in groups for run in self.store.runs(kind=None, group=group)]
-        return [run for run in reversed(beside) if run.settings.get("derived")]
+        return [run for run in reversed(beside) if run.settings.derived]
 
     def _fail(self, job: Job, error: str, details: str) -> None:
         self._keep_log(job.id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -200,15 +199,6 @@ METHODS: dict[str, Method] = {
         **_CALIBRATED,
     ),
 }
-
-
-def way(settings: Mapping) -> str:
-    """How a run was asked, in words; settings as its record. What was made of another run's answers
-    is called by that run's way: "Cross-culture thinking, calibrated"."""
-    how = METHODS[settings["method"]]
-    if not settings.get("derived"):
-        return how.name
-    return f"{METHODS[settings['derived']['method']].name}, {how.derived}"
 
 
 def askable() -> list[str]:

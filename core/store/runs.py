@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
@@ -13,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 
 from core.asking.answers import Answer
+from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
-from core.prompts.methods import way
 from core.store.database import Database, new_id, utc_now
 from core.store.schema import ADAPTER_HASHES
 
@@ -24,10 +25,11 @@ BASE, WRITTEN = "base", "written"
 
 @dataclass(frozen=True)
 class Run:
-    """One method of one asking of one model. `settings` and `facts` are plain JSON records.
+    """One method of one asking of one model.
 
-    state: queued, running, stopped, interrupted, failed, done. planned: answers it is to hold;
-    answered: answers it holds.
+    stored: its settings as JSON text. facts: what loading found, as a JSON record. state: queued,
+    running, stopped, interrupted, failed, done. planned: answers it is to hold; answered: answers
+    it holds.
     """
 
     no: int
@@ -37,7 +39,7 @@ class Run:
     name: str
     method: str
     model: str
-    settings: dict
+    stored: str
     facts: dict
     state: str
     planned: int
@@ -51,10 +53,15 @@ class Run:
     adapter: str | None = None  # adapters.id of the adapter on the model, where it is known here
     merged: str | None = None  # and of one that was merged into the model's weights
 
+    @cached_property
+    def settings(self) -> AskSettings:
+        """What it was asked with."""
+        return AskSettings.from_json(json.loads(self.stored))
+
     @property
     def way(self) -> str:
         """How it was asked, in words."""
-        return way(self.settings)
+        return self.settings.way
 
 
 ANSWERS = pa.schema(
@@ -80,7 +87,7 @@ class RunRecords(Database):
 
     def add_run(
         self,
-        settings: dict,
+        settings: AskSettings,
         *,
         planned: int,
         name: str,
@@ -103,9 +110,9 @@ class RunRecords(Database):
                     group or run_id,
                     kind,
                     name,
-                    settings["method"],
-                    settings["model"]["source"],
-                    json.dumps(settings, ensure_ascii=False),
+                    settings.method,
+                    settings.model.source,
+                    json.dumps(settings.to_json(), ensure_ascii=False),
                     json.dumps(facts or {}),
                     state,
                     planned,
@@ -167,7 +174,7 @@ class RunRecords(Database):
                 from runs {where} order by created desc, no desc""",
             params,
         )
-        return [Run(*row[:7], json.loads(row[7]), json.loads(row[8]), *row[9:]) for row in found]
+        return [Run(*row[:8], json.loads(row[8]), *row[9:]) for row in found]
 
     def update_run(
         self, run_id: str, *, state: str | None = None, name: str | None = None,

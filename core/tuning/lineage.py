@@ -16,8 +16,8 @@ def human_answers(store: Store, run: Run) -> str:
     They were shown to the model, set its numbers, or were taught to it by its adapter, which may
     have been merged into its weights. The label that goes with every score.
     """
-    used = [AskSettings.from_json(run.settings).human_answers]
-    if run.settings["model"].get("adapter"):
+    used = [run.settings.human_answers]
+    if run.settings.model.adapter:
         used.append(_taught(store, run.adapter))
     if run.facts.get("merged_sha256"):
         used.append(_taught(store, run.merged))

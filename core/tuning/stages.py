@@ -7,7 +7,6 @@ stop, a crash or a kill costs only the step in hand. The model's work is done by
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -244,13 +243,12 @@ class _Tuning:
         name: str,
     ) -> Run:
         """The run of these settings, made where there is none yet."""
-        frozen = json.loads(json.dumps(settings.to_json()))
         for run in self.store.tuning_runs(self.id):
-            if (run.arm, run.seed) == (arm, seed) and run.settings == frozen:
+            if (run.arm, run.seed) == (arm, seed) and run.settings == settings:
                 return run
         planned = len(settings.keys(survey))
         return self.store.add_run(
-            settings.to_json(),
+            settings,
             planned=planned,
             name=name,
             group="-".join([self.id, arm] + ([] if seed is None else [str(seed)])),
@@ -260,7 +258,7 @@ class _Tuning:
 
     def _have_answered(self, doing: str, runs: Sequence[Run]) -> None:
         def cost(run: Run) -> float:
-            return COST["sample" if run.settings["answering"] == "written" else "ask"]
+            return COST["sample" if run.settings.answering == "written" else "ask"]
 
         before = sum(run.answered * cost(run) for run in runs)
         whole = sum(run.planned * cost(run) for run in runs)

@@ -42,7 +42,7 @@ def names_country(run: Run) -> bool:
 
 def look(run: Run) -> str:
     """The series a run is drawn as: its method's, or "tuned" where an adapter is on the model."""
-    return "tuned" if run.settings["model"].get("adapter") else run.method
+    return "tuned" if run.settings.model.adapter else run.method
 
 
 def run_name(run: Run) -> str:
@@ -354,7 +354,7 @@ def comparable(store: Store, run: Run, most: int = 24) -> list[Run]:
 
     def asked(one: Run) -> tuple:
         s = one.settings
-        return s["survey"], s["survey_version"], sorted(s["items"]), sorted(s["cultures"])
+        return s.survey, s.survey_version, sorted(s.items), sorted(s.cultures)
 
     mine = asked(run)
     found = [

@@ -6,6 +6,7 @@ Files made for spreadsheets are safe to open: a text that would be read as a for
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ def run_json(store: Store, run_id: str) -> str:
     Holds no answers of people. Distributions are in the order of each question's option codes.
     """
     run = store.run(run_id)
-    settings = AskSettings.from_json(run.settings)
+    settings = run.settings
     survey = store.survey(settings.survey, settings.survey_version)
     record = {
         "format": FORMAT,
@@ -48,7 +49,7 @@ def run_json(store: Store, run_id: str) -> str:
         "answered": run.answered,
         "created": run.created.isoformat(),
         "finished": run.finished.isoformat() if run.finished else None,
-        "settings": run.settings,
+        "settings": json.loads(run.stored),
         "uses_human_answers": human_answers(store, run),
         "facts": run.facts,
         "wording": store.prompt_texts(settings.prompt_sha256),
@@ -89,7 +90,7 @@ def run_table(store: Store, run_id: str) -> pd.DataFrame:
     people_share, people_n, people_basis, answers, refused, unreadable.
     """
     run = store.run(run_id)
-    settings = AskSettings.from_json(run.settings)
+    settings = run.settings
     survey = store.survey(settings.survey, settings.survey_version)
     asked, personas = settings.asked_items(survey), settings.personas()
     # Probabilities are no more precise than the store keeps them.
@@ -226,16 +227,16 @@ def download_table(
     facts = {
         "run": run.id,
         "compared_with": before.id if before else "",
-        "model": settings["model"]["source"],
+        "model": settings.model.source,
         "method": run.method,
         "uses_human_answers": lineage.human_answers(store, run),
         "metric": metric,
         "topic": topic,
-        "survey": settings["survey"],
-        "survey_version": settings["survey_version"],
-        "prompt_sha256": settings["prompt_sha256"],
-        "option_orders": settings["orders"],
-        "seed": settings["seed"],
-        "code_version": settings["code_version"],
+        "survey": settings.survey,
+        "survey_version": settings.survey_version,
+        "prompt_sha256": settings.prompt_sha256,
+        "option_orders": settings.orders,
+        "seed": settings.seed,
+        "code_version": settings.code_version,
     }
     return table.assign(**{name: value for name, value in facts.items() if name not in table})

@@ -276,7 +276,7 @@ def raw_answers(store: Store, run: Run, item: Item, iso3: str) -> pd.DataFrame:
     words, "refused" or "cannot be read"), share (of the chosen option, NaN for written answers),
     mass, rule, text, seconds, state.
     """
-    settings = AskSettings.from_json(run.settings)
+    settings = run.settings
     persona = iso3 if METHODS[run.method].needs_culture else ""
     answers = store.answers(run.no, item=item.id, iso3=persona)
     rows = []
@@ -324,7 +324,7 @@ def _shown(settings: AskSettings, item: Item, number: int) -> str:
 
 def prompt_of(store: Store, run: Run, item: Item, iso3: str, number: int = 0) -> Rendered:
     """The exact messages behind one answer of a run."""
-    settings = AskSettings.from_json(run.settings)
+    settings = run.settings
     asked = questionnaire_of(store, settings)
     persona = iso3 if METHODS[run.method].needs_culture else ""
     if settings.by_meaning:
@@ -338,12 +338,12 @@ def as_read(run: Run, prompt: Rendered) -> str | None:
     """A prompt of a run with the model's chat template round it, to the letter; None of a run that
     kept no frames (imported, or asked before they were)."""
     frames = run.facts.get("chat_frames") or {}
-    return framed(frames, run.settings["answering"], prompt.messages)
+    return framed(frames, run.settings.answering, prompt.messages)
 
 
 def shown_orders(run: Run, item: Item) -> list[str]:
     """The words for each option order a run showed an item in; one entry for written answers."""
-    settings = AskSettings.from_json(run.settings)
+    settings = run.settings
     if settings.answering == "written":
         return ["options as given"]
     return [

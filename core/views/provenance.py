@@ -34,7 +34,7 @@ class Fact(NamedTuple):
 
 def provenance(store: Store, run: Run) -> list[Fact]:
     """Where the numbers of a run come from, as lines for people."""
-    settings = AskSettings.from_json(run.settings)
+    settings = run.settings
     survey = store.survey(settings.survey, settings.survey_version)
     facts = run.facts
     spec = settings.model
@@ -72,15 +72,15 @@ def provenance(store: Store, run: Run) -> list[Fact]:
 def provenance_text(store: Store, run: Run) -> str:
     """The same as plain text, to paste beside a figure."""
     lines = [f"{fact.name}: {fact.value}" for fact in provenance(store, run)]
-    survey = store.survey(run.settings["survey"], run.settings["survey_version"])
-    if survey.citation and not run.settings.get("own_item"):
+    survey = store.survey(run.settings.survey, run.settings.survey_version)
+    if survey.citation and not run.settings.own_item:
         lines.append(f"Citation of the survey: {survey.citation}")
     return "\n".join(lines)
 
 
 def model_words(run: Run) -> str:
     """A run's model for people; the built-in one is always called a teaching model."""
-    spec = AskSettings.from_json(run.settings).model
+    spec = run.settings.model
     name = describe(spec)
     if is_teaching(spec, run.facts):
         return f"{name} (a teaching model, no evidence about language models)"
@@ -245,7 +245,7 @@ def card(store: Store, run: Run) -> dict:
     Holds what it takes to ask the same again and to read the numbers: model and its precision,
     wording in full, method, orders and seed, questions, people behind them, rules, versions, dates.
     """
-    settings = AskSettings.from_json(run.settings)
+    settings = run.settings
     survey = store.survey(settings.survey, settings.survey_version)
     facts, how = run.facts, METHODS[settings.method]
     own = bool(settings.own_item)

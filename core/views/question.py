@@ -96,7 +96,7 @@ class Question(NamedTuple):
     def country_settings(self) -> AskSettings:
         """The settings that the countries were asked with; the first run's where none was."""
         named = [run for run in self.runs if METHODS[run.method].needs_culture]
-        return AskSettings.from_json(named[0].settings) if named else self.settings
+        return named[0].settings if named else self.settings
 
     @property
     def answered(self) -> int:
@@ -111,13 +111,13 @@ def load(store: Store, group: str) -> Question:
             "The answer this link points to is not here. It may have been deleted, or asked on "
             "another machine."
         )
-    settings = AskSettings.from_json(runs[0].settings)
+    settings = runs[0].settings
     survey = store.survey(settings.survey, settings.survey_version)
     item = settings.asked_items(survey)[0]
     by_side: dict[tuple[str, str, str], dict[str, Run]] = {}
     spoken: dict[str, Translation] = {}
     for run in runs:
-        one = AskSettings.from_json(run.settings)
+        one = run.settings
         for iso3 in one.personas():
             language = one.asked_in(iso3, item.id)
             by_side.setdefault((iso3, run.method, language), {})[one.answering] = run
@@ -296,7 +296,7 @@ def prompts(store: Store, item: Item, side: Side) -> dict[str, Shown]:
         prompt = prompt_of(store, side.written_by, item, side.iso3)
         found["For the written answer"] = _shown(side.written_by, prompt)
     if side.scored_by:
-        orders = option_orders(item, side.scored_by.settings["orders"])
+        orders = option_orders(item, side.scored_by.settings.orders)
         for number in range(len(orders)):
             name = f"For the probabilities, order {number + 1} of {len(orders)}"
             prompt = prompt_of(store, side.scored_by, item, side.iso3, number)

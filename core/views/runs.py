@@ -12,12 +12,10 @@ import pandas as pd
 
 from core.analysis import robustness, scores
 from core.asking import languages
-from core.asking.settings import AskSettings
 from core.jobs import askings as jobs_askings
 from core.jobs.askings import Asking
 from core.metrics.metrics import HEADLINE
 from core.models.catalogue import describe, is_teaching
-from core.models.spec import ModelSpec
 from core.prompts.methods import METHODS
 from core.store.runs import Run
 from core.store.store import Store
@@ -48,12 +46,10 @@ def headline_asking(known: Sequence[Asking], item_id: str = "") -> Asking | None
     """
     asked = item_id.casefold()
     known = [
-        one for one in known if asked in (item.casefold() for item in one.runs[0].settings["items"])
+        one for one in known if asked in (item.casefold() for item in one.runs[0].settings.items)
     ] or known
     whole = [one for one in known if is_complete(one)]
-    large = [
-        one for one in whole if persona_method(one) and len(one.runs[0].settings["items"]) >= 10
-    ]
+    large = [one for one in whole if persona_method(one) and len(one.runs[0].settings.items) >= 10]
     return next(iter([*large, *whole, *known]), None)
 
 
@@ -73,19 +69,19 @@ def by_method(asking: Asking) -> dict[str, Run]:
 
 def wordings(asking: Asking) -> list[str]:
     """Names of the wordings an asking was asked in, the one shown first before the others."""
-    return list(dict.fromkeys(run.settings["prompt_set"] for run in asking.runs))
+    return list(dict.fromkeys(run.settings.prompt_set for run in asking.runs))
 
 
 def in_wording(asking: Asking, wording: str) -> Asking:
     """An asking as if it had been asked in one of its wordings only."""
-    runs_of = tuple(run for run in asking.runs if run.settings["prompt_set"] == wording)
+    runs_of = tuple(run for run in asking.runs if run.settings.prompt_set == wording)
     return asking._replace(runs=runs_of) if runs_of else asking
 
 
 def in_formats(asking: Asking, method: str) -> list[Run]:
     """The runs of one method that have answers, one a wording."""
     found = {
-        run.settings["prompt_set"]: run
+        run.settings.prompt_set: run
         for run in reversed(asking.runs)
         if run.method == method and run.answered
     }
@@ -154,7 +150,7 @@ def held(store: Store, asking: Asking, method: str) -> pd.DataFrame:
 
 
 def model_name(run: Run) -> str:
-    return describe(AskSettings.from_json(run.settings).model)
+    return describe(run.settings.model)
 
 
 def human_answers(store: Store, *of: Run) -> str:
@@ -173,12 +169,12 @@ def human_answers(store: Store, *of: Run) -> str:
 
 
 def _asked_of(run: Run) -> str:
-    return f"{run.way}, after tuning" if run.settings["model"].get("adapter") else run.way
+    return f"{run.way}, after tuning" if run.settings.model.adapter else run.way
 
 
 def draft_words(*of: Run) -> str:
     """A sentence where runs were asked in translations that are drafts; "" where none was."""
-    told = (languages.draft_words(AskSettings.from_json(run.settings)) for run in of)
+    told = (languages.draft_words(run.settings) for run in of)
     return " ".join(dict.fromkeys(filter(None, told)))
 
 
@@ -192,13 +188,13 @@ def headline_runs(asking: Asking) -> list[Run]:
 
 def is_builtin(run: Run) -> bool:
     """Asked of the teaching model that comes along, which is no evidence about language models."""
-    return is_teaching(ModelSpec.from_json(run.settings["model"]), run.facts)
+    return is_teaching(run.settings.model, run.facts)
 
 
 def asked_countries(store: Store, asking: Asking) -> list[str]:
     """Codes of the countries that an asking named; all of its survey where it named none."""
     survey = scores.survey_of(store, asking.runs[0])
-    named = {iso3 for run in asking.runs for iso3 in run.settings["cultures"]}
+    named = {iso3 for run in asking.runs for iso3 in run.settings.cultures}
     return [c.iso3 for c in survey.cultures if not named or c.iso3 in named]
 
 
@@ -215,7 +211,7 @@ def country_zones(store: Store, asking: Asking) -> dict[str, str]:
 def asked_topics(store: Store, asking: Asking) -> list[str]:
     """Topics of the items that an asking was asked, in questionnaire order."""
     survey = scores.survey_of(store, asking.runs[0])
-    wanted = {item for run in asking.runs for item in run.settings["items"]}
+    wanted = {item for run in asking.runs for item in run.settings.items}
     return list(dict.fromkeys(item.topic for item in survey.items if item.id in wanted))
 
 
@@ -224,18 +220,18 @@ def asked_topics(store: Store, asking: Asking) -> list[str]:
 
 def how_words(run: Run) -> str:
     """How a run was asked, and in what language where that is not English."""
-    spoken = languages.said(AskSettings.from_json(run.settings))
+    spoken = languages.said(run.settings)
     return f"{METHODS[run.method].asked}{f', {spoken}' if spoken else ''}"
 
 
 def run_kicker(store: Store, run: Run, topic: str = "") -> str:
     """Model, way of asking, questions: one line that names a run."""
     survey = scores.survey_of(store, run)
-    items = [survey.item(i) for i in run.settings["items"]]
+    items = [survey.item(i) for i in run.settings.items]
     if topic:
         items = [item for item in items if item.topic == topic]
     asked = f"{count(len(items), 'question')}{f' on {topic}' if topic else ''}"
     how = run.way
-    spoken = languages.said(AskSettings.from_json(run.settings))
+    spoken = languages.said(run.settings)
     parts = [model_name(run), f"{how[0].lower()}{how[1:]}", spoken, asked, f"run {run.id}"]
     return " · ".join(filter(None, parts))

@@ -157,10 +157,10 @@ TABLES: dict[str, Table] = {
 
 def tables_of(store: Store, run: Run) -> dict[str, str]:
     """The tables that can be made of a run, and what each holds."""
-    few = not names_country(run) or len(run.settings["cultures"]) < 3
+    few = not names_country(run) or len(run.settings.cultures) < 3
     survey = scores.survey_of(store, run)
     known = {item.id for item in survey.items}
-    asked = set(run.settings["items"])
+    asked = set(run.settings.items)
     mapped = set(inglehart_welzel.IW_ITEMS) <= known and not (
         set(inglehart_welzel.IW_ITEMS) - asked - set(inglehart_welzel.IW_LIGHT)
     )

@@ -101,7 +101,7 @@ def steps(store: Store, of: Tuning, arm: Arm, seed: int) -> tuple[Step, ...]:
     done = bool(state) and state["state"] == DONE
     asked = [
         run for run in store.tuning_runs(of.id)
-        if (run.arm, run.seed) == (WRITTEN, seed) and run.settings["answering"] == arm.answers
+        if (run.arm, run.seed) == (WRITTEN, seed) and run.settings.answering == arm.answers
         and run.method in ("plain", arm.teacher)
     ]  # fmt: skip
     made = [
@@ -226,7 +226,7 @@ def written_survey(store: Store, of: Tuning, seed: int) -> Survey | None:
     """A seed's written questions as they were asked; None where those runs were deleted."""
     for run in store.tuning_runs(of.id):
         if (run.arm, run.seed) == (WRITTEN, seed):
-            return store.survey(run.settings["survey"], run.settings["survey_version"])
+            return store.survey(run.settings.survey, run.settings.survey_version)
     return None
 
 

@@ -71,7 +71,7 @@ def value_map(store: Store, run: Run, before: Run | None = None) -> ValueMap:
     own = people_table.set_index("iso3")[["x", "y"]]
     model[["people_x", "people_y"]] = own.reindex(model["iso3"]).to_numpy()
     placed = set(model["iso3"])
-    lost = [c for c in AskSettings.from_json(run.settings).personas() if c not in placed]
+    lost = [c for c in run.settings.personas() if c not in placed]
     return ValueMap(
         people_table,
         model,
@@ -104,7 +104,7 @@ def _model_positions(
     store: Store, run: Run, items: Sequence[Item], average: np.ndarray, spread: bool = False
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """A run's positions (iso3, x, y; var_x, var_y, cov where spread), and the items assumed."""
-    asked = set(run.settings["items"])
+    asked = set(run.settings.items)
     missing = [item for item in items if item.id not in asked]
     heavy = [item for item in missing if item.id not in IW_LIGHT]
     if heavy:
@@ -113,7 +113,7 @@ def _model_positions(
             f"The map of values needs questions that this run did not ask: {some}. Ask the core "
             "set or all questions."
         )
-    personas = AskSettings.from_json(run.settings).personas()
+    personas = run.settings.personas()
     answers = singles(store, run, items, personas)
     shares = over_orders(answers)
     for item in missing:

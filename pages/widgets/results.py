@@ -10,7 +10,6 @@ from pandas.io.formats.style import Styler
 
 from core import wording
 from core.analysis import scores
-from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
 from core.figures.base import CONFIG, Figure, palette
 from core.jobs import askings, plan
@@ -66,7 +65,7 @@ def _fact_table(facts: Sequence[views_provenance.Fact]) -> None:
 
 def _wording(run: Run) -> str:
     """The wording of a run with its blanks, in every language it was asked in."""
-    settings = AskSettings.from_json(run.settings)
+    settings = run.settings
     explain = settings.answering == "written" and settings.explain
     try:
         asked = questionnaire_of(store(), settings)

@@ -11,7 +11,6 @@ from core.errors import PluriscopeError
 from core.jobs import askings, plan
 from core.jobs.queue import RESUMABLE, UNFINISHED
 from core.models import catalogue
-from core.models.spec import ModelSpec
 from core.store.runs import Run
 from core.views import export, provenance
 from core.views.tables import TABLES, tables_of
@@ -29,7 +28,7 @@ def asking_words(asking: askings.Asking) -> str:
     parts = [
         STATE_WORDS.get(asking.state, asking.state),
         held,
-        plain(catalogue.describe(ModelSpec.from_json(first.settings["model"]))),
+        plain(catalogue.describe(first.settings.model)),
         when(first.created),
     ]
     return " · ".join(parts)

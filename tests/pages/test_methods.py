@@ -28,7 +28,7 @@ def working(tmp_path_factory):
 
 
 def settings_of(run) -> AskSettings:
-    return AskSettings.from_json(run.settings)
+    return run.settings
 
 
 # -- examples --------------------------------------------------------------------------------------

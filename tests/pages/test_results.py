@@ -224,9 +224,9 @@ def test_a_country_that_was_surveyed_but_not_asked_says_so(results):
 
 def test_a_country_is_nearest_to_itself_in_peoples_own_answers(kept):
     store, made = kept
-    settings = AskSettings.from_json(made.country.settings)
+    settings = made.country.settings
     survey = store.survey()
-    run = store.add_run(settings.to_json(), planned=1, name="People themselves", state="done")
+    run = store.add_run(settings, planned=1, name="People themselves", state="done")
     store.add_answers(
         run.no,
         [
@@ -413,7 +413,7 @@ def test_raw_answers_say_how_each_was_shown_and_read(kept):
 def test_the_prompt_shown_is_the_one_that_was_sent(kept):
     store, made = kept
     survey = store.survey()
-    settings = AskSettings.from_json(made.country.settings)
+    settings = made.country.settings
     from core.prompts.prompt_sets import load_prompt_set
 
     sent = Questionnaire(settings, survey, load_prompt_set()).prompt(survey.item("Q57"), "KEN", 1)

@@ -1,7 +1,5 @@
 """Every page works with every survey in the store, not only with the one that comes along."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -63,9 +61,9 @@ def test_run_asks_the_survey_that_is_chosen(two_surveys, app, monkeypatch):
     at.button(key="start").click().run()
     (plain, country) = reversed(queue.store.runs())
     for run in (plain, country):
-        assert run.settings["survey"] == OWN
-        assert run.settings["survey_version"] == two_surveys.version
-        assert run.settings["cultures"] == ["BRA", "KEN"]
+        assert run.settings.survey == OWN
+        assert run.settings.survey_version == two_surveys.version
+        assert run.settings.cultures == ("BRA", "KEN")
     assert country.planned == 2 * 2 * 2
 
 
@@ -111,7 +109,7 @@ def answered(store, plan, survey):
     for settings, name in zip(plan.settings, plan.names, strict=True):
         keys = settings.keys(survey)
         run = store.add_run(
-            json.loads(json.dumps(settings.to_json())), planned=len(keys), name=name, group=group,
+            settings, planned=len(keys), name=name, group=group,
             kind=plan.kind,
         )  # fmt: skip
         group = run.group

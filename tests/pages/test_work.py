@@ -21,6 +21,7 @@ from core.models import catalogue, memory_fit
 from core.models.spec import BUILTIN, GIB, ModelSpec
 from core.prompts.prompt_sets import load_prompt_set
 from core.store.jobs import MergeJob
+from core.store.runs import Run
 from core.survey.survey import load_bundled
 from core.views import export, provenance, question, runs
 from pages.widgets import model_picker, session
@@ -145,7 +146,7 @@ def stored(store, model, prompt_set="pluriscope") -> question.Question:
     for settings, name in zip(plan.settings, plan.names, strict=True):
         keys = settings.keys(store.survey())
         run = store.add_run(
-            settings.to_json(), planned=len(keys), name=name, group=group, kind="question",
+            settings, planned=len(keys), name=name, group=group, kind="question",
             facts={"precision": "fp32", "device": "cpu"},
         )  # fmt: skip
         group = run.group
@@ -527,7 +528,7 @@ def test_a_run_as_json_holds_every_answer_and_its_wording(made):
     store, runs_made = made
     record = json.loads(export.run_json(store, runs_made.written.id))
     assert len(record["answers"]) == 24
-    assert record["settings"]["prompt_sha256"] == runs_made.written.settings["prompt_sha256"]
+    assert record["settings"]["prompt_sha256"] == runs_made.written.settings.prompt_sha256
     assert "{country}" in record["wording"]["country_system"]
     texts = {answer.get("text") for answer in record["answers"]}
     assert filled.UNTRUSTED in texts
@@ -538,10 +539,15 @@ def test_a_run_as_json_holds_every_answer_and_its_wording(made):
 )
 def test_a_run_of_the_teaching_model_is_told_as_one_whatever_its_path(made, source, facts):
     run = made[1].country
-    spec = run.settings["model"] | {"source": source}
-    other = replace(run, settings=run.settings | {"model": spec}, facts=facts)
+
+    def of(source: str, facts: dict) -> Run:
+        model = replace(run.settings.model, source=source)
+        stored = json.dumps(replace(run.settings, model=model).to_json())
+        return replace(run, stored=stored, facts=facts)
+
+    other = of(source, facts)
     assert runs.is_builtin(other) and "a teaching model" in provenance.model_words(other)
-    gone = replace(other, settings=run.settings | {"model": spec | {"source": "/gone"}}, facts={})
+    gone = of("/gone", {})
     assert not runs.is_builtin(gone) and "teaching" not in provenance.model_words(gone)
 
 

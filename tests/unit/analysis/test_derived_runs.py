@@ -134,7 +134,7 @@ def made(tmp_path_factory):
 
 
 def settings_of(run) -> AskSettings:
-    return AskSettings.from_json(run.settings)
+    return run.settings
 
 
 def cell(store, run, iso3="KEN", item="Q164") -> np.ndarray:
@@ -162,7 +162,7 @@ def test_a_strength_chosen_on_answers_of_people_says_so(made):
     store, (_, country, *_) = made
     run = derived_runs.amplify(store, country)
     record = settings_of(run).derived
-    assert len(record["alphas"]) == 5 and set(record["folds"]) == set(country.settings["items"])
+    assert len(record["alphas"]) == 5 and set(record["folds"]) == set(country.settings.items)
     assert "other batteries" in settings_of(run).human_answers
     assert (
         score_records.basic_record(store, run.id)["uses_human_answers"]

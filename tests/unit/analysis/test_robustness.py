@@ -79,9 +79,7 @@ def fill(store: Store, items=ITEMS, prompt_set=WORDINGS, answered=None) -> list:
     made = []
     for settings, name in zip(plan.settings, plan.names, strict=True):
         group = made[0].group if made else None
-        run = store.add_run(
-            settings.to_json(), planned=len(settings.keys(SURVEY)), name=name, group=group
-        )
+        run = store.add_run(settings, planned=len(settings.keys(SURVEY)), name=name, group=group)
         give = answered or answer
         store.add_answers(run.no, [give(settings, *key) for key in settings.keys(SURVEY)])
         store.update_run(run.id, state="done")
@@ -120,9 +118,9 @@ def test_one_asking_has_a_run_for_each_method_in_each_wording(asked):
     assert len(asking.runs) == 6 and runs.wordings(asking) == list(WORDINGS)
     assert len({run.name for run in asking.runs}) == 6
     shown = runs.by_method(asking)
-    assert [run.settings["prompt_set"] for run in shown.values()] == ["pluriscope"] * 2
+    assert [run.settings.prompt_set for run in shown.values()] == ["pluriscope"] * 2
     part = runs.in_wording(asking, "pluriscope-c")
-    assert {run.settings["prompt_set"] for run in part.runs} == {"pluriscope-c"}
+    assert {run.settings.prompt_set for run in part.runs} == {"pluriscope-c"}
     assert len(runs.comparable([asking])) == 6
 
 
@@ -172,7 +170,8 @@ def test_both_orders_of_one_wording_are_two_formats_and_one_order_is_no_spread(a
     assert (found.wordings, found.formats) == (1, 2)
     assert robustness.spread_words(found).startswith("Asked with 2 orders of the options, a")
     assert set(runs.held(store, one, "country")["of"]) == {2}
-    given = replace(made[1], settings={**made[1].settings, "orders": "given"})
+    stored = json.dumps({**json.loads(made[1].stored), "orders": "given"})
+    given = replace(made[1], stored=stored)
     assert runs.format_spread(store, one._replace(runs=(given,)), "country") is None
     assert robustness.record(store, [given]) == {"format_spread": None, "held": None}
     with pytest.raises(PluriscopeError, match="one wording and one order"):
@@ -219,10 +218,10 @@ def test_each_wording_is_derived_from_its_own(asked):
     store, made = asked
     wishes = [{"make": "amplified", "alpha": 1.0}]
     derived_runs = make(store, made, wishes)
-    assert [run.settings["prompt_set"] for run in derived_runs] == list(WORDINGS)
+    assert [run.settings.prompt_set for run in derived_runs] == list(WORDINGS)
     assert {run.group for run in derived_runs} == {made[0].group}
     (asking,) = runs.askings(store)
-    assert runs.by_method(asking)["amplified"].settings["prompt_set"] == "pluriscope"
+    assert runs.by_method(asking)["amplified"].settings.prompt_set == "pluriscope"
 
 
 def test_several_wordings_on_the_command_line(home, tiny_model, capsys):

@@ -341,7 +341,7 @@ def test_side_by_side_writes_all_sides_and_their_probabilities(jobs, model):
     job = jobs.wait(jobs.start(question))
     assert job.state == "done", job.details
     found = {
-        (run.method, run.settings["answering"]): jobs.store.answers(run.no)
+        (run.method, run.settings.answering): jobs.store.answers(run.no)
         for run in map(jobs.store.run, job.runs)
     }
     assert {key: len(rows) for key, rows in found.items()} == {

@@ -5,13 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from core.asking.answers import Answer
+from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
+from core.models.spec import ModelSpec
 from core.store.jobs import AskJob, TuneJob
 from core.store.schema import MIGRATIONS
 from core.store.store import Store
@@ -22,14 +25,11 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def a_run(store: Store, **changes) -> object:
     survey = store.survey()
-    settings = {
-        "method": "plain",
-        "model": {"source": "builtin"},
-        "survey": survey.id,
-        "survey_version": survey.version,
-        **changes,
-    }
-    return store.add_run(settings, planned=4, name="A run")
+    settings = AskSettings(
+        model=ModelSpec("builtin"), method="plain", cultures=(), items=("Q1",), item_set="",
+        survey=survey.id, survey_version=survey.version, prompt_set="p", prompt_sha256="0",
+    )  # fmt: skip
+    return store.add_run(replace(settings, **changes), planned=4, name="A run")
 
 
 def answer(item="Q1", number=0, iso3="", probs=(0.7, 0.2, 0.1, 0.0)):
@@ -161,10 +161,9 @@ WRITER = """
 import sys
 from core.asking.answers import Answer
 from core.store.store import Store
+from tests.unit.store.test_store import a_run
 store = Store(sys.argv[1])
-survey = store.survey()
-run = store.add_run({"method": "plain", "model": {"source": "x"}, "survey": survey.id,
-                     "survey_version": survey.version}, planned=10**6, name="w")
+run = a_run(store)
 number = 0
 while True:
     batch = [Answer("", "Q1", number + i, (1.0,), 1.0, 1, "answered", "r", None, None)

@@ -101,7 +101,7 @@ class Made:
         )  # fmt: skip
         keys = asked.keys(SURVEY)
         run = self.store.add_run(
-            asked.to_json(), planned=len(keys), name=group, group=f"{self.id}-{group}",
+            asked, planned=len(keys), name=group, group=f"{self.id}-{group}",
             kind="experiment", state="running",
         )  # fmt: skip
         rows = []

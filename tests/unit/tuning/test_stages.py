@@ -106,7 +106,7 @@ def test_near_and_far_countries_are_told_without_what_is_held_out(whole):
     assert held and frozen != frozen_neighbours(store.survey(), ("DEU", "KEN"))
     asked = [run for run in store.tuning_runs(tuning_id) if run.method == "cross_culture"]
     assert len(asked) == 2  # the survey before tuning, and its own questions
-    assert all(run.settings["neighbours"] == frozen for run in asked)
+    assert all(run.settings.neighbours == frozen for run in asked)
 
 
 def test_tuning_changed_the_answers_and_left_the_base_alone(whole):

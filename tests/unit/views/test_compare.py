@@ -13,7 +13,6 @@ import pytest
 from core import __main__ as command
 from core.analysis import derived_runs, scores
 from core.asking.answers import Answer
-from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
 from core.figures import compare as figures_compare
 from core.figures import value_map as figures_value_map
@@ -65,9 +64,9 @@ def kept(tmp_path_factory):
 
 def people_themselves(store: Store, like):
     """A run as people of the same countries, asked the same, that answers exactly as they do."""
-    settings = AskSettings.from_json(like.settings)
+    settings = like.settings
     survey = store.survey()
-    run = store.add_run(settings.to_json(), planned=1, name="People themselves", state="done")
+    run = store.add_run(settings, planned=1, name="People themselves", state="done")
     store.add_answers(
         run.no,
         [
@@ -133,7 +132,7 @@ def test_zones_stay_together_and_nobody_is_lost(kept):
     alike = compare.alike(store, made.country)
     zone_of = {c.iso3: c.region for c in store.survey().cultures}
     ordered = compare.by_zone(alike, zone_of)
-    assert sorted(ordered) == sorted(alike) == sorted(made.country.settings["cultures"])
+    assert sorted(ordered) == sorted(alike) == sorted(made.country.settings.cultures)
     zones = [zone_of[iso3] for iso3 in ordered]
     assert sum(a != b for a, b in pairwise(zones)) == len(set(zones)) - 1
     assert abs(alike.index("USA") - alike.index("CAN")) <= 4  # people who answer alike
@@ -218,8 +217,8 @@ def test_runs_on_one_plot_were_asked_the_same_of_the_same(kept):
 def test_a_run_of_a_tuned_model_has_a_look_of_its_own(kept):
     store, made, _ = kept
     assert compare.look(made.country) == "country"
-    settings = AskSettings.from_json(made.country.settings).to_json()
-    settings["model"]["adapter"] = "/adapters/close"
+    settings = made.country.settings
+    settings = replace(settings, model=replace(settings.model, adapter="/adapters/close"))
     run = store.add_run(settings, planned=1, name="Tuned", state="done")
     assert compare.look(run) == "tuned"
     assert compare.run_name(run) == "Built-in model + close, as a person from …"
@@ -707,7 +706,7 @@ def test_every_metric_is_in_the_table_of_scores_and_every_line_in_that_of_refere
     filled_home, capsys
 ):
     store = Store(filled_home)
-    run = next(r for r in store.runs() if r.method == "country" and len(r.settings["items"]) > 9
+    run = next(r for r in store.runs() if r.method == "country" and len(r.settings.items) > 9
                and r.state == "done")  # fmt: skip
     assert set(tables.score_table(store, run)["metric"]) == set(METRICS)
     store.close()
@@ -718,7 +717,7 @@ def test_every_metric_is_in_the_table_of_scores_and_every_line_in_that_of_refere
 def test_the_signal_of_a_run_on_the_command_line_is_that_of_the_page(filled_home, capsys):
     store = Store(filled_home)
     run = next(r for r in store.runs() if r.method == "country" and r.model == "builtin"
-               and len(r.settings["items"]) > 9)  # fmt: skip
+               and len(r.settings.items) > 9)  # fmt: skip
     fits, spread = compare.fits(store, run), compare.spread(store, run)
     at = value_map(store, run).model.set_index("iso3")
     lost = compare.rates(store, run).set_index("iso3")
@@ -743,7 +742,7 @@ def test_the_signal_of_a_run_on_the_command_line_is_that_of_the_page(filled_home
 def test_scores_by_zone_topic_and_item_on_the_command_line(filled_home, capsys):
     store = Store(filled_home)
     run = next(r for r in store.runs() if r.method == "country" and r.model == "builtin"
-               and len(r.settings["items"]) > 9)  # fmt: skip
+               and len(r.settings.items) > 9)  # fmt: skip
     panel = scores.panel(store, run)
     store.close()
     zones = run_command(capsys, "score", "--run", run.id, "--by", "zone")["zones"]
@@ -772,7 +771,7 @@ def tuned(tmp_path_factory):
     arms["own"] = replace(ARMS["people"], name="own", mode="specific", shift=1.0)
     _, base = filled.asked(store, ["Q57", "Q164"], ["USA", "KEN"])
     settings = TuneSettings(
-        **{name: base.settings[name] for name in ("survey", "survey_version", "prompt_set",
+        **{name: getattr(base.settings, name) for name in ("survey", "survey_version", "prompt_set",
                                                   "prompt_sha256")},
         model=ModelSpec("builtin"), cultures=("USA", "KEN"), arms=tuple(arms.values()),
         topics=("Security",),
@@ -789,10 +788,10 @@ def tuned(tmp_path_factory):
                      "path": str((folder / iso3).relative_to(store.home))}
                 )  # fmt: skip
         run = store.add_run(
-            {**base.settings, "model": ModelSpec("builtin", adapter=str(folder)).to_json()},
+            replace(base.settings, model=ModelSpec("builtin", adapter=str(folder))),
             planned=base.planned, name=arm, facts={"adapter_sha256": f"hash of {arm}"},
         )  # fmt: skip
-        keys = AskSettings.from_json(base.settings).keys(store.survey())
+        keys = base.settings.keys(store.survey())
         rng = np.random.default_rng(0)
         store.add_answers(run.no, [
             Answer(iso3, item, number, tuple(rng.dirichlet(np.ones(len(store.survey().item(item)
@@ -873,7 +872,7 @@ def test_a_card_says_all_that_made_the_numbers(kept):
 def test_every_table_can_be_taken_away_with_its_card(filled_home, tmp_path, capsys, name):
     store = Store(filled_home)
     run = next(r for r in store.runs() if r.method == "country" and r.model == "builtin"
-               and len(r.settings["items"]) > 9)  # fmt: skip
+               and len(r.settings.items) > 9)  # fmt: skip
     assert name in tables.tables_of(store, run)
     plain = next(r for r in store.runs() if r.method == "plain")
     assert ("fits" in tables.tables_of(store, plain)) is False

@@ -193,7 +193,7 @@ def odd(request, tmp_path_factory):
 
 def test_every_page_works_with_a_run_over_any_survey(odd):
     page, run = odd
-    country = run.settings["cultures"][0]
+    country = run.settings.cultures[0]
     for name, query in (
         ("home", {}),
         ("map", {}), ("map", {"face": "ranked"}), ("map", {"face": "table"}),
@@ -203,7 +203,7 @@ def test_every_page_works_with_a_run_over_any_survey(odd):
         ("items", {"detail": "countries"}), ("items", {"detail": "prompt", "country": country}),
         *(("compare", {"face": face}) for face in FACES),
         ("library", {"shelf": "Surveys"}),
-        ("ask", {"survey": run.settings["survey"]}), ("run", {"survey": run.settings["survey"]}),
+        ("ask", {"survey": run.settings.survey}), ("run", {"survey": run.settings.survey}),
     ):  # fmt: skip
         at = page(name, run=run.id, **query)
         assert not at.exception, (name, query, at.exception[0].message)
