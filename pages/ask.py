@@ -15,7 +15,6 @@ from core.asking import languages
 from core.asking.settings import AskSettings, own_item
 from core.errors import PluriscopeError
 from core.figures import answers
-from core.jobs import askings
 from core.jobs.choices import AskChoices
 from core.jobs.plan import again, plan_question
 from core.jobs.queue import RESUMABLE, UNFINISHED

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from core.analysis.cross_fitting import over_orders
-from core.asking.settings import AskSettings
 from core.metrics.panel import most_likely
 from core.store.runs import Run
 from core.store.store import Store

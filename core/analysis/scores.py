@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from core.analysis.cells import cells
-from core.asking.settings import AskSettings
 from core.errors import NothingAsked, PluriscopeError
 from core.metrics import bootstrap, metrics
 from core.metrics import references as metrics_references

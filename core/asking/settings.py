@@ -135,7 +135,7 @@ class AskSettings(AskOptions):
         name = METHODS[self.asked_method].name
         if not self.derived:
             return name
-        return f"{name}, {'amplified' if self.method == 'amplified' else 'calibrated'}"
+        return f"{name}, {METHODS[self.method].derived}"
 
     @property
     def human_answers(self) -> str:

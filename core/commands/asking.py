@@ -88,7 +88,7 @@ def _derive(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
         if plain is None:
             plain = _ask_plainly(jobs, run)
         made = derived_runs.amplify(store, run, plain, alpha)
-    record = made.settings["derived"]
+    record = made.settings.derived
     result = {
         "run": made.id,
         **_made(store, made),

@@ -24,7 +24,7 @@ from core.models.catalogue import describe, is_teaching
 from core.models.embedding_cache import folder_of
 from core.models.spec import ModelSpec
 from core.options import shared
-from core.prompts.methods import METHODS, way
+from core.prompts.methods import METHODS
 from core.prompts.prompt_sets import PromptSet, load_prompt_set
 from core.prompts.translations import ENGLISH, Translation
 from core.store.runs import Run

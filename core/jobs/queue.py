@@ -2,35 +2,44 @@
 
 States: queued → loading → running → (stopping) → done, stopped, failed; and interrupted, for what
 was under way when the app itself ended. Answers are saved as they come, so Stop keeps them and
-Resume asks only what is unasked. The model lives in another process (core.worker); this module
-starts it, sends it one job at a time, and writes what it reports to the store.
+Resume asks only what is unasked. The model lives in another process (core/jobs/process.py); this
+module gives it one command at a time, and writes what it reports to the store.
 """
 
 from __future__ import annotations
 
-import itertools
-import json
 import logging
-import os
-import queue
-import subprocess
-import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from core.analysis import derived_runs, scores
-from core.asking.answers import Answer
 from core.errors import Failed, PluriscopeError
-from core.home import ROOT
 from core.jobs.choices import AskChoices
+from core.jobs.messages import (
+    Answered,
+    Ask,
+    Ended,
+    Facts,
+    Failure,
+    Finished,
+    HeldModel,
+    MachineSpeed,
+    Merge,
+    ModelChanged,
+    Phase,
+    RunToAsk,
+    StoppedEarly,
+    Texts,
+)
 from core.jobs.plan import Plan, plan_survey
 from core.jobs.plan_tuning import TuningPlan
+from core.jobs.process import WorkerProcess
 from core.jobs.progress import Closing, Live, Stopped
 from core.jobs.stage_hands import StageHands
 from core.metrics import metrics
@@ -44,6 +53,7 @@ from core.store.store import Store
 from core.store.wordings import questionnaire_of
 from core.survey.survey import load_bundled, save_snapshot
 from core.tuning import stages
+from core.tuning.messages import Train
 from core.tuning.settings import TuneSettings
 
 WAITING, ACTIVE = ("queued",), ("loading", "running", "stopping")
@@ -57,7 +67,6 @@ LESS_MEMORY = {
     "tune": "Lower “Tokens at once” (micro_tokens), tune in 4-bit, or close other programs, then "
     "Resume: training goes on from the last checkpoint.",
 }
-LOADING_GRACE = 3.0  # seconds in which a model that is being loaded may still hear of a stop
 log = logging.getLogger("pluriscope.jobs")
 
 
@@ -70,16 +79,12 @@ class Jobs:
     def __init__(self, store: Store, *, only_own: bool = False):
         self.store = store
         self._own: set[str] | None = set() if only_own else None
-        self.model: dict | None = None  # what the worker holds
+        self.model: HeldModel | None = None  # what the worker holds
+        self.process = WorkerProcess(store.home / "worker.log")
         self._lock = threading.RLock()
         self._wake = threading.Condition(self._lock)
         self._live: Live | None = None
-        self._log_begins = 0  # where the job at work begins in the log of the worker's process
-        self._process: subprocess.Popen | None = None
-        self._told: str | None = None  # which command the worker is at
-        self._numbers = itertools.count()
         self._unsaid: list[tuple[Job, str, str]] = []  # failures that could not be noted yet
-        self._events: queue.SimpleQueue = queue.SimpleQueue()
         self._warm = self._unload = self._closing = False
         self._thread: threading.Thread | None = None
         self._mark_interrupted()
@@ -172,8 +177,7 @@ class Jobs:
                 self._live.state = "stopping"
                 self._live.stopping_since = self._live.stopping_since or time.monotonic()
                 self.store.update_job(job_id, state="stopping")
-                if self._told:
-                    self._send({"do": "stop", "job": self._told})
+                self.process.stop()
 
     def discard(self, job_id: str) -> None:
         """Stop, and put what was answered in the bin, from where it can be taken back at any time.
@@ -282,8 +286,7 @@ class Jobs:
 
     def held_bytes(self) -> int:
         """Memory of the model held now, which is let go of before another is loaded."""
-        held = self.model
-        return held["memory_bytes"] if held else 0
+        return self.model.memory_bytes if self.model else 0
 
     def log_text(self, job_id: str) -> str | None:
         """What the worker's process printed while it did a job that failed; None if not kept."""
@@ -308,10 +311,7 @@ class Jobs:
         with self._lock:
             self._closing = True
             self._wake.notify_all()
-            process = self._process
-        if process:
-            process.kill()
-            process.wait()
+        self.process.end()
         if self._thread:
             self._thread.join(timeout=10)
         self._mark_interrupted()
@@ -335,16 +335,17 @@ class Jobs:
                 if job is None:
                     if self._unload:
                         self._unload = False
-                        self._send({"do": "unload"})
+                        self.process.unload()
                     elif self._warm:
                         self._warm = False
-                        self._ensure_process(warm=True)
+                        self.process.start(warm=True)
                     else:
                         self._wake.wait(timeout=1)
-                    self._drain()
+                    while event := self.process.event():
+                        self._note(event)
                     continue
                 self._live = Live(job.id, worked_before=job.worked)
-                self._log_begins = self._log_path().stat().st_size if self._is_up() else 0
+                self.process.begin_log()
             try:
                 self.store.update_job(job.id, state="loading", started=utc_now(), phase="starting")
                 self._execute(job)
@@ -399,12 +400,20 @@ class Jobs:
         """Do a job to its end, and note how it ended."""
         try:
             if job.kind == "tune":
-                stages.carry_out(StageHands(self, job), job.settings.tuning)
+                hands = StageHands(
+                    self.store,
+                    self._live,
+                    self._raise_if_stopping,
+                    self._set_running,
+                    partial(self._ask, job),
+                    partial(self._converse, job),
+                )
+                stages.carry_out(hands, job.settings.tuning)
             elif job.kind == "merge":
-                for _ in self._converse(job, {"do": "merge", **job.settings.to_json()}):
+                for _ in self._converse(job, Merge(job.settings.model, job.settings.folder)):
                     pass
             else:
-                self._ask(job, job.runs, job.settings.side_by_side)
+                self._ask(job, job.runs, side_by_side=job.settings.side_by_side)
         except Closing:
             return
         except Stopped:
@@ -417,9 +426,13 @@ class Jobs:
             self._finish(job, "done")
 
     def _ask(
-        self, job: Job, run_ids: Sequence[str], side_by_side: bool = False,
-        on_answers: Callable[[int], None] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        job: Job,
+        run_ids: Sequence[str],
+        on_answers: Callable[[int], None] = lambda landed: None,
+        *,
+        side_by_side: bool = False,
+    ) -> None:
         """Have what is unanswered of some runs answered, and save it as it comes."""
         live = self._live
         runs = [self.store.run(run_id) for run_id in run_ids]
@@ -430,92 +443,81 @@ class Jobs:
         for run in runs:
             self.store.update_run(run.id, state="running")
         saved = time.monotonic()
-        command = {
-            "do": "ask",
-            "home": str(self.store.home),
-            "survey_file": self._survey_file(runs[0]),
-            "runs": [self._order(run, side_by_side) for run in runs],
-        }
-        for event in self._converse(job, command):
-            kind = event["event"]
-            if kind == "facts":
-                for run in runs:  # all runs of a job share the model that was loaded
-                    known = self.store.run(run.id).facts
-                    self.store.update_run(run.id, facts={**known, **event["facts"]})
-            elif kind == "text":
-                live.texts = event["texts"]
-            elif kind == "answers":
-                answers = [
-                    Answer(**{**row, "probs": tuple(row["probs"])}) for row in event["answers"]
-                ]
-                landed = self.store.add_answers(by_id[event["run"]].no, answers)
-                live.done += landed
-                live.asked += landed
-                if on_answers:
+        orders = tuple(self._order(run, side_by_side) for run in runs)
+        for event in self._converse(job, Ask(self.store.home, self._survey_file(runs[0]), orders)):
+            match event:
+                case Facts(facts):
+                    for run in runs:  # all runs of a job share the model that was loaded
+                        known = self.store.run(run.id).facts
+                        self.store.update_run(run.id, facts={**known, **facts})
+                case Texts(texts):
+                    live.texts = texts
+                case Answered(run_id, answers):
+                    landed = self.store.add_answers(by_id[run_id].no, answers)
+                    live.done += landed
+                    live.asked += landed
                     on_answers(landed)
-                if time.monotonic() - saved > 2:
-                    saved = time.monotonic()
-                    self.store.update_job(
-                        job.id, done=live.done, rate=live.rate, worked=live.worked
-                    )
+                    if time.monotonic() - saved > 2:
+                        saved = time.monotonic()
+                        self.store.update_job(
+                            job.id, done=live.done, rate=live.rate, worked=live.worked
+                        )
         self.store.update_job(job.id, done=live.done, rate=live.rate)
 
-    def _converse(self, job: Job, command: dict) -> Iterator[dict]:
-        """Send the worker a command and yield what it reports until it has done it.
+    def _converse(self, job: Job, command: Any) -> Iterator[Any]:
+        """Have the worker do a command and yield what it reports until it has done it.
 
         Raises Stopped, Failed or Closing where it ends otherwise. Phases are noted here.
         """
         live = self._live
-        self._ensure_process()
-        if self._told:  # whoever gave it gave up, because what came could not be saved
-            self._send({"do": "stop", "job": self._told})
-        # Each command is known by a name of its own, so that none hears of what another one did.
-        self._told = told = f"{job.id}/{next(self._numbers)}"
-        self._send({**command, "job": told})
+        self.process.start()
+        self.process.tell(job.id, command)
         if live.state == "stopping":  # asked to before the process was there to hear it
-            self._send({"do": "stop", "job": told})
+            self.process.stop()
         while True:
-            try:
-                event = self._events.get(timeout=0.5)
-            except queue.Empty:
-                self._end_endless_loading(live)
-                continue
-            kind = event["event"]
-            if kind == "ended":
-                self._told = None
-                raise self._died(event["code"], command["do"])
-            if self._about_the_machine(event):
-                continue
-            if event.get("job") != told:
-                continue
-            if kind in ("failed", "stopped", "done"):
-                self._told = None
-            if kind == "phase":
-                live.doing = event.get("doing", "")
-                self._set_phase(live, event["phase"])
-            elif kind == "failed":
-                raise Failed(event["error"], event["details"])
-            elif kind == "stopped":
-                self.store.update_job(job.id, done=live.done, rate=live.rate)
-                raise Stopped
-            elif kind == "done":
-                return
-            else:
-                yield event
+            match event := self.process.event(timeout=0.5):
+                case None:
+                    self.process.end_endless_loading(live)
+                case Ended(code):
+                    self._note(event)
+                    raise self._died(code, command)
+                case ModelChanged() | MachineSpeed():
+                    self._note(event)
+                case Phase(phase, doing):
+                    live.doing = doing
+                    self._set_phase(live, phase)
+                case Failure(error, details):
+                    raise Failed(error, details)
+                case StoppedEarly():
+                    self.store.update_job(job.id, done=live.done, rate=live.rate)
+                    raise Stopped
+                case Finished():
+                    return
+                case _:
+                    yield event
 
-    def _order(self, run: Run, side_by_side: bool) -> dict:
-        settings = run.settings
-        asked = questionnaire_of(self.store, settings)
-        return {
-            "id": run.id,
-            "settings": run.settings.to_json(),
-            "side_by_side": side_by_side and settings.answering == "written",
-            "answered": sorted(self.store.answered(run.no)),
-            "prompts": asdict(asked.prompts),
-            "translations": [there.to_json() for there in asked.translations.values()],
-        }
+    def _note(self, event: Any) -> None:
+        """Take note of what belongs to no job: which model is held, how fast this machine is."""
+        match event:
+            case ModelChanged(held):
+                self.model = held
+            case MachineSpeed(device, rates):
+                self.store.keep_result("machine", device, rates)
+            case Ended():
+                self.model = None
 
-    def _survey_file(self, run: Run) -> str | None:
+    def _order(self, run: Run, side_by_side: bool) -> RunToAsk:
+        asked = questionnaire_of(self.store, run.settings)
+        return RunToAsk(
+            run.id,
+            run.settings,
+            side_by_side and run.settings.answering == "written",
+            tuple(sorted(self.store.answered(run.no))),
+            asked.prompts,
+            tuple(asked.translations.values()),
+        )
+
+    def _survey_file(self, run: Run) -> Path | None:
         """A file the worker reads the survey from; None for the bundled one."""
         survey_id, version = run.settings.survey, run.settings.survey_version
         survey = self.store.survey(survey_id, version)
@@ -525,7 +527,20 @@ class Jobs:
         path = self.store.home / "surveys" / f"{survey_id}-{version}.json"
         if not path.exists():
             save_snapshot(survey, path)
-        return str(path)
+        return path
+
+    def _raise_if_stopping(self) -> None:
+        """Raises Stopped or Closing once somebody asked for an end of the job at work."""
+        if self._closing:
+            raise Closing
+        if self._live.state == "stopping":
+            raise Stopped
+
+    def _set_running(self) -> None:
+        with self._lock:
+            if self._live.state == "loading":
+                self._live.state = "running"
+                self.store.update_job(self._live.job, state="running")
 
     def _set_phase(self, live: Live, phase: str) -> None:
         live.phase = phase
@@ -602,16 +617,8 @@ class Jobs:
             self._fail(job, error, details)
         return not self._unsaid
 
-    def _end_endless_loading(self, live: Live) -> None:
-        """A download or a large model hears of a stop only at its end; do not wait for that."""
-        since = live.stopping_since
-        if since and live.phase == "loading" and time.monotonic() - since > LOADING_GRACE:
-            self._process.kill()
-
-    def _died(self, code: int, doing: str) -> Exception:
+    def _died(self, code: int, command: Any) -> Exception:
         """What to raise when the worker process has ended by itself."""
-        self._process = None
-        self.model = None
         if self._closing:
             return Closing()
         if self._live.state == "stopping" and self._live.phase == "loading":
@@ -620,94 +627,20 @@ class Jobs:
         if code in (-9, 137):
             error = (
                 "The model's process was ended by the system, most likely because memory ran out. "
-                f"{LESS_MEMORY['tune' if doing == 'tune' else 'ask']}"
+                f"{LESS_MEMORY['tune' if isinstance(command, Train) else 'ask']}"
             )
         else:
             error = (
                 f"The model's process ended unexpectedly (code {code}). What was answered is "
                 "saved; Resume starts the process anew and carries on."
             )
-        return Failed(error, self._printed(4000))
-
-    def _log_path(self) -> Path:
-        """What the worker's process prints, of one process at a time: warnings, crashes."""
-        return self.store.home / "worker.log"
-
-    def _printed(self, most: int) -> str:
-        """The end of what the worker's process printed since the job at work began."""
-        try:
-            with open(self._log_path(), "rb") as stream:
-                stream.seek(self._log_begins)
-                return stream.read()[-most:].decode("utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
+        return Failed(error, self.process.printed(4000))
 
     def _keep_log(self, job_id: str) -> None:
         path = self.store.log_of(job_id)
         with suppress(OSError):  # on a full disk it is done without
             path.parent.mkdir(exist_ok=True)
-            path.write_text(self._printed(1_000_000), encoding="utf-8")
-
-    # -- the worker's process ----------------------------------------------------------------------
-
-    def _is_up(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    def _ensure_process(self, warm: bool = False) -> None:
-        """Start the process if there is none. Only ever called on the worker's thread: the kernel
-        ends the process with the thread that started it (see core.worker)."""
-        if self._is_up():
-            return
-        self._log_begins = 0
-        with open(self._log_path(), "w", encoding="utf-8") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "core.jobs.worker", *(["--warm"] if warm else [])],
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                encoding="utf-8",
-                # Threads that wait for each other sleep: spinning, as OpenMP does by default, takes
-                # the cores from pages and from itself wherever anything else is at work.
-                # Cards are counted as nvidia-smi counts them, which told how much is free.
-                env={
-                    "OMP_WAIT_POLICY": "PASSIVE",
-                    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-                    **os.environ,
-                    "TOKENIZERS_PARALLELISM": "false",
-                },
-            )
-        self._events = queue.SimpleQueue()
-        threading.Thread(
-            target=_listen, args=(self._process, self._events), daemon=True, name="worker events"
-        ).start()
-
-    def _send(self, command: dict) -> None:
-        with self._lock:
-            if self._is_up():
-                try:
-                    self._process.stdin.write(json.dumps(command, ensure_ascii=False) + "\n")
-                    self._process.stdin.flush()
-                except BrokenPipeError:
-                    log.warning("the worker process is gone; its end is being reported")
-
-    def _drain(self) -> None:
-        """Between jobs: take note of what the worker says of its model."""
-        while not self._events.empty():
-            event = self._events.get()
-            if not self._about_the_machine(event) and event["event"] == "ended":
-                self._process, self.model = None, None
-
-    def _about_the_machine(self, event: dict) -> bool:
-        """Take note of what belongs to no job: which model is held, how fast this machine is."""
-        if event["event"] == "model":
-            self.model = event["held"]
-        elif event["event"] == "machine":
-            self.store.keep_result("machine", event["device"], event["rates"])
-        else:
-            return False
-        return True
+            path.write_text(self.process.printed(1_000_000), encoding="utf-8")
 
     def _mark_interrupted(self) -> None:
         """What was under way when the app last ended can be resumed."""
@@ -717,15 +650,6 @@ class Jobs:
             for run_id in self._runs_of(job):
                 if self.store.run(run_id).state == "running":
                     self.store.update_run(run_id, state="interrupted")
-
-
-def _listen(process: subprocess.Popen, events: queue.SimpleQueue) -> None:
-    for line in process.stdout:
-        try:
-            events.put(json.loads(line))
-        except json.JSONDecodeError:  # a line cut off by a crash
-            log.warning("unreadable event: %.200s", line)
-    events.put({"event": "ended", "code": process.wait()})
 
 
 _open: dict[Path, Jobs] = {}

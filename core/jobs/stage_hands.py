@@ -3,57 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from core.jobs.progress import Closing, Stopped
-from core.store.jobs import Job
-
-if TYPE_CHECKING:
-    from core.jobs.queue import Jobs
+from core.jobs.progress import Live
+from core.store.store import Store
 
 
+@dataclass(frozen=True)
 class StageHands:
-    """What a tuning may do while its job is at work: see pipeline.Hands."""
+    """What a tuning may do while its job is at work: see stages.Hands.
 
-    def __init__(self, jobs: Jobs, job: Job):
-        self._jobs, self._job = jobs, job
-        self.store = jobs.store
-        self.home = jobs.store.home
+    stopping: raises Stopped or Closing once somebody asked for it. running: notes that the job is
+    no longer loading. have_answered: has runs answered, and calls back with how many answers came.
+    """
 
-    def stopping(self) -> None:
-        """Raises Stopped once somebody asked for it."""
-        if self._jobs._closing:
-            raise Closing
-        if self._jobs._live.state == "stopping":
-            raise Stopped
+    store: Store
+    live: Live
+    stopping: Callable[[], None]
+    running: Callable[[], None]
+    have_answered: Callable[[Sequence[str], Callable[[int], None]], None]
+    do: Callable[[Any], Iterator[Any]]
+
+    @property
+    def home(self) -> Path:
+        return self.store.home
 
     def begin(self, stage: str, done: int = 0, total: int = 0) -> None:
-        live = self._jobs._live
-        live.begin(stage, done, total)
-        live.facts = {}
-        with self._jobs._lock:
-            if live.state == "loading":
-                live.state = "running"
-                self.store.update_job(self._job.id, state="running")
-        self.store.update_job(self._job.id, phase=stage, done=done, total=total, worked=live.worked)
+        self.live.begin(stage, done, total)
+        self.live.facts = {}
+        self.running()
+        self.store.update_job(
+            self.live.job, phase=stage, done=done, total=total, worked=self.live.worked
+        )
 
     def count(self, done: int, total: int | None = None, **facts: float) -> None:
-        live = self._jobs._live
+        live = self.live
         live.total = live.total if total is None else total
         live.asked += done - live.done
         live.done = done
         live.facts = facts or live.facts
 
     def share(self, share: float) -> None:
-        live = self._jobs._live
-        if live.share is None:
-            live.share_at_start = share
-        live.share = share
+        if self.live.share is None:
+            self.live.share_at_start = share
+        self.live.share = share
 
     def ask(self, run_ids: Sequence[str], on_answers: Callable[[int], None]) -> None:
-        self._jobs._ask(self._job, run_ids, on_answers=on_answers)
+        self.have_answered(run_ids, on_answers)
         for run_id in run_ids:
             self.store.update_run(run_id, state="done")
-
-    def do(self, command: dict) -> Iterator[dict]:
-        return self._jobs._converse(self._job, command)

@@ -118,8 +118,8 @@ class RunRecords(Database):
                     planned,
                     utc_now(),
                     *(made_for if made_for[0] else (None, None, None)),
-                    settings.get("survey"),
-                    settings.get("survey_version"),
+                    settings.survey,
+                    settings.survey_version,
                 ],
             )
             self._note_adapters(cursor, run_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from core.asking.settings import AskSettings
 from core.store.runs import Run
 from core.store.store import Store
 from core.tuning.settings import TuneSettings

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from core.asking.settings import AskSettings
 from core.errors import Failed, PluriscopeError, disk_in_words
@@ -36,7 +36,19 @@ from core.tuning.culturespa.questions import (
     tally,
     to_rows,
 )
+from core.tuning.messages import (
+    AbilitiesMeasured,
+    AdapterTrained,
+    Judge,
+    MeasureAbilities,
+    Stepped,
+    Train,
+    Write,
+    Written,
+)
 from core.tuning.settings import Arm, TuneSettings
+
+SHOWN_OF_STEP = ("loss", "rate", "tokens_per_second", "memory_bytes")
 
 
 class Hands(Protocol):
@@ -44,8 +56,9 @@ class Hands(Protocol):
 
     stopping() raises where somebody asked to stop. begin(doing, done, total) says what is being
     done; count(done, **facts) how far it is; share(s) how much of the whole is behind it. ask()
-    has runs answered; do() sends the worker a command and yields what it reports. Both raise
-    Failed where the worker cannot do it; one that died is replaced with the next command.
+    has runs answered; do() gives the worker a command (core/tuning/messages.py) and yields what it
+    reports. Both raise Failed where the worker cannot do it; one that died is replaced with the
+    next command.
     """
 
     store: Store
@@ -56,7 +69,7 @@ class Hands(Protocol):
     def count(self, done: int, total: int | None = None, **facts: float) -> None: ...
     def share(self, share: float) -> None: ...
     def ask(self, run_ids: Sequence[str], on_answers: Callable[[int], None]) -> None: ...
-    def do(self, command: dict) -> Iterator[dict]: ...
+    def do(self, command: Any) -> Iterator[Any]: ...
 
 
 def carry_out(hands: Hands, tuning_id: str) -> None:
@@ -315,18 +328,16 @@ class _Tuning:
     def _texts(self, draft: writing.Draft, usable: int, wanted: int) -> list[str]:
         """What the model writes to one round of prompts, in their order; only what is missing."""
         missing = draft.missing
-        command = {
-            "do": "write",
-            "model": self.settings.model.to_json(),
-            "requests": draft.asked.to_json(missing),
-            "temperature": writing.TEMPERATURE,
-            "top_p": writing.TOP_P,
-            "max_new_tokens": writing.MAX_NEW_TOKENS,
-        }
+        command = Write(
+            self.settings.model,
+            tuple(draft.asked.requests[index] for index in missing),
+            writing.TEMPERATURE,
+            writing.TOP_P,
+            writing.MAX_NEW_TOKENS,
+        )
         for event in self.hands.do(command) if missing else ():
-            if event["event"] == "written":
-                for text in event["texts"]:
-                    draft.add(missing[text["index"]], text["text"])
+            if isinstance(event, Written):
+                draft.add(missing[event.index], event.text)
                 self.hands.count(min(usable + len(draft.texts), wanted))
         return draft.done()
 
@@ -342,8 +353,7 @@ class _Tuning:
             leak_limit=self.settings.leak_limit,
             measure=self.settings.likeness,
         )
-        command = {"do": "judge", "file_in": str(case), "file_out": str(verdict)}
-        for _ in self.hands.do(command):
+        for _ in self.hands.do(Judge(case, verdict)):
             pass
         return filtering.load_verdict(verdict)
 
@@ -566,45 +576,38 @@ class _Tuning:
             self.store.add_training(points)
             points.clear()
 
-        command = {
-            "do": "tune",
-            "model": replace(self.settings.model, adapter=None).to_json(),
-            "examples": str(examples),
-            "lora": self.settings.to_json()["lora"],
-            "seed": seed,
-            "folder": str(folder),
-            "title": f"{self.name}: {arm.title}{again}",
-            "iso3": iso3,
-        }
+        command = Train(
+            replace(self.settings.model, adapter=None),
+            examples,
+            self.settings.lora,
+            seed,
+            folder,
+            f"{self.name}: {arm.title}{again}",
+            iso3,
+        )
         trained = None
         try:
             for event in self.hands.do(command):
-                if event["event"] == "training":
-                    point = {
-                        key: event.get(key)
-                        for key in ("step", "steps", "loss", "rate", "tokens_per_second",
-                                    "memory_bytes")
-                    }  # fmt: skip
-                    self.hands.count(
-                        point["step"],
-                        point["steps"],
-                        **{k: v for k, v in point.items() if k not in ("step", "steps")},
-                    )
+                if isinstance(event, Stepped):
+                    step = event.step
+                    facts = {name: getattr(step, name) for name in SHOWN_OF_STEP}
+                    self.hands.count(step.step, step.steps, **facts)
                     self.behind = before
-                    self._advance(cost * point["step"] / point["steps"])
-                    points.append(
-                        {"tuning": self.id, "arm": arm.name, "seed": seed, "iso3": iso3, **point}
-                    )
+                    self._advance(cost * step.step / step.steps)
+                    of = {"tuning": self.id, "arm": arm.name, "seed": seed, "iso3": iso3}
+                    points.append({**of, "step": step.step, "steps": step.steps, **facts})
                     if len(points) >= 5:
                         save_points()
-                elif event["event"] == "trained":
+                elif isinstance(event, AdapterTrained):
                     trained = event
         finally:
             save_points()
             if trained:
                 self._keep_adapter(arm, seed, iso3, folder, trained)
 
-    def _keep_adapter(self, arm: Arm, seed: int, iso3: str, folder: Path, trained: dict) -> None:
+    def _keep_adapter(
+        self, arm: Arm, seed: int, iso3: str, folder: Path, trained: AdapterTrained
+    ) -> None:
         """Note an adapter; one that was stopped half way is kept too, and says so."""
         for old in self.store.adapters(self.id):
             if (old["arm"], old["seed"], old["iso3"]) == (arm.name, seed, iso3):
@@ -618,10 +621,10 @@ class _Tuning:
                 "iso3": iso3,
                 "name": f"{self.name}: {arm.title}{where}",
                 "base": replace(self.settings.model, adapter=None).to_json(),
-                "base_revision": trained["facts"].get("base_revision", ""),
+                "base_revision": trained.facts.get("base_revision", ""),
                 "path": str(folder.relative_to(self.hands.home)),
-                "sha256": trained["sha256"],
-                "facts": trained["facts"],
+                "sha256": trained.sha256,
+                "facts": trained.facts,
             }
         )
 
@@ -669,16 +672,12 @@ class _Tuning:
         if (arm.name, seed) in done:
             return True
         self.hands.begin("Checking what it cost elsewhere")
-        command = {
-            "do": "abilities",
-            "model": replace(self.settings.model, adapter=None).to_json(),
-            "adapter": str(folder),
-            "tasks": list(self.settings.tasks),
-        }
+        base = replace(self.settings.model, adapter=None)
+        command = MeasureAbilities(base, folder, self.settings.tasks)
         try:
             for event in self.hands.do(command):
-                if event["event"] == "abilities":
-                    self.store.keep_abilities(self.id, arm.name, seed, event["record"])
+                if isinstance(event, AbilitiesMeasured):
+                    self.store.keep_abilities(self.id, arm.name, seed, event.record)
                     done.add((arm.name, seed))
         except PluriscopeError as error:
             self.hands.stopping()

@@ -52,27 +52,12 @@ from core.models.adapter_exchange import plain, public_name
 from core.models.load import Loaded, Phase, give_back, load, memory_in_words
 from core.models.memory_fit import TrainingRoom
 from core.models.spec import ModelSpec
+from core.tuning.messages import Step
 from core.tuning.settings import Lora
 from core.whole_files import write_whole
 
 CPU_TOKENS = 768  # distinct tokens at once: more gain nothing on a CPU and need memory
 CUDA_BLOCK = 1024  # queries of one attention call on a graphics card, which minds many small ones
-
-
-class Step(NamedTuple):
-    """One optimizer step. loss: mean over the batch, before the step. rate: of learning.
-
-    tokens_per_second: of the batch as written, shared beginnings counted each time. memory_bytes:
-    most the card has held, or what the process holds. grad_norm: before clipping.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    rate: float
-    tokens_per_second: float
-    memory_bytes: int
-    grad_norm: float
 
 
 class Trained(NamedTuple):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from core import wording
+from core.store.jobs import Job
 from core.store.runs import BASE, WRITTEN, Run
 from core.store.store import Store
 from core.survey.survey import Survey

@@ -12,7 +12,6 @@ from core import wording
 from core.analysis import scores
 from core.analysis.cells import singles
 from core.analysis.cross_fitting import over_orders
-from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
 from core.metrics import panel, relations
 from core.metrics.inglehart_welzel import (

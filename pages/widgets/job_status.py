@@ -8,11 +8,11 @@ import streamlit as st
 
 from core import wording
 from core.jobs import estimates
+from core.jobs.messages import HeldModel
 from core.jobs.plan import Plan
 from core.jobs.progress import Live
 from core.jobs.queue import Jobs
 from core.models import catalogue, spec
-from core.models.spec import ModelSpec
 from core.prompts.methods import METHODS
 from core.prompts.render import ORDERS
 from core.store.jobs import Job
@@ -54,13 +54,13 @@ def _status_line(was_busy: bool) -> None:
         st.caption(plain(work_words(queue)), width="content")
 
 
-def _held_words(held: dict | None) -> str:
+def _held_words(held: HeldModel | None) -> str:
     if held is None:
         return "No model in memory"
-    name = plain(catalogue.describe(ModelSpec.from_json(held["spec"])))
-    precision = spec.precision_words(held["precision"])
-    where = "on the graphics card" if "cuda" in held["device"] else "of memory"
-    return f"**{name}** · {precision} · {wording.memory(held['memory_bytes'])} {where}"
+    name = plain(catalogue.describe(held.spec))
+    precision = spec.precision_words(held.precision)
+    where = "on the graphics card" if "cuda" in held.device else "of memory"
+    return f"**{name}** · {precision} · {wording.memory(held.memory_bytes)} {where}"
 
 
 def work_words(queue: Jobs) -> str:

@@ -216,7 +216,8 @@ def _name(entry: Entry) -> str:
 def models_here() -> list[Entry]:
     """Models on this machine. Looks again once a job has ended: it may have brought one."""
     done = store().jobs(("done",), limit=1)
-    return _models_here(done[0].id if done else "", (jobs().model or {}).get("name"))
+    held = jobs().model
+    return _models_here(done[0].id if done else "", held.name if held else None)
 
 
 @st.cache_data(ttl=60, max_entries=8, show_spinner="Looking for models …")

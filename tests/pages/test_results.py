@@ -8,7 +8,6 @@ import pytest
 from core.analysis import scores
 from core.asking.answers import Answer
 from core.asking.questionnaire import Questionnaire
-from core.asking.settings import AskSettings
 from core.jobs.askings import Asking
 from core.metrics import metrics, references
 from core.prompts.methods import METHODS

@@ -14,6 +14,7 @@ from core import errors
 from core.asking.answers import Answer
 from core.jobs.askings import askings, rename
 from core.jobs.choices import AskChoices, TuneChoices
+from core.jobs.messages import HeldModel
 from core.jobs.plan import plan_question, plan_survey
 from core.jobs.plan_tuning import plan_tuning
 from core.jobs.queue import UNFINISHED
@@ -295,10 +296,7 @@ def test_the_model_in_memory_makes_room_for_the_next(app, monkeypatch, name, lab
     at = app(name)
     assert button(at, label).disabled and "only 50 MiB are free" in said(at)
     spec = ModelSpec("builtin")
-    session.jobs().model = {
-        "spec": spec.to_json(), "name": "held", "precision": "fp32", "device": "cpu",
-        "memory_bytes": 8 * GIB,
-    }  # fmt: skip
+    session.jobs().model = HeldModel(spec, "held", "fp32", 8 * GIB, "cpu")
     at.run()
     assert not button(at, label).disabled
 

@@ -75,7 +75,7 @@ def test_a_method_is_a_row_and_its_text(method, app):
     assert asked["content"].startswith("You are from Kenya, near ")
     assert "{" not in asked["content"]
     assert settings.human_answers == methods.NEAR_AND_FAR
-    assert methods.way(settings.to_json()) == "Thinking of neighbours"
+    assert settings.way == "Thinking of neighbours"
     assert (base.series(method).label, base.series(method).colour) == (
         "thinking of neighbours", "#123456"
     )  # fmt: skip

@@ -53,11 +53,6 @@ class Round(NamedTuple):
     first: int
     requests: tuple[WriteRequest, ...]
 
-    def to_json(self, which: Iterable[int]) -> list[dict]:
-        """Some of the requests, by their place, for the worker's command "write"."""
-        chosen = [self.requests[index] for index in which]
-        return [{"messages": list(r.messages), "seed": r.seed} for r in chosen]
-
 
 class Draft:
     """What was written to a round so far: lines of a file, each on the disk before the next comes.

@@ -10,6 +10,7 @@ from core import __main__ as command
 from core.jobs.choices import TuneChoices
 from core.jobs.plan_tuning import plan_tuning
 from core.models.catalogue import builtin_held_out
+from core.store.jobs import AskJob, TuneJob
 from core.store.store import Store
 from core.survey.survey import load_bundled
 from core.tuning.settings import Lora

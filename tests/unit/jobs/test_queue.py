@@ -58,7 +58,7 @@ def test_a_run_ends_done_with_every_answer(jobs, model):
     answers = jobs.store.answers(country.no)
     assert all(abs(sum(row.probs) - 1) < 1e-5 for row in answers.itertuples())
     assert set(answers.iso3) == {"KEN"}
-    assert jobs.model["name"] == "tiny"
+    assert jobs.model.name == "tiny"
 
 
 def test_two_clicks_on_start_make_one_job(jobs, model):
@@ -113,7 +113,7 @@ def test_a_stop_ends_a_loading_that_takes_its_time(jobs, model, tmp_path, monkey
     own = {"AutoConfig": "own.C", "AutoModelForCausalLM": "own.M"}
     (slow / "config.json").write_text(json.dumps(config | {"model_type": "own", "auto_map": own}))
     (slow / "own.py").write_text("import time\ntime.sleep(3600)")
-    monkeypatch.setattr("core.jobs.queue.LOADING_GRACE", 0.1)
+    monkeypatch.setattr("core.jobs.process.LOADING_GRACE", 0.1)
     spec = ModelSpec(str(slow), precision="fp32", trust_remote_code=True)
     job_id = jobs.start(plan(jobs, spec))
     until(lambda: (live := jobs.live(job_id)) and live.doing.startswith("Loading slow"))
@@ -295,7 +295,7 @@ def test_the_log_of_a_failed_job_holds_what_was_printed_meanwhile_and_nothing_el
     until(lambda: (live := jobs.live(crashed)) and live.done > 0)
     with open(jobs.store.home / "worker.log", "a", encoding="utf-8") as printed:
         printed.write("a last word")
-    os.kill(jobs._process.pid, signal.SIGKILL)
+    os.kill(jobs.process.pid, signal.SIGKILL)
     jobs.wait(crashed)
     assert jobs.log_text(crashed).endswith("a last word")
     jobs.remove(crashed)
@@ -305,7 +305,7 @@ def test_the_log_of_a_failed_job_holds_what_was_printed_meanwhile_and_nothing_el
 def test_the_worker_may_die_and_the_app_goes_on(jobs, model):
     job_id = jobs.start(plan(jobs, model, items="all", cultures=SEVEN, seed=10))
     until(lambda: (live := jobs.live(job_id)) and live.done > 0)
-    os.kill(jobs._process.pid, signal.SIGKILL)
+    os.kill(jobs.process.pid, signal.SIGKILL)
     job = jobs.wait(job_id)
     assert job.state == "failed"
     assert "memory" in job.error and "Resume" in job.error
@@ -368,7 +368,7 @@ def test_the_bin_keeps_what_a_job_that_is_being_stopped_still_holds(jobs, model,
     jobs.discard(first)
     jobs.store.empty_bin()
     assert jobs.wait(first).state == "stopped"
-    assert jobs.store.there_are(held) == held
+    assert jobs.store.there_are(held) == list(held)
     jobs.store.empty_bin()
     assert jobs.store.there_are(held) == []
     after = jobs.start(plan(jobs, model, seed=15))  # the queue goes on

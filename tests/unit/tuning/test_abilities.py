@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from bench.builtin.grammar import GENERAL
+from core.jobs.messages import Finished, read_line
 from core.jobs.worker import Channel, Worker
 from core.models.load import Shelf, bare, chat, encode
 from core.models.spec import BUILTIN, ModelSpec
@@ -20,6 +21,7 @@ from core.tuning.abilities import drift as abilities_drift
 from core.tuning.abilities import guard, lm_eval_tasks, paired_tests
 from core.tuning.abilities.guard import FACTS, is_bare_number, load_texts
 from core.tuning.abilities.paired_tests import NO_WORSE, UNSURE, WORSE, Kind, Paired
+from core.tuning.messages import AbilitiesMeasured, MeasureAbilities
 from tests import tiny
 
 SURVEY = load_bundled()
@@ -219,14 +221,14 @@ def test_readings_equal_a_plain_forward_of_each_model(tmp_path, monkeypatch, kin
 # -- the whole guard, on real models -------------------------------------------------------------
 
 
-def told(command: dict) -> dict:
+def told(command: MeasureAbilities) -> dict:
     """The record that the worker makes of a command."""
     stream = io.StringIO()
-    Worker(Channel(stream)).run({"do": "abilities", "job": "j", "tasks": [], **command})
-    events = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert events[-1]["event"] == "done", events[-1]
-    (record,) = (event["record"] for event in events if event["event"] == "abilities")
-    return record
+    Worker(Channel(stream)).run("j", command)
+    events = [read_line(line)[1] for line in stream.getvalue().splitlines()]
+    assert isinstance(events[-1], Finished), events[-1]
+    (measured,) = (event for event in events if isinstance(event, AbilitiesMeasured))
+    return measured.record
 
 
 def test_adapters_that_change_nothing_cost_nothing(tmp_path):
@@ -235,7 +237,7 @@ def test_adapters_that_change_nothing_cost_nothing(tmp_path):
     for iso3 in ("KEN", "USA"):
         tiny.save_adapter(tmp_path / "adapters" / iso3, base, scale=0.0)
     spec = ModelSpec(str(base), precision="fp32")
-    record = told({"model": spec.to_json(), "adapter": str(tmp_path / "adapters")})
+    record = told(MeasureAbilities(spec, tmp_path / "adapters"))
     tests = {test.name: test for test in paired_tests.outcomes(record)}
     assert set(tests) == set(guard.KINDS)
     assert all(test.difference == 0 for test in tests.values())
@@ -250,7 +252,7 @@ def test_adapters_that_change_nothing_cost_nothing(tmp_path):
 
 def test_a_ruinous_adapter_is_called_that(tmp_path):
     adapter = tiny.save_adapter(tmp_path / "adapter", BUILTIN, scale=2.0)
-    record = told({"model": ModelSpec("builtin").to_json(), "adapter": str(adapter)})
+    record = told(MeasureAbilities(ModelSpec("builtin"), adapter))
     assert record["verdict"] == WORSE
     assert "it predicts plain replies less well" in record["sentence"]
     assert "its plain answers moved" in record["sentence"]

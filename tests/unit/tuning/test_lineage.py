@@ -78,8 +78,8 @@ def test_runs_deleted_in_between_are_asked_again(made):
     made.store.delete_runs(state["runs"])
     made.store.empty_bin()
     again = made.again()
-    asked = [made.store.run(run_id) for run_id in again.runs]
-    assert again.state == "done" and set(again.runs).isdisjoint(state["runs"])
+    asked = [made.store.run(run_id) for run_id in again["runs"]]
+    assert again["state"] == "done" and set(again["runs"]).isdisjoint(state["runs"])
     assert all(run.answered == run.planned and not run.deleted for run in asked)
 
 

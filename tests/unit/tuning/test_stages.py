@@ -358,7 +358,7 @@ def test_a_worker_that_dies_in_training_costs_one_arm(own):
     job_id = jobs.start_tuning(plan(store, **slow))
     tuning_id = store.job(job_id).settings.tuning
     until_it_trains(store, tuning_id, "people")
-    os.kill(jobs._process.pid, signal.SIGKILL)
+    os.kill(jobs.process.pid, signal.SIGKILL)
     job = jobs.wait(job_id)
     states = {arm["arm"]: arm for arm in store.arms(tuning_id)}
     assert (job.state, states["people:0.02"]["state"]) == ("done", "done")
@@ -372,7 +372,7 @@ def test_a_check_of_the_cost_that_cannot_be_made_takes_nothing_from_a_finished_a
     job_id = jobs.start_tuning(asked)
     tuning_id = store.job(job_id).settings.tuning
     until(lambda: (live := jobs.live(job_id)) and "cost" in live.stage)
-    os.kill(jobs._process.pid, signal.SIGKILL)
+    os.kill(jobs.process.pid, signal.SIGKILL)
     job = jobs.wait(job_id)
     (state,) = [arm for arm in store.arms(tuning_id) if arm["arm"] == "people:0.02"]
     assert (job.state, state["state"]) == ("done", "done")

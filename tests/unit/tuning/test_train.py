@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from transformers import (
 
 from core.errors import ModelError, PluriscopeError
 from core.inference.option_scoring import Request, score
+from core.jobs.messages import Finished, ModelChanged, Phase, read_line
 from core.jobs.worker import Channel, Worker
 from core.models import catalogue, memory_fit
 from core.models.load import chat, encode, load
@@ -31,6 +31,7 @@ from core.models.spec import BUILTIN, ModelSpec
 from core.prompts.prompt_sets import load_prompt_set
 from core.prompts.render import option_orders, render
 from core.survey.survey import load_bundled
+from core.tuning.messages import Stepped, Train
 from core.tuning.settings import Lora
 from core.tuning.train import (
     Engine,
@@ -358,18 +359,15 @@ def uninterrupted(tmp_path_factory, tiny_model):
 
 def test_the_model_that_is_trained_on_is_named_while_it_is_held(tmp_path, tiny_model):
     stream = io.StringIO()
-    command = {
-        "do": "tune", "job": "j", "lora": asdict(SHORT), "seed": 5, "folder": str(tmp_path / "a"),
-        "model": ModelSpec(str(tiny_model), precision="fp32").to_json(),
-        "examples": str(write(tmp_path, examples())),
-    }  # fmt: skip
-    Worker(Channel(stream)).run(command)
-    events = [json.loads(line) for line in stream.getvalue().splitlines()]
-    kinds = [event["event"] for event in events]
-    held = [event["held"] for event in events if event["event"] == "model"]
-    assert [one and one["name"] for one in held] == [tiny_model.name, None]
-    assert held[0]["memory_bytes"] > 0
-    assert kinds.index("model") < kinds.index("training") and kinds[-1] == "done"
+    spec = ModelSpec(str(tiny_model), precision="fp32")
+    path = write(tmp_path, examples())
+    Worker(Channel(stream)).run("j", Train(spec, path, SHORT, 5, tmp_path / "a"))
+    events = [read_line(line)[1] for line in stream.getvalue().splitlines()]
+    kinds = [type(event) for event in events]
+    held = [event.held for event in events if isinstance(event, ModelChanged)]
+    assert [one and one.name for one in held] == [tiny_model.name, None]
+    assert held[0].memory_bytes > 0
+    assert kinds.index(ModelChanged) < kinds.index(Stepped) and kinds[-1] is Finished
 
 
 def test_countries_share_a_base_until_its_files_are_others(tmp_path, tiny_model):
@@ -381,20 +379,16 @@ def test_countries_share_a_base_until_its_files_are_others(tmp_path, tiny_model)
     def tune(iso3: str) -> str:
         """The revision of the base that a country's adapter says it was trained on."""
         folder = tmp_path / "adapters" / "each" / iso3
-        command = {
-            "do": "tune", "job": iso3, "iso3": iso3, "lora": asdict(SHORT), "seed": 5,
-            "model": ModelSpec(str(place), precision="fp32").to_json(),
-            "examples": str(path), "folder": str(folder),
-        }  # fmt: skip
-        worker.run(command)
+        spec = ModelSpec(str(place), precision="fp32")
+        worker.run(iso3, Train(spec, path, SHORT, 5, folder, iso3=iso3))
         return json.loads((folder / "adapter_config.json").read_text())["revision"]
 
     first = tune("DEU")
     assert tune("KEN") == first
     shutil.copy(tiny.save(tmp_path / "other", seed=5) / "model.safetensors", place)
     assert tune("BRA") != first
-    events = [json.loads(line) for line in stream.getvalue().splitlines()]
-    loads = [e["job"] for e in events if e["event"] == "phase" and e["phase"] == "loading"]
+    events = [read_line(line) for line in stream.getvalue().splitlines()]
+    loads = [job for job, event in events if event == Phase("loading")]
     assert loads == ["DEU", "BRA"]
 
 

@@ -831,7 +831,8 @@ def test_what_an_adapter_was_taught_is_on_every_score(tuned, arm, used):
 def test_what_a_merged_adapter_was_taught_stays_with_the_model(tuned, merged, used):
     store, made = tuned
     facts = {"merged_sha256": merged, "adapter_sha256": None}
-    assert lineage.human_answers(store, replace(made[""], facts=facts)) == used
+    run = store.add_run(made[""].settings, planned=0, name="Merged", facts=facts)
+    assert lineage.human_answers(store, run) == used
 
 
 def test_what_a_deleted_adapter_was_taught_is_still_known(tuned):
