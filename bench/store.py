@@ -38,7 +38,7 @@ def fill(store: Store, answers: int) -> list[str]:
     )
     survey = store.survey()
     settings = plan.settings[0]
-    keys = len(settings.keys(survey))
+    keys = len(settings.planned_cells(survey))
     made = []
     for number in range(-(-answers // keys)):
         run = store.add_run(

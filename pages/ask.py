@@ -22,7 +22,7 @@ from core.models import catalogue
 from core.prompts.methods import METHODS
 from core.prompts.prompt_sets import load_prompt_set
 from core.store.jobs import Job
-from core.views import question
+from core.views import side_by_side
 from core.wording import CAUTION, count, country, listed
 from pages.widgets import address, job_status, methods, model_picker, results, session, surveys
 from pages.widgets.text import clock, plain, quotation
@@ -38,7 +38,7 @@ queue, store = session.jobs(), session.store()
 # -- choosing --------------------------------------------------------------------------------------
 
 
-def reopen(asked: question.Question) -> None:
+def reopen(asked: side_by_side.SideBySide) -> None:
     """Set the page to a stored answer, once, when its link is opened."""
     still_here = "ask_people" in st.session_state  # what is chosen goes when the page is left
     if st.session_state.get("ask_open") == asked.group and still_here:
@@ -81,7 +81,7 @@ def wording_of(settings: AskSettings) -> str | None:
     return settings.prompt_set if settings.prompt_set in known else None
 
 
-def still_chosen(asked: question.Question) -> bool:
+def still_chosen(asked: side_by_side.SideBySide) -> bool:
     """True until something else is chosen than when the stored answer was opened.
 
     What the page is set to then need not be what was asked: an adapter, a model or a wording may
@@ -198,7 +198,7 @@ def how_exactly() -> dict:
 
 def columns(item, sides, *, done: bool = False) -> list:
     """Every side beside the others, and their table. Gives the boxes for what each side writes."""
-    tables = [question.table(item, side, sides) for side in sides]
+    tables = [side_by_side.table(item, side, sides) for side in sides]
     top, level = answers.answer_top(tables), max(map(_lines, tables))
     boxes = []
     # The same height on every side and at every moment, so that bars stay level.
@@ -213,21 +213,21 @@ def columns(item, sides, *, done: bool = False) -> list:
                         st.caption(plain(f"“{side.question}”"))
                 boxes.append(st.container(height=tall, border=False, autoscroll=not done, gap=None))
                 bars(side, table, top, level)
-                if verdict := question.verdict(item, side, sides):
+                if verdict := side_by_side.verdict(item, side, sides):
                     st.markdown(f"**{plain(verdict)}**")
                 if side.written:
-                    st.caption(plain(question.reading(item, side.written)))
+                    st.caption(plain(side_by_side.reading(item, side.written)))
                 if done:
                     exact_prompt(item, side)
     # There with all its rows and columns before anything is asked, so that nothing moves later.
     with st.expander("The numbers, in per cent", key="ask_numbers", type="compact"):
         st.dataframe(
-            question.numbers(item, sides), hide_index=True, height="content", placeholder=""
+            side_by_side.numbers(item, sides), hide_index=True, height="content", placeholder=""
         )
     return boxes
 
 
-def bars(side: question.Side, table, top: float, level: int) -> None:
+def bars(side: side_by_side.Side, table, top: float, level: int) -> None:
     """People's and the model's answers. level: lines of legend to make room for on every side."""
     names_itself = not side.iso3
     drawn = answers.answer_bars(
@@ -250,7 +250,7 @@ def _lines(table) -> int:
     return len(table.columns) - 1
 
 
-def who(side: question.Side) -> str:
+def who(side: side_by_side.Side) -> str:
     if not side.iso3:
         return "As nobody in particular"
     if not side.surveyed:
@@ -272,11 +272,11 @@ def write(sides, boxes, texts: dict[str, str]) -> None:
                 st.caption("Its answer will stand here.")
 
 
-def exact_prompt(item, side: question.Side) -> None:
+def exact_prompt(item, side: side_by_side.Side) -> None:
     with st.popover("Exact prompt", icon=":material/notes:", type="tertiary",
                     key=f"ask_prompt_{side.key}"):  # fmt: skip
         try:
-            prompts = question.prompts(store, item, side)
+            prompts = side_by_side.prompts(store, item, side)
         except PluriscopeError as error:
             st.write(plain(str(error)))
             return
@@ -338,14 +338,17 @@ def language_notes() -> None:
         st.caption(f":material/translate: {languages.TAUGHT_ENGLISH}")
 
 
-def under_way(asked: question.Question, job_id: str) -> None:
+def under_way(asked: side_by_side.SideBySide, job_id: str) -> None:
     """While the answers come. Only the texts are drawn again and again; bars when they change."""
     controls = st.container(horizontal=True, vertical_alignment="center")
     boxes = columns(asked.item, asked.sides)
 
     def tick() -> None:
         job, live = store.job(job_id), queue.live(job_id)
-        if job.state not in UNFINISHED or question.answered(store, asked.group) > asked.answered:
+        if (
+            job.state not in UNFINISHED
+            or side_by_side.answered(store, asked.group) > asked.answered
+        ):
             st.rerun()
         with controls:
             st.button("Stop", key="ask_stop", icon=":material/stop:", on_click=queue.stop,
@@ -368,13 +371,13 @@ def progress(live) -> str:
     return f"{doing}, {clock(live.elapsed)}"
 
 
-def after(asked: question.Question, job: Job | None) -> None:
+def after(asked: side_by_side.SideBySide, job: Job | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Ask again with another seed", key="ask_again", icon=":material/refresh:",
             on_click=ask_again, args=(asked,),
         )  # fmt: skip
-        st.caption(plain(question.how(asked)))
+        st.caption(plain(side_by_side.how(asked)))
     if job:
         if job.state in RESUMABLE:
             st.button("Resume", key="ask_resume", on_click=queue.resume, args=(job.id,))
@@ -383,7 +386,7 @@ def after(asked: question.Question, job: Job | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         results.provenance(*asked.runs, key="ask_from")
         with st.popover("Copy", icon=":material/content_copy:", type="tertiary", key="ask_copy"):
-            st.code(question.as_text(store, asked), language=None, wrap_lines=True)
+            st.code(side_by_side.as_text(store, asked), language=None, wrap_lines=True)
         address.share("ask", ask=asked.group)
     results.teaching_note(*asked.runs)
     results.evidence_note(*asked.runs)
@@ -392,7 +395,7 @@ def after(asked: question.Question, job: Job | None) -> None:
     st.caption(CAUTION)
 
 
-def ask_again(asked: question.Question) -> None:
+def ask_again(asked: side_by_side.SideBySide) -> None:
     show(queue.start(again(store, asked.runs[0], seed=asked.settings.seed + 1)))
     del st.session_state["ask_open"]  # so that the page is set to the new seed
 
@@ -415,7 +418,7 @@ st.write(
 asked = None
 if group := st.query_params.get("ask"):
     try:
-        asked = question.load(store, group)
+        asked = side_by_side.load(store, group)
         reopen(asked)
     except PluriscopeError as error:
         st.caption(f":material/link_off: {plain(str(error))} Ask anew below.")
@@ -451,7 +454,7 @@ if asked:
 elif item is None:
     st.stop()
 else:
-    sides = question.preview(survey, item, countries, as_who, own_too and not own)
+    sides = side_by_side.preview(survey, item, countries, as_who, own_too and not own)
 
 st.header(plain(item.question), anchor=False)
 job = store.job_of_run(asked.runs[0].id) if asked else None

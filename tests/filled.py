@@ -96,7 +96,7 @@ def _add(store: Store, settings: AskSettings, name: str, group: str | None) -> R
     survey = store.survey()
     return store.add_run(
         settings,
-        planned=len(settings.keys(survey)),
+        planned=len(settings.planned_cells(survey)),
         name=name,
         group=group,
         facts={"precision": "fp32", "device": "cpu"},
@@ -106,7 +106,7 @@ def _add(store: Store, settings: AskSettings, name: str, group: str | None) -> R
 
 def _answer(store, run, settings, towards, part, rng) -> Run:
     survey = store.survey()
-    keys = settings.keys(survey)
+    keys = settings.planned_cells(survey)
     keys = keys[: round(len(keys) * part)]
     cells = {}
     answers = []

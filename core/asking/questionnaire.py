@@ -47,7 +47,7 @@ class Questionnaire:
         """The prompts a run has still to send, in order; `answered` are left out."""
         done = set(answered)
         items = {item.id: item for item in self.settings.asked_items(self.survey)}
-        for key in self.settings.keys(self.survey):
+        for key in self.settings.planned_cells(self.survey):
             if key not in done:
                 iso3, item_id, number = key
                 item = items[item_id]

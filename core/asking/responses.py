@@ -28,13 +28,13 @@ def ask(
     *,
     stop: Callable[[], bool] = lambda: False,
     on_text: Callable[[list[str]], None] | None = None,
-    same_luck: bool = False,
+    shared_seed: bool = False,
 ) -> Iterator[list[Answer]]:
     """Answers in small batches as they are made. Ends early, between batches, once stop() is true.
 
     planned is taken a few at a time, so that the first answers do not wait for the last prompt.
-    on_text gets the texts so far of the batch being written. same_luck: written answers of all
-    sides of a question are drawn with the same luck; else each is a draw of its own.
+    on_text gets the texts so far of the batch being written. shared_seed: written answers of all
+    sides of a question are drawn with one seed; else each is a draw of its own.
     """
     written = settings.answering == "written"
     planned = iter(planned)
@@ -42,7 +42,7 @@ def ask(
         if stop():
             return
         if written:
-            yield from _written(loaded, settings, group, stop, on_text, same_luck)
+            yield from _written(loaded, settings, group, stop, on_text, shared_seed)
         else:
             yield from _scored(loaded, group, stop)
 
@@ -90,7 +90,7 @@ def _written(
     group: Sequence[Planned],
     stop: Callable[[], bool],
     on_text: Callable[[list[str]], None] | None,
-    same_luck: bool,
+    shared_seed: bool,
 ) -> Iterator[list[Answer]]:
     from core.inference.generation import generate
 
@@ -101,7 +101,7 @@ def _written(
         temperature=settings.temperature,
         top_p=settings.top_p,
         max_new_tokens=settings.max_new_tokens if settings.explain else 24,
-        seeds=[luck(settings.seed, p.key, same_luck) for p in group],
+        seeds=[answer_seed(settings.seed, p.key, shared_seed) for p in group],
         on_text=on_text,
         stop=stop,
     )
@@ -111,15 +111,15 @@ def _written(
     yield [read_written(p, w.text, seconds) for p, w in zip(group, written, strict=True)]
 
 
-def luck(seed: int, key: tuple[str, str, int], same: bool = False) -> int:
+def answer_seed(seed: int, key: tuple[str, str, int], shared: bool = False) -> int:
     """The seed an answer is written with, from that of its run. key: (iso3, item, number).
 
-    same: shared by all countries. Otherwise a draw of its own for every answer: with luck shared
-    over a survey one label would win wherever options are about as likely, and answers of plain and
+    shared: the same for all countries. Otherwise a draw of its own for every answer: with one seed
+    for a survey one label would win wherever options are about as likely, and answers of plain and
     country would differ less than answers of plain and plain.
     """
     iso3, item, number = key
-    text = f"{seed}/{'' if same else iso3}/{item}/{number}"
+    text = f"{seed}/{'' if shared else iso3}/{item}/{number}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), signed=True)
 
 

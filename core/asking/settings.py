@@ -176,7 +176,7 @@ class AskSettings(AskOptions):
             return language
         return "en" if self.english_instead else ""
 
-    def keys(self, survey: Survey) -> list[tuple[str, str, int]]:
+    def planned_cells(self, survey: Survey) -> list[tuple[str, str, int]]:
         """Every answer this run is to hold, as (country or "", item id, number).
 
         The number counts option orders (probabilities) or samples (written answers). Country
@@ -198,7 +198,7 @@ class AskSettings(AskOptions):
 
     def cells(self, survey: Survey) -> int:
         """How many (country, item) pairs this run asks."""
-        return len({key[:2] for key in self.keys(survey)})
+        return len({key[:2] for key in self.planned_cells(survey)})
 
     def with_seed(self, seed: int) -> AskSettings:
         return replace(self, seed=seed)

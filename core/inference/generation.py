@@ -52,9 +52,9 @@ def generate(
     """Write a reply to each conversation. temperature 0 takes the likeliest token each time.
 
     seeds: one for each conversation (all `seed` by default). The draw for a token depends only on
-    the seed, how far the text is, and the token: two sides with one seed meet the same luck, so
-    what differs between their texts comes from their prompts; and a text does not depend on
-    which others are written beside it. side_by_side: at most so many at once (SIDE_BY_SIDE by
+    the seed, how far the text is, and the token: two sides with one seed draw alike, so what
+    differs between their texts comes from their prompts; and a text does not depend on which
+    others are written beside it. side_by_side: at most so many at once (SIDE_BY_SIDE by
     default; fewer where memory is short), the longest prompts first. on_text gets all texts so
     far, at most ten times a second; on_done each text once, when it is finished. stop: asked
     before each token; True returns what was written until then.

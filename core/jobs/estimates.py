@@ -45,7 +45,7 @@ def estimate(store: Store, plan: Plan, held_bytes: int = 0) -> Estimate:
     held_bytes: of the model in memory now (Jobs.held_bytes), which makes room.
     """
     survey = store.survey(plan.settings[0].survey, plan.settings[0].survey_version)
-    prompts = sum(len(one.keys(survey)) for one in plan.settings)
+    prompts = sum(len(one.planned_cells(survey)) for one in plan.settings)
     first = plan.settings[0]
     work = _work(_questionnaires(plan, survey))
     room = fit(first.model, held_bytes=held_bytes)
@@ -109,7 +109,7 @@ def _pace(store: Store, like: AskSettings, kind: str, each: float) -> float | No
             work = _work([questionnaire_of(store, one) for one in asked])
         except PluriscopeError:  # its survey or its wording is gone; an earlier job may tell
             continue
-        there = work / sum(len(one.keys(survey)) for one in asked)
+        there = work / sum(len(one.planned_cells(survey)) for one in asked)
         known.append((abs(math.log(there / each)), job.rate * there))
         if len(known) == _EARLIER:
             break
@@ -152,7 +152,8 @@ _LOOKED_AT = 12  # pairs of prompts of a run
 def _work(asked: Sequence[Questionnaire]) -> float:
     """How much is to be computed for some runs, in characters of prompts."""
     return sum(
-        len(one.settings.keys(one.survey)) * (_EVERY_PROMPT + _new_characters(one)) for one in asked
+        len(one.settings.planned_cells(one.survey)) * (_EVERY_PROMPT + _new_characters(one))
+        for one in asked
     )
 
 
@@ -161,7 +162,7 @@ def _new_characters(asked: Questionnaire) -> float:
 
     A beginning that prompts share is computed once. Told from pairs of neighbours all over a run.
     """
-    keys = asked.settings.keys(asked.survey)
+    keys = asked.settings.planned_cells(asked.survey)
     items = {item.id: item for item in asked.settings.asked_items(asked.survey)}
     # Which examples are shown hardly changes how long they are, and can take long to tell.
     asked = replace(asked, settings=replace(asked.settings, example_choice="random"))

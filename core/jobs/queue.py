@@ -113,7 +113,7 @@ class Jobs:
                 runs.append(
                     self.store.add_run(
                         one,
-                        planned=len(one.keys(survey)),
+                        planned=len(one.planned_cells(survey)),
                         name=name,
                         group=runs[0].group if runs else None,
                         kind=plan.kind,

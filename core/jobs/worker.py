@@ -95,7 +95,7 @@ class Worker:
         self.channel = channel
         self.stopped: set[str] = set()
         self.job = ""  # the name of the command at work
-        self._shelf = None
+        self._slot = None
         self._speed_of = None  # the device whose speed was told
         self._base: tuple | None = None  # what was trained on last: (spec, Loaded)
 
@@ -107,12 +107,12 @@ class Worker:
         return self.job in self.stopped
 
     @property
-    def shelf(self):
-        if self._shelf is None:
-            from core.models.load import Shelf
+    def slot(self):
+        if self._slot is None:
+            from core.models.load import ModelSlot
 
-            self._shelf = Shelf()
-        return self._shelf
+            self._slot = ModelSlot()
+        return self._slot
 
     def ask(self, command: Ask) -> None:
         """Answer what is unanswered of some runs, one run after another."""
@@ -177,7 +177,7 @@ class Worker:
             planned(),
             stop=self.stop_asked,
             on_text=on_text if runs[0].side_by_side else None,
-            same_luck=runs[0].side_by_side,
+            shared_seed=runs[0].side_by_side,
         ):
             by_run: dict[str, list[Answer]] = {}
             for answer in answers:
@@ -199,7 +199,7 @@ class Worker:
         """Train one adapter. The model that is asked makes room first."""
         from core.tuning.train import train
 
-        if self.shelf.current:
+        if self.slot.current:
             self.unload()
         trained = None
         try:
@@ -226,7 +226,7 @@ class Worker:
         """Save a model with its adapter merged in as a model of its own."""
         from core.tuning.train import merge
 
-        if self.shelf.current:
+        if self.slot.current:
             self.unload()
 
         def say(doing: str) -> None:
@@ -297,7 +297,7 @@ class Worker:
         records = {}
         for iso3, part in parts.items():
             self.say(Phase("loading"))
-            loaded = self.shelf.get(replace(command.model, adapter=str(part)))
+            loaded = self.slot.get(replace(command.model, adapter=str(part)))
             self.say_model()
             records[iso3] = guard.measure(loaded, command.tasks, iso3)
             if self.stop_asked():
@@ -312,7 +312,7 @@ class Worker:
 
         say("Loading the model")
         began = time.monotonic()
-        loaded = self.shelf.get(spec, on_phase=say)
+        loaded = self.slot.get(spec, on_phase=say)
         facts = {
             "model_name": describe(whole or spec),
             "revision": loaded.revision,
@@ -344,11 +344,11 @@ class Worker:
 
     def say_model(self) -> None:
         """Tell which model is in memory: the one that is asked, or the one that is trained on."""
-        held = self._base[1] if self._base else self.shelf.current
+        held = self._base[1] if self._base else self.slot.current
         self.say(ModelChanged(_held(held) if held else None))
 
     def unload(self, _: Unload | None = None) -> None:
-        self.shelf.unload()
+        self.slot.unload()
         self.say_model()
 
     def run(self, job: str, command: Any) -> None:
@@ -364,7 +364,7 @@ class Worker:
             self.say(Failure(str(error), traceback.format_exc()))
             self.say_model()
         except MemoryError:
-            self.shelf.unload()
+            self.slot.unload()
             self.say(Failure(OUT_OF_MEMORY, traceback.format_exc()))
             self.say_model()
         except Exception as error:  # the one broad catch: the app must hear of anything
@@ -406,7 +406,7 @@ def _held(loaded: Loaded) -> HeldModel:
 def _unasked(run: RunToAsk, survey: Survey, whom: Sequence[str]) -> bool:
     """Is there anything left to ask of a run as one of these?"""
     answered = set(run.answered)
-    return any(key[0] in whom and key not in answered for key in run.settings.keys(survey))
+    return any(key[0] in whom and key not in answered for key in run.settings.planned_cells(survey))
 
 
 def _plan(run: RunToAsk, survey: Survey, vectors: np.ndarray | None) -> Iterator[Planned]:

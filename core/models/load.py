@@ -540,7 +540,7 @@ def _without_adapter(loaded: Loaded, base_spec: ModelSpec) -> Loaded:
 def bare(loaded: Loaded) -> Iterator[None]:
     """Within, the model answers as its base does, bit for bit; its adapter stays on and is skipped.
 
-    For comparing the two on the same prompts; another adapter, or none, is for Shelf.get.
+    For comparing the two on the same prompts; another adapter, or none, is for ModelSlot.get.
     """
     if not loaded.spec.adapter:
         yield
@@ -641,10 +641,10 @@ def quiet() -> Iterator[None]:
             hf.enable_progress_bar()
 
 
-# -- the shelf -------------------------------------------------------------------------------------
+# -- the model held ------------------------------------------------------------------------------
 
 
-class Shelf:
+class ModelSlot:
     """Holds one model. The old one is let go of before the next is loaded."""
 
     def __init__(self) -> None:

@@ -259,7 +259,7 @@ class _Tuning:
         for run in self.store.tuning_runs(self.id):
             if (run.arm, run.seed) == (arm, seed) and run.settings == settings:
                 return run
-        planned = len(settings.keys(survey))
+        planned = len(settings.planned_cells(survey))
         return self.store.add_run(
             settings,
             planned=planned,

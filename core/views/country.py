@@ -163,7 +163,7 @@ def _score_words(table: pd.DataFrame, method: str, where: str) -> str:
     return f"Asked {how}, they score {wording.number(row['value'])}{beside}."
 
 
-class Neighbours(NamedTuple):
+class NearCountries(NamedTuple):
     """Countries by how alike they answer. table: columns place, people_iso3, people_name,
     people_closeness, model_iso3, model_name, model_closeness (100: alike in everything). rank: the
     country's own place among those the model's answers are closest to (1 is best, 0 not known)."""
@@ -173,14 +173,14 @@ class Neighbours(NamedTuple):
     of: int
 
 
-def neighbours(store: Store, run: Run, iso3: str, k: int = 5) -> Neighbours:
+def neighbours(store: Store, run: Run, iso3: str, k: int = 5) -> NearCountries:
     """Whose people answer most like people in a country, and whose the model's answers are most
     like when it answers for that country. On the items that the run asked; distance along the
     scale, whatever metric the page shows."""
     survey = scores.survey_of(store, run)
     sides = _one_country(store, run, iso3)
     if sides is None:
-        return Neighbours(pd.DataFrame(), 0, 0)
+        return NearCountries(pd.DataFrame(), 0, 0)
     everyone = panel.human_panel(survey, sides.items)
     near = references.nearest(sides, everyone, k)[iso3]
     away = distances.pairwise(sides.model, everyone.human, sides.layout)[0]
@@ -200,20 +200,20 @@ def neighbours(store: Store, run: Run, iso3: str, k: int = 5) -> Neighbours:
         if place < len(fits)
     ]
     rank = fits.index(iso3) + 1 if iso3 in fits else 0
-    return Neighbours(pd.DataFrame(rows), rank, len(fits))
+    return NearCountries(pd.DataFrame(rows), rank, len(fits))
 
 
-def near_people(near: Neighbours) -> pd.DataFrame:
+def near_people(near: NearCountries) -> pd.DataFrame:
     """Countries by how like their people's answers are: name, value (of 100)."""
     return near.table.rename(columns={"people_name": "name", "people_closeness": "value"})
 
 
-def near_model(near: Neighbours) -> pd.DataFrame:
+def near_model(near: NearCountries) -> pd.DataFrame:
     """Countries by how like their people's answers the model's are: name, value (of 100)."""
     return near.table.rename(columns={"model_name": "name", "model_closeness": "value"})
 
 
-def neighbour_words(near: Neighbours, name: str, method: str) -> str:
+def neighbour_words(near: NearCountries, name: str, method: str) -> str:
     """Whether the model's answers for a country fit that country best."""
     if not near.rank or near.table.empty:
         return ""

@@ -9,7 +9,7 @@ from core.asking.settings import AskSettings
 from core.figures import base
 from core.jobs.askings import askings
 from core.models.spec import ModelSpec
-from core.views import export, provenance, question, runs, score_map, score_records
+from core.views import export, provenance, runs, score_map, score_records, side_by_side
 from pages.widgets import session
 from tests.conftest import pages_on
 from tests.pages.test_work import button, choose, said, wait
@@ -90,12 +90,12 @@ def test_a_question_with_examples_shows_them_also_for_the_written_answer(working
     group = at.query_params["ask"]
     at = wait(at)
     assert not at.exception
-    asked = question.load(session.store(), group[0] if isinstance(group, list) else group)
+    asked = side_by_side.load(session.store(), group[0] if isinstance(group, list) else group)
     kenya = asked.sides[1]
     assert kenya.method == "country_examples" and kenya.shares.sum() == pytest.approx(1, abs=1e-5)
-    for prompt in question.prompts(session.store(), asked.item, kenya).values():
+    for prompt in side_by_side.prompts(session.store(), asked.item, kenya).values():
         assert prompt.exact and prompt.text.count("Answer: ") == 2
-    written = question.prompts(session.store(), asked.item, kenya)["For the written answer"]
+    written = side_by_side.prompts(session.store(), asked.item, kenya)["For the written answer"]
     assert "explain in one or two sentences" in written.text
     assert "country’s commonest answers to up to 2 other questions" in said(at)
 
@@ -170,7 +170,7 @@ def test_a_question_is_asked_in_english_and_in_the_countrys_own_language(working
     group = at.query_params["ask"]
     at = wait(at)
     assert not at.exception
-    asked = question.load(session.store(), group[0] if isinstance(group, list) else group)
+    asked = side_by_side.load(session.store(), group[0] if isinstance(group, list) else group)
     assert [side.title for side in asked.sides] == [
         "Asked plainly", "Germany", "Germany, in German", "Japan", "Kenya"
     ]  # fmt: skip
@@ -178,7 +178,7 @@ def test_a_question_is_asked_in_english_and_in_the_countrys_own_language(working
     assert german.written is not None and german.shares.sum() == pytest.approx(1, abs=1e-5)
     assert german.question.startswith("Kann man in der Regel")
     for name, words in (("Frage:", german), ("Question:", english)):
-        for prompt in question.prompts(session.store(), asked.item, words).values():
+        for prompt in side_by_side.prompts(session.store(), asked.item, words).values():
             assert f">{name}" in prompt.text or f"\n{name}" in prompt.text
     assert german.shares.tolist() != english.shares.tolist()
     assert working("ask", ask=asked.group).toggle(key="ask_own_language").value

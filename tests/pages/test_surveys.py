@@ -107,7 +107,7 @@ def answered(store, plan, survey):
     rng = np.random.default_rng(3)
     made, group = [], None
     for settings, name in zip(plan.settings, plan.names, strict=True):
-        keys = settings.keys(survey)
+        keys = settings.planned_cells(survey)
         run = store.add_run(
             settings, planned=len(keys), name=name, group=group,
             kind=plan.kind,

@@ -24,7 +24,7 @@ from core.prompts.prompt_sets import load_prompt_set
 from core.store.jobs import MergeJob
 from core.store.runs import Run
 from core.survey.survey import load_bundled
-from core.views import export, provenance, question, runs
+from core.views import export, provenance, runs, side_by_side
 from pages.widgets import model_picker, session
 from pages.widgets import text as widgets_text
 from tests import filled, hub
@@ -115,7 +115,7 @@ def test_a_question_is_asked_stored_reopened_and_asked_again(working, tiny_model
     at = wait(at)
     assert not at.exception
 
-    asked = question.load(session.store(), group)
+    asked = side_by_side.load(session.store(), group)
     assert [side.iso3 for side in asked.sides] == ["", "DEU", "KEN"]
     for side in asked.sides:
         assert side.shares.sum() == pytest.approx(1, abs=1e-5)
@@ -124,17 +124,17 @@ def test_a_question_is_asked_stored_reopened_and_asked_again(working, tiny_model
 
     again = working("ask", ask=group)
     assert not again.exception
-    assert question.how(asked) in said(again)
+    assert side_by_side.how(asked) in said(again)
     assert again.multiselect(key="ask_people").value == ["DEU", "KEN"]
 
     button(again, "Ask again").click().run()
     assert "seed 43" in said(wait(again))
-    other = question.load(session.store(), session.store().runs(kind="question")[0].group)
+    other = side_by_side.load(session.store(), session.store().runs(kind="question")[0].group)
     assert (asked.settings.seed, other.settings.seed) == (42, 43)
     assert np.allclose(asked.sides[1].shares, other.sides[1].shares)  # the seed is for writing
 
 
-def stored(store, model, prompt_set="pluriscope") -> question.Question:
+def stored(store, model, prompt_set="pluriscope") -> side_by_side.SideBySide:
     """A question of long ago in the store: answered, by a model that need not be there any more."""
     plan = plan_question(
         store,
@@ -145,7 +145,7 @@ def stored(store, model, prompt_set="pluriscope") -> question.Question:
     store.add_prompt_set(wording.sha256, wording.id, wording.name, "en", dict(wording.texts))
     group = None
     for settings, name in zip(plan.settings, plan.names, strict=True):
-        keys = settings.keys(store.survey())
+        keys = settings.planned_cells(store.survey())
         run = store.add_run(
             settings, planned=len(keys), name=name, group=group, kind="question",
             facts={"precision": "fp32", "device": "cpu"},
@@ -156,7 +156,7 @@ def stored(store, model, prompt_set="pluriscope") -> question.Question:
         rest = (shares, 0.9, 1, "answered", "label", text, 0.2)
         store.add_answers(run.no, [Answer(*key, *rest) for key in keys])
         store.update_run(run.id, state="done")
-    return question.load(store, group)
+    return side_by_side.load(store, group)
 
 
 def wording_file(home, name="mine.json", **about):
@@ -199,7 +199,7 @@ def test_a_link_shows_the_stored_answer_whatever_is_gone_since(filled_home, app,
     at = app("ask", ask=asked.group)
     for _ in ("opened", "again"):
         assert not at.exception
-        assert question.how(asked) in said(at)
+        assert side_by_side.how(asked) in said(at)
         assert not any(one.label == "Ask" for one in at.button)
         at.run()
     if gone == "nothing":
@@ -208,12 +208,12 @@ def test_a_link_shows_the_stored_answer_whatever_is_gone_since(filled_home, app,
     address = {
         name: one[0] if isinstance(one, list) else one for name, one in at.query_params.items()
     }
-    assert question.how(asked) in said(app("ask", **address))
+    assert side_by_side.how(asked) in said(app("ask", **address))
     at.switch_page("pages/run.py").run()
     at.query_params.clear()
     at.query_params["ask"] = asked.group
     at.switch_page("pages/ask.py").run()
-    assert question.how(asked) in said(at)
+    assert side_by_side.how(asked) in said(at)
 
 
 def test_a_stored_answer_gives_way_once_something_else_is_chosen(filled_home, app, tmp_path):
@@ -232,14 +232,14 @@ def test_a_stored_answer_gives_way_once_something_else_is_chosen(filled_home, ap
     }
     for name, change in changes.items():
         at = app("ask", ask=asked.group)
-        assert question.how(asked) in said(at), name
+        assert side_by_side.how(asked) in said(at), name
         change(at).run()
         assert not at.exception, name
-        assert question.how(asked) not in said(at), name
+        assert side_by_side.how(asked) not in said(at), name
     # A link opened shows its answer, whatever else an address holds that was changed since.
     address = {"model": "builtin", "precision": "bf16", "ask_own": "true", "item": "Q2"}
     at = app("ask", ask=asked.group, **address)
-    assert question.how(asked) in said(at)
+    assert side_by_side.how(asked) in said(at)
     assert at.header[0].value == widgets_text.plain(asked.item.question)
     assert at.session_state["model_spec"] == ModelSpec("builtin")
     assert at.multiselect(key="ask_people").value == ["DEU", "KEN"]
@@ -247,7 +247,7 @@ def test_a_stored_answer_gives_way_once_something_else_is_chosen(filled_home, ap
     at.multiselect(key="ask_people").set_value(["KEN"]).run()
     assert button(at, "Ask").label == "Ask"
     at.multiselect(key="ask_people").set_value(["DEU", "KEN"]).run()
-    assert question.how(asked) in said(at)  # and back again
+    assert side_by_side.how(asked) in said(at)  # and back again
 
 
 def test_an_own_question_says_that_it_has_no_people(app):
@@ -303,14 +303,14 @@ def test_the_model_in_memory_makes_room_for_the_next(app, monkeypatch, name, lab
 
 def test_a_verdict_tells_the_way_and_the_nearest(filled_home, app):
     item = load_bundled().item("Q164")
-    sides = question.preview(load_bundled(), item, ["DEU", "KEN"], "country")
+    sides = side_by_side.preview(load_bundled(), item, ["DEU", "KEN"], "country")
     plain, germany, kenya = sides
-    assert question.verdict(item, kenya, sides) == ""  # nothing was asked yet
+    assert side_by_side.verdict(item, kenya, sides) == ""  # nothing was asked yet
     plain = plain._replace(shares=germany.people)
     kenya = kenya._replace(shares=kenya.people)
     sides = [plain, germany, kenya]
-    assert question.verdict(item, plain, sides).endswith("nearest to people in Germany.")
-    assert "towards people in Kenya" in question.verdict(item, kenya, sides)
+    assert side_by_side.verdict(item, plain, sides).endswith("nearest to people in Germany.")
+    assert "towards people in Kenya" in side_by_side.verdict(item, kenya, sides)
 
 
 # -- Run -------------------------------------------------------------------------------------------

@@ -79,9 +79,11 @@ def fill(store: Store, items=ITEMS, prompt_set=WORDINGS, answered=None) -> list:
     made = []
     for settings, name in zip(plan.settings, plan.names, strict=True):
         group = made[0].group if made else None
-        run = store.add_run(settings, planned=len(settings.keys(SURVEY)), name=name, group=group)
+        run = store.add_run(
+            settings, planned=len(settings.planned_cells(SURVEY)), name=name, group=group
+        )
         give = answered or answer
-        store.add_answers(run.no, [give(settings, *key) for key in settings.keys(SURVEY)])
+        store.add_answers(run.no, [give(settings, *key) for key in settings.planned_cells(SURVEY)])
         store.update_run(run.id, state="done")
         made.append(store.run(run.id))
     return made

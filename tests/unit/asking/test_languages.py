@@ -27,7 +27,7 @@ from core.prompts.render import is_numeric, option_orders, render
 from core.prompts.translations import DRAFTS, FOLDER, PROMPT_BLANKS
 from core.store.store import Store
 from core.survey.survey import load_bundled
-from core.views import export, items, provenance, question, runs
+from core.views import export, items, provenance, runs, side_by_side
 
 SURVEY = load_bundled()
 CODES = sorted(path.stem for path in FOLDER.glob("*.jsonl"))
@@ -217,7 +217,7 @@ def test_settings_from_before_there_were_languages_still_load(store):
     for name in ("speaks", "translations", "english_instead", "derived"):
         del record[name]
     old = AskSettings.from_json(record)
-    assert len(old.keys(SURVEY)) == 18 * 52 * 2
+    assert len(old.planned_cells(SURVEY)) == 18 * 52 * 2
     assert old.asked_in("KEN", "Q57") == "en"
 
 
@@ -261,7 +261,7 @@ def test_a_users_translation_is_asked(home, tmp_path, capsys):
     store = Store(home)
     made = planned(store, language="own", cultures=["JPN", "DEU"], items=["Q57", "Q58"])
     assert made.settings[1].speaks == {"DEU": "de", "JPN": "ja"}
-    asked = {key[:2] for key in made.settings[1].keys(SURVEY)}
+    asked = {key[:2] for key in made.settings[1].planned_cells(SURVEY)}
     assert asked == {("JPN", "Q57"), ("JPN", "Q58"), ("DEU", "Q57")}
     assert "1 of 2 questions is not translated into German, and left out." in made.notes
     across = planned(store, language="ja", items=["Q57"], methods=["cross_culture"], cultures="all")
@@ -496,7 +496,7 @@ def test_english_stands_beside_languages_of_other_scripts_and_drafts(store):
             seen.add((settings.answering, iso3, there.language if there else "en"))
     sides = [("", "en"), ("CHN", "en"), ("CHN", "zh"), ("THA", "en"), ("THA", "th"), ("USA", "en")]
     assert seen == {(how, *side) for how in ("probabilities", "written") for side in sides}
-    shown = question.preview(SURVEY, item, countries, "country", own_language=True)
+    shown = side_by_side.preview(SURVEY, item, countries, "country", own_language=True)
     assert [(side.iso3, side.language) for side in shown] == sides
     assert [side.title for side in shown if side.language != "en"] == [
         "China, in Chinese", "Thailand, in Thai (draft)"

@@ -928,7 +928,7 @@ def test_the_studys_files_become_a_survey_and_runs(tmp_path):
         settings = AskSettings.from_json(json.loads(json.dumps(run.settings.to_json())))
         assert settings.model.source == "meta-llama/Meta-Llama-3-8B-Instruct"
         assert (settings.answering, settings.temperature, settings.top_p) == ("written", 0.6, 0.9)
-        assert set(settings.keys(survey)) == {answer.key() for answer in run.answers}
+        assert set(settings.planned_cells(survey)) == {answer.key() for answer in run.answers}
 
 
 def test_recorded_answers_are_read_by_the_studys_rule_and_by_ours(tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.asking.responses import luck
+from core.asking.responses import answer_seed
 from core.inference.generation import Written, choose, exponentials, generate
 from core.models.load import chat, stop_tokens
 from tests import tiny
@@ -202,17 +202,21 @@ def test_a_stop_keeps_what_was_written():
 
 
 def test_answers_of_a_run_are_draws_of_their_own_and_sides_of_a_question_are_not():
-    """One label would win wherever options are about as likely, if a survey shared its luck."""
+    """One label would win wherever options are about as likely, if a survey shared one seed."""
     keys = [(iso3, f"Q{n}", 0) for iso3 in ("", "KEN") for n in range(1000)]
     even = torch.zeros(len(keys), 4)
     for seed in (1, 42):
-        drawn = choose(even, [luck(seed, key) for key in keys], [0] * len(keys), 1.0, 1.0)
+        drawn = choose(even, [answer_seed(seed, key) for key in keys], [0] * len(keys), 1.0, 1.0)
         counts = np.bincount(drawn, minlength=4) / len(keys)
         assert (abs(counts - 0.25) < 0.05).all()
         plain, kenya = np.array(drawn[:1000]), np.array(drawn[1000:])
         assert abs((plain == kenya).mean() - 0.25) < 0.05  # as two samples of the same one
-        again = choose(even, [luck(seed, (*k[:2], 1)) for k in keys], [0] * len(keys), 1.0, 1.0)
+        again = choose(
+            even, [answer_seed(seed, (*k[:2], 1)) for k in keys], [0] * len(keys), 1.0, 1.0
+        )
         assert abs((np.array(drawn) == np.array(again)).mean() - 0.25) < 0.05
-    assert luck(42, ("", "Q1", 0), same=True) == luck(42, ("KEN", "Q1", 0), same=True)
+    assert answer_seed(42, ("", "Q1", 0), shared=True) == answer_seed(
+        42, ("KEN", "Q1", 0), shared=True
+    )
     # The second sample of one seed is not the first of the next.
-    assert luck(42, ("KEN", "Q1", 1)) != luck(43, ("KEN", "Q1", 0))
+    assert answer_seed(42, ("KEN", "Q1", 1)) != answer_seed(43, ("KEN", "Q1", 0))

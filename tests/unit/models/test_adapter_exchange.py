@@ -24,7 +24,7 @@ from core.models import load as models_load
 from core.models.adapter_exchange import bring_in, export_zip, write_index
 from core.models.adapters import by_adapter
 from core.models.files import problem
-from core.models.load import Shelf, load
+from core.models.load import ModelSlot, load
 from core.models.spec import BUILTIN, ModelSpec
 from core.store.store import Store
 from core.tuning.settings import Lora
@@ -92,20 +92,20 @@ def test_an_adapter_loads_with_plain_peft_and_answers_the_same(tuned, tiny_model
 
 @pytest.mark.parametrize("precision", ["fp32", "nf4"])
 def test_adapters_never_leak_into_the_base_or_into_one_another(tuned, tiny_model, precision):
-    shelf = Shelf()
+    slot = ModelSlot()
     base = ModelSpec(str(tiny_model), precision=precision)
     home = tuned / "adapters"
     specs = [
         ModelSpec(base.source, precision=precision, adapter=str(folder))
         for folder in (home / "joint", home / "each" / "KEN", home / "each" / "DEU")
     ]
-    bare = ask(shelf.get(base))
-    weights = shelf.get(base).model.get_input_embeddings().weight
-    first = [ask(shelf.get(spec)) for spec in specs]
-    np.testing.assert_array_equal(ask(shelf.get(base)), bare)
-    assert shelf.get(base).model.get_input_embeddings().weight is weights  # never loaded again
-    again = [ask(shelf.get(spec)) for spec in reversed(specs)][::-1]
-    np.testing.assert_array_equal(ask(shelf.get(base)), bare)
+    bare = ask(slot.get(base))
+    weights = slot.get(base).model.get_input_embeddings().weight
+    first = [ask(slot.get(spec)) for spec in specs]
+    np.testing.assert_array_equal(ask(slot.get(base)), bare)
+    assert slot.get(base).model.get_input_embeddings().weight is weights  # never loaded again
+    again = [ask(slot.get(spec)) for spec in reversed(specs)][::-1]
+    np.testing.assert_array_equal(ask(slot.get(base)), bare)
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one, other)
         assert np.abs(one - bare).max() > 1e-3

@@ -9,7 +9,7 @@ from core.errors import ModelError
 from core.home import home
 from core.models import catalogue, hub, memory_fit
 from core.models.hub import NotReached
-from core.models.load import Shelf, _bytes_told, _download_words, load
+from core.models.load import ModelSlot, _bytes_told, _download_words, load
 from core.models.spec import ModelSpec
 from tests import tiny
 from tests.hub import COMMIT, GATED, serve
@@ -60,12 +60,12 @@ def test_size_and_licence_of_any_id_are_known_before_a_download(served, folder):
 
 def test_a_model_too_large_for_memory_is_refused_before_the_download(served, monkeypatch, folder):
     monkeypatch.setattr(memory_fit, "free_memory", lambda: ("cpu", 4 * 1024**3))
-    shelf = Shelf()
-    held = shelf.get(ModelSpec(str(folder), precision="fp32"))
+    slot = ModelSlot()
+    held = slot.get(ModelSpec(str(folder), precision="fp32"))
     with pytest.raises(ModelError, match=r"tiny needs about .* but only 4.0 GiB are free"):
-        shelf.get(ModelSpec(SOURCE))
+        slot.get(ModelSpec(SOURCE))
     assert not served.downloads()
-    assert shelf.current is held  # and it stays
+    assert slot.current is held  # and it stays
 
 
 def test_a_model_too_large_for_the_disk_is_refused_before_the_download(served, monkeypatch):
@@ -98,10 +98,10 @@ def test_a_download_tells_its_bytes_and_is_found_again_without_a_network(served,
 
 def test_a_downloaded_model_is_handed_out_again(served):
     served.extra.clear()
-    shelf = Shelf()
-    loaded = shelf.get(ModelSpec(SOURCE, precision="fp32"))
+    slot = ModelSlot()
+    loaded = slot.get(ModelSpec(SOURCE, precision="fp32"))
     served.requests.clear()
-    assert shelf.get(ModelSpec(SOURCE, precision="fp32")) is loaded
+    assert slot.get(ModelSpec(SOURCE, precision="fp32")) is loaded
     assert not served.requests
 
 

@@ -12,7 +12,7 @@ from core.errors import ModelError
 from core.inference.option_scoring import Request, score
 from core.models import memory_fit
 from core.models.load import (
-    Shelf,
+    ModelSlot,
     _folds_system,
     chat,
     chat_text,
@@ -151,36 +151,36 @@ def test_the_end_of_turn_of_the_template_stops_writing(kind):
 
 @pytest.mark.parametrize("precision", ["fp32", "nf4"])
 def test_an_adapter_leaves_no_trace(folders, precision):
-    shelf = Shelf()
+    slot = ModelSlot()
     base = ModelSpec(str(folders / "llama"), precision=precision)
 
     def on(name):
         return ModelSpec(base.source, precision=precision, adapter=str(folders / name))
 
-    bare = answers(shelf.get(base))
-    first = answers(shelf.get(on("first")))
-    second = answers(shelf.get(on("second")))
+    bare = answers(slot.get(base))
+    first = answers(slot.get(on("first")))
+    second = answers(slot.get(on("second")))
     assert np.abs(bare - first).max() > 0.01
     assert np.abs(first - second).max() > 0.01
-    np.testing.assert_array_equal(answers(shelf.get(base)), bare)
-    np.testing.assert_array_equal(answers(shelf.get(on("first"))), first)
+    np.testing.assert_array_equal(answers(slot.get(base)), bare)
+    np.testing.assert_array_equal(answers(slot.get(on("first"))), first)
     np.testing.assert_array_equal(answers(load(on("second"))), second)  # as if loaded afresh
 
 
 def test_changing_the_adapter_reads_no_weights_again(folders):
-    shelf = Shelf()
+    slot = ModelSlot()
     spec = ModelSpec(str(folders / "llama"), precision="fp32")
-    before = shelf.get(spec).model.get_input_embeddings().weight
-    tuned = shelf.get(ModelSpec(spec.source, precision="fp32", adapter=str(folders / "first")))
+    before = slot.get(spec).model.get_input_embeddings().weight
+    tuned = slot.get(ModelSpec(spec.source, precision="fp32", adapter=str(folders / "first")))
     assert tuned.model.get_input_embeddings().weight is before
-    assert tuned.adapter_sha256 and shelf.get(spec).adapter_sha256 is None
+    assert tuned.adapter_sha256 and slot.get(spec).adapter_sha256 is None
 
 
 def test_a_stale_reference_fails_in_words(folders):
-    shelf = Shelf()
+    slot = ModelSlot()
     spec = ModelSpec(str(folders / "llama"), precision="fp32")
-    stale = shelf.get(spec)
-    shelf.get(ModelSpec(spec.source, precision="fp32", adapter=str(folders / "first")))
+    stale = slot.get(spec)
+    slot.get(ModelSpec(spec.source, precision="fp32", adapter=str(folders / "first")))
     with pytest.raises(ModelError, match="unloaded"):
         answers(stale)
 
@@ -190,11 +190,11 @@ def test_an_adapter_of_another_model_is_refused(folders, tmp_path):
         load(ModelSpec(str(folders / "gemma"), precision="fp32", adapter=str(folders / "first")))
     # The same name, but other shapes.
     wide = tiny.save(tmp_path / "llama", "llama", hidden_size=128)
-    shelf = Shelf()
-    bare = answers(shelf.get(ModelSpec(str(wide), precision="fp32")))
+    slot = ModelSlot()
+    bare = answers(slot.get(ModelSpec(str(wide), precision="fp32")))
     with pytest.raises(ModelError, match="does not fit"):
-        shelf.get(ModelSpec(str(wide), precision="fp32", adapter=str(folders / "first")))
-    kept = shelf.get(ModelSpec(str(wide), precision="fp32"))
+        slot.get(ModelSpec(str(wide), precision="fp32", adapter=str(folders / "first")))
+    kept = slot.get(ModelSpec(str(wide), precision="fp32"))
     np.testing.assert_array_equal(answers(kept), bare)
 
 
@@ -218,12 +218,12 @@ def test_a_folder_that_is_no_adapter_is_refused(folders):
         load(spec)
 
 
-# -- the shelf -------------------------------------------------------------------------------------
+# -- the model held ------------------------------------------------------------------------------
 
 
 def test_the_old_model_is_gone_before_the_next_is_read(folders, monkeypatch):
-    shelf = Shelf()
-    held = shelf.get(ModelSpec(str(folders / "llama"), precision="fp32"))
+    slot = ModelSlot()
+    held = slot.get(ModelSpec(str(folders / "llama"), precision="fp32"))
     weights = weakref.ref(held.model.model.layers[0].mlp.up_proj.weight)
     alive = []
     read = AutoModelForCausalLM.from_pretrained
@@ -233,34 +233,34 @@ def test_the_old_model_is_gone_before_the_next_is_read(folders, monkeypatch):
         return read(*args, **kwargs)
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", watched)
-    shelf.get(ModelSpec(str(folders / "gemma"), precision="fp32"))  # `held` is still in our hands
+    slot.get(ModelSpec(str(folders / "gemma"), precision="fp32"))  # `held` is still in our hands
     assert alive == [False]
-    assert shelf.current.name == "gemma"
+    assert slot.current.name == "gemma"
 
 
 def test_the_same_spec_is_handed_out_again(folders):
-    shelf = Shelf()
+    slot = ModelSlot()
     spec = ModelSpec(str(folders / "llama"), precision="fp32")
-    assert shelf.get(spec) is shelf.get(spec)
-    shelf.unload()
-    assert shelf.current is None
+    assert slot.get(spec) is slot.get(spec)
+    slot.unload()
+    assert slot.current is None
 
 
 def test_another_adapter_of_the_same_folder_name_is_the_one_that_answers(folders, tmp_path):
     place = shutil.copytree(folders / "first", tmp_path / "mine")
     base = ModelSpec(str(folders / "llama"), precision="fp32")
     spec = ModelSpec(base.source, precision="fp32", adapter=str(place))
-    shelf = Shelf()
-    weights = shelf.get(base).model.get_input_embeddings().weight
-    first = shelf.get(spec).adapter_sha256
+    slot = ModelSlot()
+    weights = slot.get(base).model.get_input_embeddings().weight
+    first = slot.get(spec).adapter_sha256
     shutil.rmtree(place)
     with pytest.raises(ModelError, match="not an adapter"):  # and the deleted one does not answer
-        shelf.get(spec)
+        slot.get(spec)
     shutil.copytree(folders / "second", place)
-    retrained = shelf.get(spec)
+    retrained = slot.get(spec)
     assert retrained.adapter_sha256 != first
     np.testing.assert_array_equal(answers(retrained), answers(load(spec)))
-    assert shelf.get(spec) is retrained
+    assert slot.get(spec) is retrained
     assert retrained.model.get_input_embeddings().weight is weights  # the base is not read again
 
 
@@ -268,51 +268,51 @@ def test_another_adapter_of_the_same_folder_name_is_the_one_that_answers(folders
 def test_weights_replaced_in_their_folder_are_read_anew(folders, tmp_path, then):
     place = shutil.copytree(folders / "llama", tmp_path / "llama")
     spec = ModelSpec(str(place), precision="fp32")
-    shelf = Shelf()
-    before = shelf.get(spec).revision
+    slot = ModelSlot()
+    before = slot.get(spec).revision
     other = tiny.save(tmp_path / "other", "llama", seed=5)
     shutil.copy(other / "model.safetensors", place)  # as many bytes as before
     wanted = ModelSpec(spec.source, precision="fp32", adapter=then and str(folders / then))
-    now = shelf.get(wanted)
+    now = slot.get(wanted)
     assert now.revision != before
     np.testing.assert_array_equal(answers(now), answers(load(wanted)))
-    assert shelf.get(wanted) is now
+    assert slot.get(wanted) is now
 
 
 def test_another_chat_template_in_the_folder_is_read_anew(folders, tmp_path):
     place = shutil.copytree(folders / "llama", tmp_path / "llama")
     spec = ModelSpec(str(place), precision="fp32")
-    shelf = Shelf()
-    shelf.get(spec)
+    slot = ModelSlot()
+    slot.get(spec)
     (place / "chat_template.jinja").write_text(tiny.CHATML)
-    assert "<|im_start|>user" in chat_text(shelf.get(spec), ASK)
+    assert "<|im_start|>user" in chat_text(slot.get(spec), ASK)
 
 
 def test_a_model_deleted_from_its_folder_answers_no_more(folders, tmp_path):
     place = shutil.copytree(folders / "llama", tmp_path / "llama")
-    shelf = Shelf()
-    shelf.get(ModelSpec(str(place), precision="fp32"))
+    slot = ModelSlot()
+    slot.get(ModelSpec(str(place), precision="fp32"))
     shutil.rmtree(place)
     with pytest.raises(ModelError, match="There is no folder"):
-        shelf.get(ModelSpec(str(place), precision="fp32"))
+        slot.get(ModelSpec(str(place), precision="fp32"))
 
 
 def test_a_model_that_is_not_there_leaves_the_one_held(folders):
-    shelf = Shelf()
-    held = shelf.get(ModelSpec(str(folders / "llama"), precision="fp32"))
+    slot = ModelSlot()
+    held = slot.get(ModelSpec(str(folders / "llama"), precision="fp32"))
     with pytest.raises(ModelError):
-        shelf.get(ModelSpec(str(folders / "nowhere")))
-    assert shelf.current is held
+        slot.get(ModelSpec(str(folders / "nowhere")))
+    assert slot.current is held
     assert np.isfinite(answers(held)).all()
 
 
 def test_unloading_frees_the_weights_of_a_tuned_model(folders):
-    shelf = Shelf()
-    held = shelf.get(
+    slot = ModelSlot()
+    held = slot.get(
         ModelSpec(str(folders / "llama"), precision="fp32", adapter=str(folders / "first"))
     )
     weights = weakref.ref(held.model.get_input_embeddings().weight)
-    shelf.unload()
+    slot.unload()
     del held
     gc.collect()
     assert weights() is None

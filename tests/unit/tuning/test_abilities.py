@@ -14,7 +14,7 @@ import torch
 from bench.builtin.grammar import GENERAL
 from core.jobs.messages import Finished, read_line
 from core.jobs.worker import Channel, Worker
-from core.models.load import Shelf, bare, chat, encode
+from core.models.load import ModelSlot, bare, chat, encode
 from core.models.spec import BUILTIN, ModelSpec
 from core.survey.survey import load_bundled
 from core.tuning.abilities import drift as abilities_drift
@@ -165,17 +165,17 @@ def test_a_bare_number_is_a_number_and_nothing_else(text, bare_number):
 
 
 def tuned(tmp_path, kind="llama", scale=0.5):
-    """A tiny model with an adapter on, as the shelf gives it, and its folder."""
+    """A tiny model with an adapter on, as the slot gives it, and its folder."""
     base = tiny.save(tmp_path / kind, kind)
     adapter = tiny.save_adapter(tmp_path / f"{kind}-adapter", base, scale=scale)
-    return Shelf().get(ModelSpec(str(base), precision="fp32", adapter=str(adapter)))
+    return ModelSlot().get(ModelSpec(str(base), precision="fp32", adapter=str(adapter)))
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma2"])
 def test_an_adapter_set_aside_leaves_the_base_bit_for_bit(tmp_path, kind):
     loaded = tuned(tmp_path, kind)
     ids = torch.tensor([encode(loaded, "A person from Kenya is asked a question.")])
-    alone = Shelf().get(replace(loaded.spec, adapter=None))
+    alone = ModelSlot().get(replace(loaded.spec, adapter=None))
     with torch.inference_mode():
         before = loaded.model(input_ids=ids).logits
         with bare(loaded):
@@ -189,7 +189,7 @@ def test_an_adapter_set_aside_leaves_the_base_bit_for_bit(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["llama", "gemma2"])
 def test_readings_equal_a_plain_forward_of_each_model(tmp_path, monkeypatch, kind):
     loaded = tuned(tmp_path, kind)
-    base = Shelf().get(replace(loaded.spec, adapter=None))
+    base = ModelSlot().get(replace(loaded.spec, adapter=None))
     passages = [
         abilities_drift.prose(loaded, "The options are shown in another order."),
         abilities_drift.reply(loaded, "How important is family?", "Very important."),

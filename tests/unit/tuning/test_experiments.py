@@ -99,7 +99,7 @@ class Made:
             items=ITEMS, item_set="", survey=SURVEY.id, survey_version=SURVEY.version,
             prompt_set=PROMPTS.id, prompt_sha256=PROMPTS.sha256, orders="given",
         )  # fmt: skip
-        keys = asked.keys(SURVEY)
+        keys = asked.planned_cells(SURVEY)
         run = self.store.add_run(
             asked, planned=len(keys), name=group, group=f"{self.id}-{group}",
             kind="experiment", state="running",

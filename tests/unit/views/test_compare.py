@@ -791,7 +791,7 @@ def tuned(tmp_path_factory):
             replace(base.settings, model=ModelSpec("builtin", adapter=str(folder))),
             planned=base.planned, name=arm, facts={"adapter_sha256": f"hash of {arm}"},
         )  # fmt: skip
-        keys = base.settings.keys(store.survey())
+        keys = base.settings.planned_cells(store.survey())
         rng = np.random.default_rng(0)
         store.add_answers(run.no, [
             Answer(iso3, item, number, tuple(rng.dirichlet(np.ones(len(store.survey().item(item)

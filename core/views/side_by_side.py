@@ -68,7 +68,7 @@ class Side(NamedTuple):
         return not np.isnan(self.people).any()
 
 
-class Question(NamedTuple):
+class SideBySide(NamedTuple):
     """A question and its sides, the plain one first. settings: those of the first run."""
 
     group: str
@@ -103,7 +103,7 @@ class Question(NamedTuple):
         return sum(run.answered for run in self.runs)
 
 
-def load(store: Store, group: str) -> Question:
+def load(store: Store, group: str) -> SideBySide:
     """What was asked under this id. Raises PluriscopeError where it is not there (any more)."""
     runs = sorted(store.runs(kind="question", group=group), key=lambda run: run.no)
     if not runs:
@@ -129,7 +129,7 @@ def load(store: Store, group: str) -> Question:
         sides.append(_side(store, blank, item, made))
     place = {iso3: number for number, iso3 in enumerate(settings.cultures, 1)}
     sides.sort(key=lambda side: (place.get(side.iso3, 0), side.language != ENGLISH))
-    return Question(group, survey, item, settings, tuple(runs), tuple(sides))
+    return SideBySide(group, survey, item, settings, tuple(runs), tuple(sides))
 
 
 def answered(store: Store, group: str) -> int:
@@ -263,7 +263,7 @@ def verdict(item: Item, side: Side, sides: Sequence[Side]) -> str:
     return f"Of these countries, nearest to people in {wording.country(near.name)}."
 
 
-def how(asked: Question) -> str:
+def how(asked: SideBySide) -> str:
     """How it was asked, and how long the writing took."""
     settings = asked.settings
     parts = [describe(settings.model), f"seed {settings.seed}"]
@@ -311,8 +311,8 @@ def _shown(run: Run, prompt: Rendered) -> Shown:
     return Shown("\n\n".join(parts), False)
 
 
-def as_text(store: Store, asked: Question) -> str:
-    """Question, answers and where they come from, to paste into a message."""
+def as_text(store: Store, asked: SideBySide) -> str:
+    """SideBySide, answers and where they come from, to paste into a message."""
     item = asked.item
     lines = [item.question, *(f"  {option.code}. {option.label}" for option in item.options), ""]
     for side in asked.sides:
