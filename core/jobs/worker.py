@@ -224,7 +224,7 @@ class Worker:
 
     def merge(self, command: Merge) -> None:
         """Save a model with its adapter merged in as a model of its own."""
-        from core.tuning.train import merge
+        from core.tuning.merge import merge
 
         if self.slot.current:
             self.unload()

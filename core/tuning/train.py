@@ -12,11 +12,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,35 +24,33 @@ import psutil
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from peft.helpers import disable_input_dtype_casting
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from safetensors.torch import save as to_safetensors
 
-from core import wording
-from core.errors import ModelError, PluriscopeError
+from core.errors import ModelError
 from core.inference.option_scoring import (
-    SINGLE,
     TOKEN,
     Query,
-    Reply,
-    Request,
     Row,
     log_probabilities,
     padded_forward,
     padded_rows,
-    prompts,
     shares_beginnings,
-    wanted_tokens,
 )
 from core.inference.token_tree import BLOCK, Pack, attending, common, last_mlp_only
 from core.models import adapters, catalogue, memory_fit
-from core.models import files as models_files
-from core.models.adapter_exchange import plain, public_name
 from core.models.load import Loaded, Phase, give_back, load, memory_in_words
 from core.models.memory_fit import TrainingRoom
 from core.models.spec import ModelSpec
+from core.tuning.lessons import Lesson, lessons, read_examples
 from core.tuning.messages import Step
 from core.tuning.settings import Lora
+from core.tuning.training_files import (
+    disk_in_words,
+    json_bytes,
+    newest_checkpoint,
+    remove_checkpoints,
+    tensor_bytes,
+    write_checkpoint,
+)
 from core.whole_files import write_whole
 
 CPU_TOKENS = 768  # distinct tokens at once: more gain nothing on a CPU and need memory
@@ -66,120 +63,6 @@ class Trained(NamedTuple):
     sha256: str
     facts: dict
     complete: bool
-
-
-# -- what is learned -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Lesson:
-    """One example as the engine needs it.
-
-    prompt: TOKEN[n]. queries: what follows the prompt, and the tokens wanted after that. terms:
-    for each label the (query, target) whose log-probabilities add up to its own. target: the share
-    of each label. weight: how much it counts; count: of it in the mean the loss is (answer tokens
-    for hard labels, 1 otherwise). shift: the world's shares of the labels and the weight of that
-    term.
-    """
-
-    prompt: np.ndarray
-    queries: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
-    terms: tuple[tuple[tuple[int, int], ...], ...]
-    target: np.ndarray
-    weight: float
-    count: float
-    shift: tuple[np.ndarray, float] | None
-
-    @property
-    def tokens(self) -> int:
-        """Of the prompt and the longest beginning of an answer whose next token is wanted."""
-        return len(self.prompt) + max(len(after) for after, _ in self.queries)
-
-
-def read_examples(path: Path) -> list[dict]:
-    """The lines of a file of examples. Raises PluriscopeError at the first that is not one."""
-    examples = []
-    with open(path, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                example = json.loads(line)
-                target = np.asarray(example["target"], dtype=float)
-                good = (
-                    len(target) == len(example["labels"]) > 1
-                    and (target >= 0).all()
-                    and abs(target.sum() - 1) < 1e-3
-                    and float(example.get("weight", 1.0)) > 0
-                    and len(example["messages"]) > 0
-                )
-            except (ValueError, KeyError, TypeError):
-                good = False
-            if not good:
-                raise PluriscopeError(
-                    f"Line {number} of {path.name} is not a training example: it needs messages, "
-                    "labels, and a target with a share for each label that add up to 1."
-                )
-            examples.append(example)
-    if not examples:
-        raise PluriscopeError(
-            "There are no examples to train on. Choose more questions or countries, or a way of "
-            "choosing examples that keeps more of them."
-        )
-    return examples
-
-
-def lessons(loaded: Loaded, examples: Sequence[dict]) -> list[Lesson]:
-    """Examples in tokens. Labels are hard where every target of the file is one label alone."""
-    hard = all(max(example["target"]) > 1 - 1e-6 for example in examples)
-    asked = [Request(example["messages"], example["labels"]) for example in examples]
-    limit = getattr(loaded.model.config, "max_position_embeddings", None)
-    made = []
-    for example, (prompt, reply) in zip(examples, prompts(loaded, asked), strict=True):
-        lesson = _hard(example, prompt, reply) if hard else _soft(example, prompt, reply)
-        if limit and lesson.tokens > limit:
-            raise ModelError(
-                f"An example has {lesson.tokens:,} tokens, more than {loaded.name} can read "
-                f"({limit:,}). Leave it out, or choose another model."
-            )
-        made.append(lesson)
-    return made
-
-
-def _hard(example: dict, prompt: np.ndarray, reply: Reply) -> Lesson:
-    """The label's tokens and the end of the turn, each from what stands before it."""
-    tail = reply.labels[int(np.argmax(example["target"]))] + reply.end
-    return Lesson(
-        prompt,
-        queries=tuple((tail[:i], (token,)) for i, token in enumerate(tail)),
-        terms=(tuple((i, 0) for i in range(len(tail))),),
-        target=np.ones(1),
-        weight=float(example.get("weight", 1.0)),
-        count=float(len(tail)),
-        shift=None,
-    )
-
-
-def _soft(example: dict, prompt: np.ndarray, reply: Reply) -> Lesson:
-    """The probability of each label, as asking scores it."""
-    rule, wanted = wanted_tokens(reply)
-    slots = {after: slot for slot, after in enumerate(wanted)}
-    targets = {after: list(nexts) for after, nexts in wanted.items()}
-    terms = []
-    for label in reply.labels:
-        tail = label if rule == SINGLE else label + reply.end
-        terms.append(
-            tuple((slots[tail[:i]], targets[tail[:i]].index(t)) for i, t in enumerate(tail))
-        )
-    target = np.asarray(example["target"], dtype=float)
-    shift = example.get("shift")
-    return Lesson(
-        prompt,
-        queries=tuple((after, tuple(targets[after])) for after in wanted),
-        terms=tuple(terms),
-        target=target / target.sum(),
-        weight=float(example.get("weight", 1.0)),
-        count=1.0,
-        shift=(np.asarray(shift["world"], dtype=float), float(shift["weight"])) if shift else None,
-    )
 
 
 # -- the loss of a batch ---------------------------------------------------------------------------
@@ -437,7 +320,6 @@ OUT_OF_MEMORY = (
     "There was not enough memory to train {name}. Lower “Tokens at once” (micro_tokens), tune in "
     "4-bit, or close other programs. Training goes on from the last checkpoint."
 )
-UNFINISHED = "unfinished"
 
 
 class _Training:
@@ -556,7 +438,7 @@ class _Training:
     # -- checkpoints -----------------------------------------------------------------------------
 
     def _checkpoint(self) -> None:
-        """Weights, moments and place, under a name that appears only once all of it is there."""
+        """Keep weights, moments and place."""
         tensors = {}
         for name, weight in self.trained.items():
             state = self.optimizer.state[weight]
@@ -573,31 +455,15 @@ class _Training:
             "micro_tokens": self.lora.micro_tokens,
             "room": self.engine.room,
         }
-        shelf = self.folder / UNFINISHED
-        name = f"step-{self.step:06}"
-        with _disk_in_words(self.folder):
-            _write_folder(
-                shelf / name,
-                {"state.safetensors": _bytes(tensors), "place.json": _json(place)},
-            )
-            for old in shelf.iterdir():
-                if old.name != name:
-                    shutil.rmtree(old)
+        write_checkpoint(self.folder, place, tensors)
 
     def _resume(self) -> None:
         """Take up the newest whole checkpoint of this very training; other ones are removed."""
-        shelf = self.folder / UNFINISHED
-        for found in sorted(shelf.glob("step-*"), reverse=True):
-            try:
-                place = json.loads((found / "place.json").read_text(encoding="utf-8"))
-                if place["fingerprint"] != self.fingerprint:
-                    break
-                tensors = load_file(found / "state.safetensors")
-            except (OSError, ValueError, KeyError, SafetensorError):
-                continue
-            self._take_up(place, tensors)
-            return
-        shutil.rmtree(shelf, ignore_errors=True)
+        found = newest_checkpoint(self.folder, self.fingerprint)
+        if found:
+            self._take_up(*found)
+        else:
+            remove_checkpoints(self.folder)
 
     def _take_up(self, place: dict, tensors: dict[str, torch.Tensor]) -> None:
         with torch.no_grad():
@@ -617,7 +483,7 @@ class _Training:
     # -- the adapter -----------------------------------------------------------------------------
 
     def _finish(self, complete: bool) -> Trained:
-        weights = _bytes(get_peft_model_state_dict(self.model, save_embedding_layers=False))
+        weights = tensor_bytes(get_peft_model_state_dict(self.model, save_embedding_layers=False))
         sha256 = hashlib.sha256(weights).hexdigest()
         facts = self._facts(complete)
         record = {
@@ -627,13 +493,13 @@ class _Training:
             "facts": facts,
             "curve": self.curve,
         }
-        with _disk_in_words(self.folder):
+        with disk_in_words(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             write_whole(self.folder / adapters.ADAPTER_WEIGHTS, weights)
-            write_whole(self.folder / adapters.ADAPTER_CONFIG, _json(_peft_config(self.model)))
-            write_whole(self.folder / adapters.ADAPTER_RECORD, _json(record))
+            write_whole(self.folder / adapters.ADAPTER_CONFIG, json_bytes(_peft_config(self.model)))
+            write_whole(self.folder / adapters.ADAPTER_RECORD, json_bytes(record))
         if complete:
-            shutil.rmtree(self.folder / UNFINISHED, ignore_errors=True)
+            remove_checkpoints(self.folder)
         return Trained(sha256, facts, complete)
 
     def _facts(self, complete: bool) -> dict:
@@ -717,111 +583,3 @@ def _peft_config(model: PeftModel) -> dict:
     config = model.peft_config["default"].to_dict()
     config["inference_mode"] = True
     return {k: sorted(v) if isinstance(v, set) else v for k, v in config.items()}
-
-
-# -- merging ---------------------------------------------------------------------------------------
-
-
-def merge(spec: ModelSpec, folder: Path, *, on_phase: Phase | None = None) -> None:
-    """Save a model with its adapter merged into its weights, as a model folder of its own.
-
-    In the precision its weights are stored in, whatever spec says and this machine computes in:
-    merging into 4-bit loses what was learned. peft adds in 32 bits and rounds once. The folder
-    appears only once it is complete. Raises ModelError where nothing can be merged.
-    """
-    say = on_phase or (lambda phase: None)
-    _check_mergeable(spec)
-    loaded = load(spec, as_stored=True, on_phase=on_phase)
-    unfinished = folder.with_name(f".{folder.name}.part")
-    try:
-        with memory_in_words(loaded.name), _disk_in_words(folder, MERGE_AGAIN):
-            say("Merging")
-            model = loaded.model.merge_and_unload()
-            say("Saving")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir(parents=True)
-            model.save_pretrained(unfinished)
-            loaded.tokenizer.save_pretrained(unfinished)
-            write_whole(unfinished / "README.md", _merged_card(spec, loaded))
-            taught = catalogue.is_teaching(spec)
-            record = {"merged_sha256": loaded.adapter_sha256, "teaching": taught}
-            write_whole(unfinished / adapters.ADAPTER_RECORD, _json(record))
-            unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        loaded.release()
-        give_back()
-
-
-MERGE_AGAIN = "Make room on the disk, then merge again."
-
-
-def _check_mergeable(spec: ModelSpec) -> None:
-    folder, name = catalogue.find(spec), catalogue.describe(replace(spec, adapter=None))
-    if folder is None:
-        raise ModelError(f"{name} is not on this machine, so nothing can be merged into it.")
-    facts = models_files.weights(folder)
-    if facts.quantised:
-        raise ModelError(
-            f"{spec.source} is stored quantised ({facts.quantised}), so nothing can be merged into "
-            "it. Keep the adapter beside it."
-        )
-    device, free = memory_fit.free_memory()
-    needed = 1.1 * facts.stored_bytes  # all of it, and what is added to the largest matrix
-    if needed > free:
-        where = "on the graphics card" if device == "cuda" else "in memory"
-        raise ModelError(
-            f"Merging into {name} needs about {wording.memory(needed)}, but only "
-            f"{wording.memory(free)} are free {where}. Close other programs."
-        )
-
-
-def _merged_card(spec: ModelSpec, loaded: Loaded) -> str:
-    name = public_name(spec.source)
-    return (
-        f"---\nbase_model: {json.dumps(name)}\n---\n\n"
-        f"# {plain(Path(spec.adapter).name)}\n\n"
-        f"{plain(name)} with the adapter {plain(Path(spec.adapter).name)} merged into its "
-        f"weights by Pluriscope.\n\nBase revision: {plain(loaded.revision)}\n"
-        f"SHA-256 of the adapter: {loaded.adapter_sha256}\n"
-    )
-
-
-# -- files that are whole or not there -------------------------------------------------------------
-
-
-def _bytes(tensors: dict[str, torch.Tensor]) -> bytes:
-    return to_safetensors(
-        {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"format": "pt"}
-    )
-
-
-def _json(record: dict) -> bytes:
-    return (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode()
-
-
-def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
-    """A folder with these files, at once."""
-    unfinished = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        unfinished.mkdir(parents=True)
-        for name, data in files.items():
-            write_whole(unfinished / name, data)
-        shutil.rmtree(folder, ignore_errors=True)
-        unfinished.rename(folder)
-    except OSError:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-
-
-GO_ON = "Make room on the disk, then Resume: training goes on from the last checkpoint."
-
-
-@contextmanager
-def _disk_in_words(folder: Path, advice: str = GO_ON) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, SafetensorError) as error:  # save_pretrained raises the latter
-        reason = getattr(error, "strerror", None) or error
-        raise ModelError(f"{folder} could not be written ({reason}). {advice}") from error

@@ -36,7 +36,7 @@ HOMES = {
     "duckdb": {"core/store", "core/importers/reading.py"},
     "plotly": {"core/figures"},
     "torch": {"core/inference", "core/models/embedding.py", "core/models/load.py"}
-    | {"core/tuning/train.py", "core/tuning/abilities/drift.py"},
+    | {"core/tuning/train.py", "core/tuning/training_files.py", "core/tuning/abilities/drift.py"},
     "transformers": {"core/inference", "core/models/embedding.py", "core/models/load.py"}
     | {"core/tuning/train.py"},
     "peft": {"core/models/load.py", "core/tuning/train.py"},

@@ -27,8 +27,9 @@ from core.models.files import problem
 from core.models.load import ModelSlot, load
 from core.models.spec import BUILTIN, ModelSpec
 from core.store.store import Store
+from core.tuning.merge import merge
 from core.tuning.settings import Lora
-from core.tuning.train import merge, train
+from core.tuning.train import train
 from tests import tiny
 from tests.unit.tuning.test_train import examples, write
 

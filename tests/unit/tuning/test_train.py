@@ -31,6 +31,7 @@ from core.models.spec import BUILTIN, ModelSpec
 from core.prompts.prompt_sets import load_prompt_set
 from core.prompts.render import option_orders, render
 from core.survey.survey import load_bundled
+from core.tuning.lessons import lessons, read_examples
 from core.tuning.messages import Stepped, Train
 from core.tuning.settings import Lora
 from core.tuning.train import (
@@ -38,10 +39,8 @@ from core.tuning.train import (
     backward,
     chosen,
     learning_rate,
-    lessons,
     load_base,
     lora_config,
-    read_examples,
     train,
 )
 from tests import tiny
