@@ -54,6 +54,37 @@ class Tuning(NamedTuple):
         """How far one arm is; None while it has not begun."""
         return next((a for a in self.arms if (a["arm"], a["seed"]) == (name, seed)), None)
 
+    def one(self, name: str = "", seed: int | None = None) -> TunedArm:
+        """One of its arms by name and one of its seeds; the first where not named."""
+        arms = {arm.name: arm for arm in self.settings.arms}
+        arm = arms[name] if name else self.settings.arms[0]
+        return TunedArm(self, arm, self.settings.seeds[0] if seed is None else seed)
+
+
+class TunedArm(NamedTuple):
+    """One arm of a tuning with one seed: what becomes one adapter, or one for each country."""
+
+    of: Tuning
+    arm: Arm
+    seed: int
+
+    @property
+    def state(self) -> dict | None:
+        """How far it is; None while it has not begun."""
+        return self.of.arm(self.arm.name, self.seed)
+
+    @property
+    def question_counts(self) -> dict | None:
+        return self.of.counts.get(f"{self.seed}/questions")
+
+    @property
+    def pair_counts(self) -> dict | None:
+        return self.of.counts.get(f"{self.seed}/pairs/{self.arm.teacher}/{self.arm.answers}")
+
+    def mine(self, record: dict) -> bool:
+        """Is a record of the store (an adapter, what it cost) this arm's with this seed?"""
+        return (record["arm"], record["seed"]) == (self.arm.name, self.seed)
+
 
 def tunings(store: Store) -> list[Tuning]:
     """Every tuning that is not in the bin, newest first."""
@@ -90,15 +121,12 @@ class Step(NamedTuple):
     state: str
 
 
-def steps(store: Store, of: Tuning, arm: Arm, seed: int) -> tuple[Step, ...]:
+def steps(store: Store, tuned: TunedArm) -> tuple[Step, ...]:
     """Questions, answers, pairs and adapter of one arm and seed, with their counts."""
+    of, arm, seed = tuned
     own = arm.teacher != "people"
-    questions = of.counts.get(f"{seed}/questions")
-    pairs = of.counts.get(f"{seed}/pairs/{arm.teacher}/{arm.answers}")
-    state = of.arm(arm.name, seed)
-    adapters = [
-        a for a in store.adapters(of.id) if (a["arm"], a["seed"]) == (arm.name, seed)
-    ]  # fmt: skip
+    pairs, state = tuned.pair_counts, tuned.state
+    adapters = [adapter for adapter in store.adapters(of.id) if tuned.mine(adapter)]
     done = bool(state) and state["state"] == DONE
     asked = [
         run for run in store.tuning_runs(of.id)
@@ -106,7 +134,7 @@ def steps(store: Store, of: Tuning, arm: Arm, seed: int) -> tuple[Step, ...]:
         and run.method in ("plain", arm.teacher)
     ]  # fmt: skip
     made = [
-        _questions_step(store, of, questions, own, seed),
+        _questions_step(store, of, tuned.question_counts, own, seed),
         _answers_step(asked, own, pairs is not None or done),
         _pairs_step(state, pairs, own),
         _adapter_step(adapters, state, done),
@@ -232,14 +260,15 @@ def written_survey(store: Store, of: Tuning, seed: int) -> Survey | None:
 
 
 def pair_table(
-    store: Store, of: Tuning, arm: Arm, seed: int, survey: Survey, written: Survey,
+    store: Store, tuned: TunedArm, survey: Survey, written: Survey,
     iso3: str = "", differs: bool | None = None, limit: int | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """Pairs of one arm, the farthest apart first.
 
     Columns: Country, Question, Topic, Asked plainly, As a person from there, Apart, Noise, Why.
     """
-    found = store.pairs(of.id, seed, arm.teacher, arm.answers)
+    arm = tuned.arm
+    found = store.pairs(tuned.of.id, tuned.seed, arm.teacher, arm.answers)
     if iso3:
         found = found[found["iso3"] == iso3]
     if differs is not None:
@@ -268,8 +297,9 @@ def pair_table(
     )
 
 
-def yield_by_country(store: Store, of: Tuning, arm: Arm, seed: int) -> pd.DataFrame:
+def yield_by_country(store: Store, tuned: TunedArm) -> pd.DataFrame:
     """Pairs by country and topic. Columns: iso3, name, topic, pairs, differing, share (of 1)."""
+    of, arm, seed = tuned
     found = store.pair_yield(of.id)
     mine = (
         found["seed"].eq(seed) & found["teacher"].eq(arm.teacher) & found["answers"].eq(arm.answers)
@@ -309,15 +339,15 @@ class BeforeAfter(NamedTuple):
     after: dict[str, Run]
 
 
-def before_after(store: Store, of: Tuning, arm: Arm, seed: int) -> BeforeAfter:
+def before_after(store: Store, tuned: TunedArm) -> BeforeAfter:
     """The runs to compare; empty while they are not made."""
 
     def by_method(name: str) -> dict[str, Run]:
-        state = of.arm(name, seed)
+        state = tuned.of.arm(name, tuned.seed)
         runs = [store.run(run_id) for run_id in (state["runs"] if state else ())]
         return {run.method: run for run in runs if run.answered}
 
-    return BeforeAfter(by_method(BASE), by_method(arm.name))
+    return BeforeAfter(by_method(BASE), by_method(tuned.arm.name))
 
 
 def settings_words(of: Tuning) -> str:

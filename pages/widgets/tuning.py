@@ -224,10 +224,10 @@ def one(tuning_id: str) -> None:
     of = tunings.tuning(session.store(), tuning_id)
     with st.container(border=True, gap="medium"):
         head(of)
-        arm, seed = pick_arm(of)
+        tuned = pick_arm(of)
         under_way = of.state in UNFINISHED
-        st.fragment(progress, run_every=1.0 if under_way else None)(of.id, arm, seed, of.state)
-        step(of, arm, seed)
+        st.fragment(progress, run_every=1.0 if under_way else None)(tuned)
+        step(tuned)
 
 
 def head(of: tunings.Tuning, here: str = "tune") -> None:
@@ -249,11 +249,11 @@ def close() -> None:
         st.query_params.pop(name, None)
 
 
-def pick_arm(of: tunings.Tuning) -> tuple[Arm, int]:
+def pick_arm(of: tunings.Tuning) -> tunings.TunedArm:
     """Of an experiment, which arm and seed to look at; of one tuning there is no choice."""
     arms = {arm.name: arm for arm in of.settings.arms}
     if not of.is_experiment:
-        return of.settings.arms[0], of.settings.seeds[0]
+        return of.one()
     left, right = st.columns([4, 1])
     with left:
         name = address.linked(
@@ -265,22 +265,23 @@ def pick_arm(of: tunings.Tuning) -> tuple[Arm, int]:
             "Seed", {str(seed): str(seed) for seed in of.settings.seeds}, name="seed",
             page="tune", default=str(of.settings.seeds[0]),
         )  # fmt: skip
-    return arms[name], int(seed)
+    return of.one(name, int(seed))
 
 
-def progress(tuning_id: str, arm: Arm, seed: int, was: str) -> None:
+def progress(was: tunings.TunedArm) -> None:
     """The four steps and, while it is at work, how far it is. Reads only."""
     store = session.store()
-    of = tunings.tuning(store, tuning_id)
-    if of.state != was:
+    of = tunings.tuning(store, was.of.id)
+    if of.state != was.of.state:
         st.rerun()
-    steps_line(tunings.steps(store, of, arm, seed))
+    tuned = was._replace(of=of)
+    steps_line(tunings.steps(store, tuned))
     job = of.job
     if job and of.state in UNFINISHED:
         at_work(job)
     elif job:
         ended(of)
-    state = of.arm(arm.name, seed)
+    state = tuned.state
     if state and state["state"] == "failed":
         st.markdown(f":material/error: :red[{text.plain(state['facts']['error'])}]")
 
@@ -344,12 +345,12 @@ STEPS = {
 }
 
 
-def step(of: tunings.Tuning, arm: Arm, seed: int) -> None:
+def step(tuned: tunings.TunedArm) -> None:
     """The step that is looked at; the last that has something to show where none was chosen."""
     shown = dict(STEPS)
-    if arm.teacher == "people":
+    if tuned.arm.teacher == "people":
         del shown["questions"], shown["pairs"]
-    state = of.arm(arm.name, seed)
+    state = tuned.state
     ended = bool(state) and state["state"] == "done"
     usual = "after" if ended else "training" if state else next(iter(shown))
     chosen = address.linked(
@@ -362,12 +363,13 @@ def step(of: tunings.Tuning, arm: Arm, seed: int) -> None:
         "training": training_step,
         "after": after_step,
         "cost": cost_step,
-    }[chosen](of, arm, seed)
+    }[chosen](tuned)
 
 
-def questions_step(of: tunings.Tuning, arm: Arm, seed: int) -> None:
+def questions_step(tuned: tunings.TunedArm) -> None:
+    of, _, seed = tuned
     measure = LIKENESS_WORDS[of.settings.likeness]
-    counts = of.counts.get(f"{seed}/questions")
+    counts = tuned.question_counts
     if counts:
         for sentence in counts["shortfalls"]:
             st.caption(f":material/info: {text.plain(sentence)}")
@@ -408,8 +410,9 @@ def questions_step(of: tunings.Tuning, arm: Arm, seed: int) -> None:
     download(table, f"pluriscope-{of.id}-questions-{seed}.csv")
 
 
-def pairs_step(of: tunings.Tuning, arm: Arm, seed: int) -> None:
-    counts = of.counts.get(f"{seed}/pairs/{arm.teacher}/{arm.answers}")
+def pairs_step(tuned: tunings.TunedArm) -> None:
+    of, arm, seed = tuned
+    counts = tuned.pair_counts
     if not counts:
         st.caption(
             "No pairs yet. Once the model has answered its questions plainly and as people of "
@@ -418,7 +421,7 @@ def pairs_step(of: tunings.Tuning, arm: Arm, seed: int) -> None:
         return
     store = session.store()
     survey = store.survey(of.settings.survey, of.settings.survey_version)
-    table = tunings.yield_by_country(store, of, arm, seed)
+    table = tunings.yield_by_country(store, tuned)
     st.markdown(text.plain(tunings.yield_words(counts, table, arm)), width=session.READING)
     st.caption(text.plain(counts["rule"]))
     results.figure(
@@ -436,7 +439,7 @@ def pairs_step(of: tunings.Tuning, arm: Arm, seed: int) -> None:
         return
 
     def pairs(limit: int | None = None) -> pd.DataFrame:
-        return tunings.pair_table(store, of, arm, seed, survey, written, iso3, kept[which], limit)
+        return tunings.pair_table(store, tuned, survey, written, iso3, kept[which], limit)
 
     found = pairs(limit=PAIRS_SHOWN)
     st.dataframe(
@@ -460,7 +463,8 @@ def pairs_step(of: tunings.Tuning, arm: Arm, seed: int) -> None:
     download(pairs, f"pluriscope-{of.id}-pairs-{seed}.csv")
 
 
-def training_step(of: tunings.Tuning, arm: Arm, seed: int) -> None:
+def training_step(tuned: tunings.TunedArm) -> None:
+    of, arm, seed = tuned
     store = session.store()
 
     def curves() -> None:
@@ -476,7 +480,7 @@ def training_step(of: tunings.Tuning, arm: Arm, seed: int) -> None:
     live = of.state in UNFINISHED
     st.fragment(curves, run_every=2.0 if live else None)()
     for adapter in store.adapters(of.id):
-        if (adapter["arm"], adapter["seed"]) == (arm.name, seed):
+        if tuned.mine(adapter):
             adapter_row(adapter)
 
 
@@ -499,10 +503,11 @@ def adapter_row(adapter: dict) -> None:
             st.caption("Its files are no longer here.", width="content")
 
 
-def after_step(of: tunings.Tuning, arm: Arm, seed: int) -> None:
+def after_step(tuned: tunings.TunedArm) -> None:
     """The same map before and after: how much closer each country came."""
+    of, arm, seed = tuned
     store = session.store()
-    found = tunings.before_after(store, of, arm, seed)
+    found = tunings.before_after(store, tuned)
     methods = [m for m in ("country", "plain") if m in found.before and m in found.after]
     if not methods:
         st.caption(
@@ -577,12 +582,10 @@ def sides(one: experiments.OneArm, label: str) -> None:
             )  # fmt: skip
 
 
-def cost_step(of: tunings.Tuning, arm: Arm, seed: int) -> None:
-    record = next(
-        (one["record"] for one in session.store().abilities(of.id)
-         if (one["arm"], one["seed"]) == (arm.name, seed)), None,
-    )  # fmt: skip
-    state = of.arm(arm.name, seed)
+def cost_step(tuned: tunings.TunedArm) -> None:
+    of, state = tuned.of, tuned.state
+    records = session.store().abilities(of.id)
+    record = next((one["record"] for one in records if tuned.mine(one)), None)
     if record is None and (failed := (state["facts"] if state else {}).get("cost")):
         st.write(text.plain(f"It could not be checked. {failed['error']}"))
         return

@@ -157,12 +157,12 @@ def test_pairs_whose_answers_were_deleted_leave_their_counts(page):
     arm, seed = of.settings.arms[0], of.settings.seeds[0]
     written = tunings.written_survey(store, of, seed)
     survey = store.survey()
-    whole = tunings.pair_table(store, of, arm, seed, survey, written)
+    whole = tunings.pair_table(store, of.one(arm.name, seed), survey, written)
     assert len(whole) == 6 * 3 and whole["Apart"].is_monotonic_decreasing
-    assert len(tunings.pair_table(store, of, arm, seed, survey, written, limit=5)) == 5
-    assert set(tunings.pair_table(store, of, arm, seed, survey, written, "KEN")["Country"]) == {
-        "Kenya"
-    }
+    assert len(tunings.pair_table(store, of.one(arm.name, seed), survey, written, limit=5)) == 5
+    assert set(
+        tunings.pair_table(store, of.one(arm.name, seed), survey, written, "KEN")["Country"]
+    ) == {"Kenya"}
     gone = [run.id for run in store.tuning_runs(tuning_id) if "written" in run.group]
     store.delete_runs(gone)
     store.empty_bin()
@@ -186,7 +186,7 @@ def test_a_country_kept_out_does_not_count_in_the_change_of_those_tuned_for(page
     _, home = page
     store = open_jobs(home).store
     of = tunings.tuning(store, ids(home)["One"])
-    found = tunings.before_after(store, of, of.settings.arms[0], of.settings.seeds[0])
+    found = tunings.before_after(store, of.one())
     sides = found.before["country"], found.after["country"]
     table, mean = scores.change(store, *sides, countries=["KEN", "DEU"])
     scored = table[table["state"] == "scored"]

@@ -87,13 +87,13 @@ class Made:
 
     def runs(self, name, answers, seeds=None, method="country", part=1.0, state="done"):
         for seed in seeds or self.settings.seeds:
-            run = self.run(f"{name}-{seed}", answers(seed), method, part)
+            run = self.run(name, seed, answers(seed), method, part)
             states = {(s["arm"], s["seed"]): s["runs"] for s in self.store.arms(self.id)}
             held = [*states.get((name, seed), []), run.id]
             self.store.set_arm(self.id, name, seed, state=state, runs=held, examples=100)
         return self
 
-    def run(self, group, answer, method, part):
+    def run(self, name, seed, answer, method, part):
         asked = AskSettings(
             model=self.settings.model, method=method, cultures=self.settings.cultures,
             items=ITEMS, item_set="", survey=SURVEY.id, survey_version=SURVEY.version,
@@ -101,8 +101,8 @@ class Made:
         )  # fmt: skip
         keys = asked.planned_cells(SURVEY)
         run = self.store.add_run(
-            asked, planned=len(keys), name=group, group=f"{self.id}-{group}",
-            kind="experiment", state="running",
+            asked, planned=len(keys), name=name, kind="experiment", state="running",
+            made_for=(self.id, name, seed),
         )  # fmt: skip
         rows = []
         for iso3, item_id, number in keys[: round(part * len(keys))]:
@@ -157,7 +157,7 @@ def test_an_arm_is_compared_with_the_base_seed_by_seed(made_store):
     assert better["score"] == pytest.approx(100 - 0.6 * gap, rel=1e-6)
     assert better["seeds"] == 3 and better["examples"] == 100
     # Over seeds alone: 0.4 ± t(2) x 0.2 / root 3, of the gap.
-    reach = 4.303 * 0.2 / math.sqrt(3) * gap
+    reach = 4.30265 * 0.2 / math.sqrt(3) * gap
     assert better["seeds_low"] == pytest.approx(0.4 * gap - reach, rel=1e-4)
     assert better["seeds_high"] == pytest.approx(0.4 * gap + reach, rel=1e-4)
 
@@ -173,7 +173,7 @@ def test_the_spread_between_seeds_is_part_of_the_interval(store):
     assert even["change"] == pytest.approx(uneven["change"], rel=1e-5)
     items = (even["high"] - even["low"]) / 2  # seeds agree: items alone
     reach = (uneven["high"] - uneven["low"]) / 2
-    seeds = 4.303 * 0.1 / math.sqrt(3) * gap
+    seeds = 4.30265 * 0.1 / math.sqrt(3) * gap
     assert math.hypot(items, seeds) * 0.9 < reach < items + seeds
     assert even["clear"] and even["seeds_high"] == pytest.approx(even["seeds_low"], abs=1e-3)
 
@@ -506,7 +506,7 @@ def test_costs_are_means_over_seeds_and_as_sure_as_prompts_and_seeds_allow(store
     store.keep_abilities(made_.id, SAME, 1, record([fine], [], facts))
     better, same_ = experiments.costs(store, made_.id)
     (sums,) = better.tests
-    reach = math.hypot(0.5, 4.303 / math.sqrt(3))
+    reach = math.hypot(0.5, 4.30265 / math.sqrt(3))
     expected = (-2.0, -2.0 - reach, -2.0 + reach)
     assert (sums.difference, sums.low, sums.high) == pytest.approx(expected, rel=1e-4)
     assert better.seeds == 3 and better.verdict.verdict != NO_WORSE

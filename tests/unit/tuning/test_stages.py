@@ -85,7 +85,7 @@ def test_a_tuning_ends_with_questions_pairs_an_adapter_and_the_survey_before_and
     state = of.arm("cct_soft_all", 42)
     assert (state["state"], state["examples"]) == ("done", 8 * 2 * 2)  # in both option orders
     assert store.training(tuning_id)["step"].max() == 8 * 2 * 2 // 4
-    found = tunings.before_after(store, of, of.settings.arms[0], 42)
+    found = tunings.before_after(store, of.one())
     assert found.before.keys() == {"plain", "country", "cross_culture"}
     assert found.after.keys() == {"plain", "country"}
     assert all(run.state == "done" for run in (*found.before.values(), *found.after.values()))
@@ -94,7 +94,7 @@ def test_a_tuning_ends_with_questions_pairs_an_adapter_and_the_survey_before_and
     weights = (folder / "adapter_model.safetensors").read_bytes()
     assert hashlib.sha256(weights).hexdigest() == adapter["sha256"]
     assert "Kenya" in (folder / "README.md").read_text(encoding="utf-8")
-    names = [step.name for step in tunings.steps(store, of, of.settings.arms[0], 42)]
+    names = [step.name for step in tunings.steps(store, of.one())]
     assert names == ["Questions", "Answers", "Pairs", "Adapter"]
 
 
@@ -112,7 +112,7 @@ def test_near_and_far_countries_are_told_without_what_is_held_out(whole):
 def test_tuning_changed_the_answers_and_left_the_base_alone(whole):
     store, tuning_id = whole
     of = tunings.tuning(store, tuning_id)
-    found = tunings.before_after(store, of, of.settings.arms[0], 42)
+    found = tunings.before_after(store, of.one())
     before = store.answers(found.before["country"].no)["probs"]
     after = store.answers(found.after["country"].no)["probs"]
     assert any(abs(b - a).max() > 1e-4 for b, a in zip(before, after, strict=True))
