@@ -73,7 +73,7 @@ with against:
         {
             "": "The same model asked plainly" if own_plain else "Nothing else",
             **{
-                other.id: runs.run_label(one, method)
+                other.id: runs.listed_name(one, method)
                 for one in known
                 for method, other in runs.by_method(one).items()
                 if other.id not in (run.id, own_plain and own_plain.id)

@@ -61,7 +61,7 @@ with which:
     whole = results.pick_asking("map", known)
     asking = methods.pick_wording_of("map", whole)
 by_method = runs.by_method(asking)
-others = runs.comparable(known)
+others = runs.listed_names(known)
 with against:
     other_id = address.linked(
         "Compare with",

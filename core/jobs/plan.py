@@ -108,7 +108,7 @@ def plan_survey(store: Store, choices: AskChoices) -> Plan:
     title = name or f"{describe(model)}: {what}, {_country_words(survey, countries)}"
     if (asked_in := next(filter(None, map(said, settings)), "")) and not name:
         title = f"{title}, {asked_in}"
-    names = [name or run_name(one, survey) for one in settings]
+    names = [name or stored_name(one, survey) for one in settings]
     if len(wordings) > 1:
         title = title if name else f"{title}, {len(wordings)} wordings"
         names = [f"{one} · {s.prompt_set}" for one, s in zip(names, settings, strict=True)]
@@ -295,7 +295,7 @@ def again(store: Store, run: Run, seed: int | None = None) -> Plan:
         methods = [*(["plain"] if run.method == "amplified" else []), every[0].asked_method]
         sources = [replace(every[0], method=method, derived=None) for method in methods]
         survey = store.survey(sources[0].survey, sources[0].survey_version)
-        asked = [(one, run_name(one, survey)) for one in sources]
+        asked = [(one, stored_name(one, survey)) for one in sources]
     settings, names = zip(*asked, strict=True)
     words = [questionnaire_of(store, one) for one in settings]
     translations = {there.sha256: there for one in words for there in one.translations.values()}
@@ -321,7 +321,7 @@ def plan_plain(store: Store, run: Run) -> Plan:
     plan = again(store, run)
     settings = replace(run.settings, method="plain")
     survey = store.survey(settings.survey, settings.survey_version)
-    name = run_name(settings, survey)
+    name = stored_name(settings, survey)
     return plan._replace(settings=(settings,), names=(name,), title=name, derive=())
 
 
@@ -346,8 +346,8 @@ def choose_cultures(survey: Survey, cultures: str | Sequence[str]) -> tuple[Cult
     return tuple(c for c in survey.cultures if c.iso3 in wanted)
 
 
-def run_name(settings: AskSettings, survey: Survey) -> str:
-    """A name for people: model, how it was asked, what."""
+def stored_name(settings: AskSettings, survey: Survey) -> str:
+    """The name a run is stored under: model, how it is asked, of which questions and countries."""
     parts = [describe(settings.model), settings.way.lower()]
     parts += [said(settings)] if said(settings) else []
     parts.append(_set_words(settings.item_set, len(settings.items)))

@@ -17,7 +17,7 @@ from core.prompts.prompt_sets import PromptSet, load_prompt_set
 from core.store.store import Store
 from core.tuning.culturespa import writing
 from core.tuning.settings import ARMS, Arm, Lora, TuneOptions, TuneSettings
-from core.tuning.stages import tuning_words
+from core.tuning.stages import tuning_title
 
 # What training settings are called, and which. The study's rates suit models of billions of
 # parameters and tens of thousands of examples; a small model on few examples needs larger steps.
@@ -122,7 +122,7 @@ def plan_tuning(store: Store, choices: TuneChoices) -> TuningPlan:
     if any(arm.teacher != "people" for arm in settings.arms):
         for topic in writing.topics_of(settings):  # each needs an example to write after
             writing.seed_items(settings, survey, topic, 0)
-    return TuningPlan(settings, prompts, choices.name or tuning_words(settings))
+    return TuningPlan(settings, prompts, choices.name or tuning_title(settings))
 
 
 def _named(given: Sequence[str], known: Mapping[str, str], what: str) -> tuple[str, ...]:

@@ -686,8 +686,8 @@ class _Tuning:
         return (arm.name, seed) in done
 
 
-def tuning_words(settings: TuneSettings) -> str:
-    """A name for people: "Built-in model, tuned for 18 countries"."""
+def tuning_title(settings: TuneSettings) -> str:
+    """A tuning's name where it is given none: "Built-in model, tuned for 18 countries"."""
     count = len(training_examples.cultures_of(settings))
     where = "1 country" if count == 1 else f"{count} countries"
     if len(settings.arms) * len(settings.seeds) > 1:

@@ -45,12 +45,6 @@ def look(run: Run) -> str:
     return "tuned" if run.settings.model.adapter else run.method
 
 
-def run_name(run: Run) -> str:
-    """Model and way of asking, in a list of runs of several models."""
-    how = run.way
-    return f"{runs.model_name(run)}, {how[0].lower()}{how[1:]}"
-
-
 def _personas_only(run: Run) -> None:
     if not names_country(run):
         raise PluriscopeError(
@@ -374,7 +368,7 @@ def standing(store: Store, run: Run, metric: str = HEADLINE) -> Standing:
     mean = scores.table(store, run, metric).iloc[0]
     return Standing(
         run.id,
-        run_name(run),
+        runs.model_and_way(run),
         look(run),
         *(float(mean[name]) for name in ("value", "low", "high", "others", "ceiling")),
         relations.diversity(apart).ratio,

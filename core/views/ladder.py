@@ -12,7 +12,8 @@ from core.metrics.metrics import HEADLINE
 from core.metrics.score import score
 from core.store.runs import Run
 from core.store.store import Store
-from core.views.compare import look, run_name
+from core.views.compare import look
+from core.views.runs import model_and_way
 
 LADDER_NOTE = (
     "The grey lines need no model: even odds, fixed answers, and what people of other countries "
@@ -48,7 +49,7 @@ def ladder(
     for one in (before, run):
         if one is not None:
             mean = _on_the_same(store, one, run, metric)
-            rows.append((one.id, run_name(one), look(one), *mean))
+            rows.append((one.id, model_and_way(one), look(one), *mean))
     table = pd.DataFrame(rows, columns=["key", "name", "kind", "value", "low", "high"])
     return table.dropna(subset="value").sort_values("value", kind="stable", ignore_index=True)
 

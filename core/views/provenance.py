@@ -40,7 +40,7 @@ def provenance(store: Store, run: Run) -> list[Fact]:
     spec = settings.model
     precision = facts.get("precision") or resolve_precision(spec)
     lines = [
-        Fact("Model", model_words(run)),
+        Fact("Model", model_in_full(run)),
         Fact("Model version", _short(facts.get("revision") or spec.revision), "revision"),
         Fact("Precision", precision_words(precision)),
         Fact("Adapter", _adapter_words(settings, facts)),
@@ -78,8 +78,8 @@ def provenance_text(store: Store, run: Run) -> str:
     return "\n".join(lines)
 
 
-def model_words(run: Run) -> str:
-    """A run's model for people; the built-in one is always called a teaching model."""
+def model_in_full(run: Run) -> str:
+    """A run's model and where it comes from; the built-in one is always called a teaching model."""
     spec = run.settings.model
     name = describe(spec)
     if is_teaching(spec, run.facts):
@@ -255,7 +255,7 @@ def card(store: Store, run: Run) -> dict:
         "run": run.id,
         "name": run.name,
         "model": settings.model.source,
-        "model_name": model_words(run),
+        "model_name": model_in_full(run),
         "revision": facts.get("revision") or settings.model.revision,
         "precision": facts.get("precision") or resolve_precision(settings.model),
         "adapter": settings.model.adapter,

@@ -101,15 +101,14 @@ def persona_method(asking: Asking) -> str | None:
     return "country" if "country" in named else next(iter(named), None)
 
 
-def run_label(asking: Asking, method: str) -> str:
-    """One run of an asking, for a list of runs."""
+def listed_name(asking: Asking, method: str) -> str:
+    """One run of an asking in a list of runs: the asking's name, the way of asking, the moment."""
     run = by_method(asking)[method]
-    how = run.way
-    return f"{asking.name} · {how[0].lower()}{how[1:]} · {run.created:%-d %b %Y, %H:%M}"
+    return f"{asking.name} · {_way_inside(run)} · {run.created:%-d %b %Y, %H:%M}"
 
 
-def comparable(known: Sequence[Asking]) -> dict[str, str]:
-    """Every run with answers, by id, with the words for it in a list of runs."""
+def listed_names(known: Sequence[Asking]) -> dict[str, str]:
+    """Every run with answers: id -> its listed_name, and its wording where there are several."""
     labels = {}
     for asking in known:
         names = wordings(asking)
@@ -117,7 +116,7 @@ def comparable(known: Sequence[Asking]) -> dict[str, str]:
             part = in_wording(asking, wording)
             for method, run in by_method(part).items():
                 told = f" · {wording_name(wording)}" if len(names) > 1 else ""
-                labels[run.id] = f"{run_label(part, method)}{told}"
+                labels[run.id] = f"{listed_name(part, method)}{told}"
     return labels
 
 
@@ -150,7 +149,18 @@ def held(store: Store, asking: Asking, method: str) -> pd.DataFrame:
 
 
 def model_name(run: Run) -> str:
+    """The model a run asked, with its adapter."""
     return describe(run.settings.model)
+
+
+def model_and_way(run: Run) -> str:
+    """Model and way of asking, in a list of runs of several models."""
+    return f"{model_name(run)}, {_way_inside(run)}"
+
+
+def _way_inside(run: Run) -> str:
+    """The way of asking within a line: "as a person from …"."""
+    return f"{run.way[0].lower()}{run.way[1:]}"
 
 
 def human_answers(store: Store, *of: Run) -> str:
@@ -218,8 +228,8 @@ def asked_topics(store: Store, asking: Asking) -> list[str]:
 # -- the map ---------------------------------------------------------------------------------------
 
 
-def how_words(run: Run) -> str:
-    """How a run was asked, and in what language where that is not English."""
+def asked_how(run: Run) -> str:
+    """How a run was asked, after "Asked …", and in what language where that is not English."""
     spoken = languages.said(run.settings)
     return f"{METHODS[run.method].asked}{f', {spoken}' if spoken else ''}"
 
@@ -231,7 +241,6 @@ def run_kicker(store: Store, run: Run, topic: str = "") -> str:
     if topic:
         items = [item for item in items if item.topic == topic]
     asked = f"{count(len(items), 'question')}{f' on {topic}' if topic else ''}"
-    how = run.way
     spoken = languages.said(run.settings)
-    parts = [model_name(run), f"{how[0].lower()}{how[1:]}", spoken, asked, f"run {run.id}"]
+    parts = [model_name(run), _way_inside(run), spoken, asked, f"run {run.id}"]
     return " · ".join(filter(None, parts))

@@ -16,7 +16,7 @@ from core.prompts.methods import METHODS
 from core.store.runs import Run
 from core.store.store import Store
 from core.views.findings import findings
-from core.views.runs import by_method, how_words, model_name, persona_method, run_kicker
+from core.views.runs import asked_how, by_method, model_name, persona_method, run_kicker
 
 
 class MapResult(NamedTuple):
@@ -37,7 +37,7 @@ def map_result(
     topic.
     """
     kicker = run_kicker(store, run, topic)
-    how = how_words(run)
+    how = asked_how(run)
     if before is None:
         table = scores.closeness(store, run, metric, topic)
         if not METHODS[run.method].needs_culture:
@@ -127,6 +127,6 @@ def _told_apart(run: Run, before: Run) -> tuple[str, str]:
     """Two runs in one sentence: by their models, by how they were asked, or only as two."""
     if model_name(run) != model_name(before):
         return model_name(run), model_name(before)
-    if how_words(run) != how_words(before):
-        return f"Asked {how_words(run)}, the model", f"asked {how_words(before)}"
+    if asked_how(run) != asked_how(before):
+        return f"Asked {asked_how(run)}, the model", f"asked {asked_how(before)}"
     return "This run", "the other"

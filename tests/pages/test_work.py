@@ -544,9 +544,9 @@ def test_a_run_of_the_teaching_model_is_told_as_one_whatever_its_path(made, sour
         return replace(run, stored=stored, facts=facts)
 
     other = of(source, facts)
-    assert runs.is_builtin(other) and "a teaching model" in provenance.model_words(other)
+    assert runs.is_builtin(other) and "a teaching model" in provenance.model_in_full(other)
     gone = of("/gone", {})
-    assert not runs.is_builtin(gone) and "teaching" not in provenance.model_words(gone)
+    assert not runs.is_builtin(gone) and "teaching" not in provenance.model_in_full(gone)
 
 
 def test_provenance_names_all_that_a_number_depends_on(made):

@@ -123,7 +123,7 @@ def test_one_asking_has_a_run_for_each_method_in_each_wording(asked):
     assert [run.settings.prompt_set for run in shown.values()] == ["pluriscope"] * 2
     part = runs.in_wording(asking, "pluriscope-c")
     assert {run.settings.prompt_set for run in part.runs} == {"pluriscope-c"}
-    assert len(runs.comparable([asking])) == 6
+    assert len(runs.listed_names([asking])) == 6
 
 
 def test_an_answer_held_in_k_of_n_formats(asked):

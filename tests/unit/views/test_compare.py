@@ -221,7 +221,7 @@ def test_a_run_of_a_tuned_model_has_a_look_of_its_own(kept):
     settings = replace(settings, model=replace(settings.model, adapter="/adapters/close"))
     run = store.add_run(settings, planned=1, name="Tuned", state="done")
     assert compare.look(run) == "tuned"
-    assert compare.run_name(run) == "Built-in model + close, as a person from …"
+    assert runs.model_and_way(run) == "Built-in model + close, as a person from …"
     store.delete_runs([run.id])
 
 
