@@ -29,6 +29,7 @@ from core.views.value_map import map_finding, map_notes, value_map
 from pages.widgets import address, methods, results, session, text
 
 QUESTION = "Is it about the country at all?"
+# Why: docs/decisions.md, "One face of Compare at a time."
 FACES = {
     "like": "Who is it like",
     "apart": "How different are they",

@@ -15,6 +15,7 @@ from core.errors import PluriscopeError
 FOLDS = 5
 
 
+# Why: docs/decisions.md, "A number set on people's answers is set on other batteries."
 def folds(items: Sequence[str], batteries: Mapping[str, int], count: int = FOLDS) -> np.ndarray:
     """int[I]: the fold of each item, from 0. Batteries are kept whole and folds alike in size.
 

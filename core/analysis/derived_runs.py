@@ -306,6 +306,7 @@ def _answers(
     return made
 
 
+# Why: docs/decisions.md, "What is made of answers is a run."
 def _keep(
     store: Store, source: Run, settings: AskSettings, name: str, answers: Sequence[Answer]
 ) -> Run:

@@ -37,6 +37,7 @@ class Spread(NamedTuple):
     greyed: bool
 
 
+# Why: docs/decisions.md, "Several wordings are several runs."
 def formats(store: Store, runs: Sequence[Run]) -> list[tuple[Run, int | None]]:
     """Every format of some runs: a run and the number of an order, None for written answers.
 

@@ -22,6 +22,7 @@ EVIDENCE_WORDS = {
 }
 
 
+# Why: docs/decisions.md, "Both orders by default."
 @dataclass(frozen=True, kw_only=True)
 class AskOptions:
     """How a model is asked: what a user chooses and a run freezes as it was chosen.
@@ -46,6 +47,7 @@ class AskOptions:
     other_batteries: bool = option(False, "show no example from the battery of the question asked")
 
 
+# Why: docs/decisions.md, "A run is one method."
 @dataclass(frozen=True, kw_only=True)
 class AskSettings(AskOptions):
     """One method of one asking of one model: what a run freezes.
@@ -165,6 +167,7 @@ class AskSettings(AskOptions):
         """Whom the model answers as: country codes, or "" for nobody in particular."""
         return self.cultures if METHODS[self.method].needs_culture else ("",)
 
+    # Why: docs/decisions.md, "A language is a property of a cell."
     def asked_in(self, iso3: str, item_id: str) -> str:
         """The language that a country (or "") is asked an item in; "" where it is not asked."""
         language = self.language

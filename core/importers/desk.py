@@ -91,6 +91,7 @@ class Desk:
         return time.monotonic() - self.began
 
 
+# Why: docs/decisions.md, "An import goes on without its page."
 class Imports:
     """The desk of one store. Every method returns at once; `desk` says how far the work is."""
 

@@ -25,6 +25,7 @@ SHAPES = (("user",), ("system", "user"))  # the roles of the messages that metho
 PROBES = ("\n Rate it\n\nfrom 1 to 3. \n", "Rate it.\n\nAnswer:")
 
 
+# Why: docs/decisions.md, "A prompt can be shown to the letter without its model."
 def frames_of(loaded: Loaded) -> dict[str, dict[str, str]]:
     """The frames of a model: by how it answers ("probabilities", "written"), then by roles.
 

@@ -19,6 +19,7 @@ SIDE_BY_SIDE = 16  # conversations in one batch; when some end, others take thei
 ROOM_TO_ENTER = 0.25  # share of the places that must be free before others enter
 # Rows that have ended are computed on, unread, until so large a share of the batch has: taking
 # them out copies everybody else's keys and values.
+# Why: docs/decisions.md, "Rows that have ended wait for others before they leave."
 LEAVE_TOGETHER = 0.1
 ENTER_TOKENS = 4096  # prompt tokens computed at once
 MEMORY_SHARE = 0.4  # of what is free, for cached keys and values

@@ -19,6 +19,7 @@ from core.errors import ModelError
 from core.inference.token_tree import NotShared, Pack, attending, common, last_mlp_only
 from core.models.load import Loaded, chat_text, encode, memory_in_words, special_tokens
 
+# Why: docs/decisions.md, "'Exact' follows the tokenizer."
 SINGLE = "single token"
 WHOLE = "whole label, end of turn"
 
@@ -319,6 +320,7 @@ class _Walk(Pack):
                 **self.inputs(device),
                 past_key_values=self.cache,
                 use_cache=True,
+                # Why: docs/decisions.md, "The whole output head is computed, at one position."
                 logits_to_keep=keep,
             )
             path = torch.from_numpy(self.at).to(device)

@@ -25,6 +25,7 @@ def strength(text: str) -> float | None:
         raise PluriscopeError(f"--alpha takes a number or auto, not {text!r}.") from None
 
 
+# Why: docs/decisions.md, "An option is one field."
 @dataclass(frozen=True, kw_only=True)
 class AskChoices(AskOptions):
     """An asking as it is chosen.

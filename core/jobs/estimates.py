@@ -77,6 +77,7 @@ _WRITTEN = 2.0
 _CHARACTERS_OF_TOKEN = 4  # in English
 
 
+# Why: docs/decisions.md, "A model that was never asked gets a first guess of its time."
 def first_pace(store: Store, model: ModelSpec, room: Fit, answering: str) -> float | None:
     """Work (see _work) a model that was never asked can be thought to do in a second here."""
     rates = store.kept_result("machine", room.device)

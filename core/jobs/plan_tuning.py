@@ -125,6 +125,7 @@ def plan_tuning(store: Store, choices: TuneChoices) -> TuningPlan:
     return TuningPlan(settings, prompts, choices.name or tuning_title(settings))
 
 
+# Why: docs/decisions.md, "A name that is not known is never left out."
 def _named(given: Sequence[str], known: Mapping[str, str], what: str) -> tuple[str, ...]:
     """What is meant by some ids or names, as ids in the order of `known` (id -> name).
 

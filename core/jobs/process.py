@@ -33,6 +33,7 @@ LOADING_GRACE = 3.0  # seconds in which a model that is being loaded may still h
 log = logging.getLogger("pluriscope.jobs")
 
 
+# Why: docs/decisions.md, "The model lives in a process of its own."
 class WorkerProcess:
     """One process at a time: started, given one command at a time, listened to, ended.
 
@@ -78,6 +79,7 @@ class WorkerProcess:
                 # the cores from pages and from itself wherever anything else is at work.
                 # Cards are counted as nvidia-smi counts them, which told how much is free.
                 env={
+                    # Why: docs/decisions.md, "Waiting threads sleep."
                     "OMP_WAIT_POLICY": "PASSIVE",
                     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
                     **os.environ,

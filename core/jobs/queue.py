@@ -610,6 +610,7 @@ class Jobs:
         except PluriscopeError:  # on a full disk not even this can be noted
             self._unsaid.append((job, error, details))
 
+    # Why: docs/decisions.md, "A full disk is waited for."
     def _say_failures(self) -> bool:
         """Note what could not be noted before; False while it still cannot."""
         waiting, self._unsaid = self._unsaid, []

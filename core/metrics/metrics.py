@@ -108,6 +108,7 @@ PAPER_NOT_A_SCALE = frozenset(
 )
 
 
+# Why: docs/decisions.md, "A paper score of codes with gaps counts places."
 def paper_terms(
     lay: Layout,
     human: np.ndarray,

@@ -124,6 +124,7 @@ PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 # Of adapter_config.json only what describes a LoRA; other keys name Python modules to import,
 # files to read, or ways of training that say nothing about asking.
+# Why: docs/decisions.md, "Of an imported adapter's settings only LoRA's are kept."
 CONFIG_KEYS = (
     *("peft_type", "task_type", "base_model_name_or_path", "revision", "peft_version"),
     *("r", "lora_alpha", "lora_dropout", "target_modules", "bias", "fan_in_fan_out"),

@@ -44,6 +44,7 @@ def folder_of(embedder: str | None) -> Path:
     return folder
 
 
+# Why: docs/decisions.md, "Meaning is kept as a file."
 def kept(home: Path, revision: str | None, texts: Sequence[str]) -> np.ndarray | None:
     """float32[N, D] made before by this very model for these very texts, or None."""
     path = _path(home, revision or "", texts)

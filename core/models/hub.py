@@ -55,6 +55,7 @@ def told(source: str, revision: str | None = None) -> Offered | None:
     return _told.get((source, revision))
 
 
+# Why: docs/decisions.md, "A model is asked about before it is downloaded."
 def look(source: str, revision: str | None = None, *, seconds: float = 5.0) -> Offered:
     """Ask the hub about a model. seconds: how long to wait for it.
 

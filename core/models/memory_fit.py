@@ -34,6 +34,7 @@ class Fit(NamedTuple):
     sentence: str
 
 
+# Why: docs/decisions.md, "What is estimated is what is loaded."
 def computes_in() -> str:
     """The 16-bit precision that matrices are multiplied in here, or else "fp32": as models loads.
 

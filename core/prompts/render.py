@@ -71,6 +71,7 @@ ORDERS: dict[str, OptionOrders] = {
 }
 
 
+# Why: docs/decisions.md, "Options are numbered anew in another order, except on number scales."
 def option_orders(item: Item, orders: str) -> list[tuple[int, ...]]:
     """The orders in which an item's options are shown, as tuples of indices into item.options.
 

@@ -28,8 +28,7 @@ def m001_initial(sql: Callable[[str], Any]) -> None:
         no integer primary key, id text unique, grp text, kind text, name text, method text,
         model text, settings json, facts json, state text, planned integer,
         answered integer, created timestamp, finished timestamp, deleted timestamp)""")
-    # No index on answers: 15 million rows are found by run number through DuckDB's zone maps,
-    # because a run's rows lie together; second copies are kept out by add_answers.
+    # Why: docs/decisions.md, "No index on answers."
     sql("""create table answers (
         run_no integer, iso3 text, item text, number smallint, probs float[], mass float,
         chosen smallint, state text, rule text, text text, seconds float, answered_at timestamp)""")
@@ -85,6 +84,7 @@ def m005_time_worked(sql: Callable[[str], Any]) -> None:
            where state = 'done' and finished > started""")
 
 
+# Why: docs/decisions.md, "What belongs to what stands in columns."
 def m006_origins(sql: Callable[[str], Any]) -> None:
     """What used to be read out of names and paths: what a run was made for, and with which adapter.
 

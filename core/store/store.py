@@ -25,6 +25,7 @@ from core.store.tunings import TuningRecords
 from core.survey.survey import load_bundled
 
 
+# Why: docs/decisions.md, "The store's records are mixins of one store."
 class Store(SurveyRecords, RunRecords, JobRecords, TuningRecords):
     """Open with a folder (PLURISCOPE_HOME); raises StoreBusy where another process holds it."""
 

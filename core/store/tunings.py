@@ -75,6 +75,7 @@ class TuningRecords(Database):
                     "update tunings set counts = ? where id = ?", [json.dumps(merged), tuning_id]
                 )
 
+    # Why: docs/decisions.md, "What is discarded lies in the bin at once."
     def delete_tuning(
         self, tuning_id: str, *, everything: bool = False, files: bool = True
     ) -> None:

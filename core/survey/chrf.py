@@ -30,6 +30,7 @@ def _chrf_ranking(texts: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
     )
 
 
+# Why: docs/decisions.md, "Some of our code stays although there are libraries."
 def chrf_scores(texts: Sequence[str]) -> np.ndarray:
     """float64[N, N]: chrF++ of text i as hypothesis against text j as reference, 0 to 100.
 

@@ -68,6 +68,7 @@ MEASURES = {
 }
 
 
+# Why: docs/decisions.md, "Near repetitions are found exactly."
 def alike(
     texts: Sequence[str], others: Sequence[str] | None, limit: float, measure: str = "chrf"
 ) -> list[Like]:

@@ -82,6 +82,7 @@ def batteries(survey: Survey) -> dict[str, int]:
     return numbers
 
 
+# Why: docs/decisions.md, "What is kept out is kept out in whole batteries."
 def hold_out(survey: Survey, share: float, seed: int = 0) -> tuple[str, ...]:
     """Ids of about `share` of the items, in whole batteries drawn by chance, in survey order.
 

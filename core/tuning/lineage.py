@@ -9,6 +9,7 @@ from core.tuning.settings import TuneSettings
 TAUGHT_ELSEWHERE = "perhaps, in what its adapter was taught elsewhere"
 
 
+# Why: docs/decisions.md, "The label follows the adapter."
 def human_answers(store: Store, run: Run) -> str:
     """Which of people's answers had a part in a run's answers; "" where none had.
 

@@ -18,6 +18,7 @@ from core.tuning.training_files import disk_in_words, json_bytes
 from core.whole_files import write_whole
 
 
+# Why: docs/decisions.md, "Merging happens in the precision of the stored weights."
 def merge(spec: ModelSpec, folder: Path, *, on_phase: Phase | None = None) -> None:
     """Save a model with its adapter merged into its weights, as a model folder of its own.
 

@@ -180,6 +180,7 @@ class Lora:
         if not 0 <= self.dropout < 1 or not 0 <= self.warmup < 1:
             raise PluriscopeError("Dropout and warm-up lie between 0 and 1.")
 
+    # Why: docs/decisions.md, "A batch is whole, a rest is left out."
     def steps_per_epoch(self, examples: int) -> int:
         """Whole batches only, as in the study: 62,127 examples at batch 128 make 485 steps.
 

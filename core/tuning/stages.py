@@ -81,6 +81,7 @@ def carry_out(hands: Hands, tuning_id: str) -> None:
 
 # What each kind of work takes beside one question asked for its probabilities. Only proportions
 # matter: they turn the time gone by into the time to go.
+# Why: docs/decisions.md, "One tuning, one or more arms."
 COST = {"write": 12.0, "sample": 4.0, "ask": 1.0, "example": 7.0, "abilities": 400.0}
 
 
@@ -205,6 +206,7 @@ class _Tuning:
 
     # -- before ------------------------------------------------------------------------------------
 
+    # Why: docs/decisions.md, "The survey before tuning is asked once."
     def _base(self) -> None:
         """The survey asked before tuning. It does not depend on the seed, so it is asked once."""
         if not self.settings.evaluate:
@@ -403,6 +405,7 @@ class _Tuning:
             ),
         )
 
+    # Why: docs/decisions.md, "Near and far countries are frozen with a run."
     def _neighbours(self, cultures: Sequence[str]) -> dict[str, list[list[str]]]:
         """Which countries are near and far, from the survey without what is held out."""
         s = self.settings
@@ -436,6 +439,7 @@ class _Tuning:
 
     # -- one arm -----------------------------------------------------------------------------------
 
+    # Why: docs/decisions.md, "An arm that cannot be made does not stop the others."
     def _arm(self, arm: Arm, seed: int, written: Survey | None) -> None:
         state = next(
             (a for a in self.store.arms(self.id) if (a["arm"], a["seed"]) == (arm.name, seed)), None
@@ -514,6 +518,7 @@ class _Tuning:
             only=only,
         )
 
+    # Why: docs/decisions.md, "Equal budgets leave shares alone."
     def _budget(self, seed: int, written: Survey | None) -> int | None:
         """As many examples as the arm with fewest has, where all are to have the same.
 

@@ -68,6 +68,7 @@ class Trained(NamedTuple):
 # -- the loss of a batch ---------------------------------------------------------------------------
 
 
+# Why: docs/decisions.md, "Training walks the tree of asking."
 class Engine(NamedTuple):
     """How a batch is computed. room: most tokens at once, and whether layers are computed again.
     shared: along a tree, each distinct beginning once; else whole prompts, padded."""
@@ -302,6 +303,7 @@ def train(
         give_back()
 
 
+# Why: docs/decisions.md, "The base is tuned as it is asked."
 def load_base(spec: ModelSpec, lora: Lora, *, on_phase: Phase | None = None) -> Loaded:
     """The bare model an adapter is trained on, frozen; 4-bit, bf16 or fp32."""
     bare = lora.base(spec)
@@ -437,6 +439,7 @@ class _Training:
 
     # -- checkpoints -----------------------------------------------------------------------------
 
+    # Why: docs/decisions.md, "A checkpoint holds no random state."
     def _checkpoint(self) -> None:
         """Keep weights, moments and place."""
         tensors = {}
@@ -465,6 +468,7 @@ class _Training:
         else:
             remove_checkpoints(self.folder)
 
+    # Why: docs/decisions.md, "A training that goes on tells its whole curve again."
     def _take_up(self, place: dict, tensors: dict[str, torch.Tensor]) -> None:
         with torch.no_grad():
             for name, weight in self.trained.items():

@@ -69,6 +69,7 @@ def item_table(
     return table.assign(clear=table["clear"].eq(True))
 
 
+# Why: docs/decisions.md, "A change of one question has another interval than a score."
 def _item_changes(
     store: Store, before: Run | None, run: Run, metric: str, iso3: str
 ) -> pd.DataFrame:

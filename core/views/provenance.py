@@ -239,6 +239,7 @@ MISSING_RULE = (
 )
 
 
+# Why: docs/decisions.md, "Every table leaves with a card."
 def card(store: Store, run: Run) -> dict:
     """Where the numbers of a run come from, for programs: the provenance card of every table.
 

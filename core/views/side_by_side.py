@@ -312,7 +312,7 @@ def _shown(run: Run, prompt: Rendered) -> Shown:
 
 
 def as_text(store: Store, asked: SideBySide) -> str:
-    """SideBySide, answers and where they come from, to paste into a message."""
+    """Question, answers and where they come from, to paste into a message."""
     item = asked.item
     lines = [item.question, *(f"  {option.code}. {option.label}" for option in item.options), ""]
     for side in asked.sides:

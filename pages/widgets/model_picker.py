@@ -35,6 +35,7 @@ def model_picker(key: str = "model") -> ModelSpec | None:
     return spec
 
 
+# Why: docs/decisions.md, "A link can name a model, never consent."
 MODEL_IN_ADDRESS = ("model", "precision", "adapter")
 
 

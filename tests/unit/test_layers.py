@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # What stands at core's top level: may be used anywhere, and imports nothing of the folders.
 FLAT = {"errors", "home", "options", "sanitize", "strict_json", "whole_files", "wording"}
 # Each folder, lowest first, and which of those above it in this list it may import.
+# Why: docs/decisions.md, "Folders are subjects, and import only what lies below."
 ARROWS = {
     "survey": "",
     "metrics": "survey",

@@ -37,6 +37,7 @@ REASONS = (
 )
 
 _SAYS_SCALE = ("on a scale", "with 1 being", "where 1 means", "which 1 means")
+# Why: docs/decisions.md, "The study's exemption by hand is a rule."
 _NUMBERED = re.compile(r"^\d+(\s*[-.]\s*|\s*\(\s*)")
 
 

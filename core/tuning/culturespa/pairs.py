@@ -15,6 +15,7 @@ from core.survey.survey import Item, Survey
 
 DIFFER = "the answers differ"
 AGREE = "the answers agree"
+# Why: docs/decisions.md, "What counts as different depends on the options' order."
 IN_NOISE = "no farther apart than option orders alone move the plain answer"
 NO_PLAIN = "the plain answer holds no option's number"
 NO_COUNTRY = "the country answer holds no option's number"

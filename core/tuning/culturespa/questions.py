@@ -82,6 +82,7 @@ def tally(questions: Iterable[Question]) -> dict[str, dict]:
     return counts
 
 
+# Why: docs/decisions.md, "Questions that a model wrote are a survey."
 def survey_of(tuning: str, seed: int, questions: Sequence[Question], reference: Survey) -> Survey:
     """The kept questions as a survey that can be asked like any other. It has no shares.
 
@@ -123,6 +124,7 @@ def _item(one: Question, position: int) -> Item:
     )
 
 
+# Why: docs/decisions.md, "Options of written questions have no order."
 def _scale(options: Sequence[str]) -> str:
     """Numbers in a row are a scale, two options are binary; the rest counts as having no order.
 

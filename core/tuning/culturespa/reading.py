@@ -222,6 +222,7 @@ _BARE = re.compile(r"[^,;:{}\[\]\n\"]+")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": " ", "f": " "}
 
 
+# Why: docs/decisions.md, "A reply is read by a reader of our own."
 class _Loose:
     """A reader of what is nearly JSON. Every step moves forward, and depth is bounded."""
 

@@ -285,6 +285,7 @@ def _controlled(
     return [cell._replace(target=mean[cell.item.id]) for cell in cells]
 
 
+# Why: docs/decisions.md, "Shuffled means another country, not another answer."
 def another_country(countries: Sequence[str], seed: int) -> dict[str, str]:
     """For each country another one, each taken once: a circle by chance."""
     circle = sorted(countries)

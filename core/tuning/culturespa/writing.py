@@ -100,6 +100,7 @@ def topics_of(settings: TuneSettings) -> tuple[str, ...]:
     return tuple(t for t in settings.topics if t not in settings.held_out_topics)
 
 
+# Why: docs/decisions.md, "Questions are written in rounds that grow."
 def next_round(
     settings: TuneSettings,
     survey: Survey,
