@@ -8,14 +8,8 @@ from typing import NamedTuple
 
 # The three lines every score is read against. One wording each, everywhere.
 FLOOR = "even odds on every answer"
-
-
 OTHERS = "a guess without a country"
-
-
 CEILING = "another sample of the same people"
-
-
 CAUTION = (
     "National averages hide large differences between people. This shows patterns in survey "
     "answers, not what any person believes."

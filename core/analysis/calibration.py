@@ -17,9 +17,9 @@ from core.metrics.panel import Layout
 
 # Below 1 is surer, above 1 less sure. Steps of 5%, 1 among them.
 TEMPERATURES = 1.05 ** np.arange(-47, 66)
-_USUAL = 47
+_USUAL = 47  # the place of 1 among them
 # A scale length with fewer items than this is too few to tell; all items together then decide.
-FEWEST = 5
+FEWEST_ITEMS = 5
 
 
 def apply(probs: np.ndarray, temperature: float | np.ndarray) -> np.ndarray:
@@ -45,7 +45,7 @@ def fit(
     [C, I, K]; one country may stand for all. people: float64[C, I, K], NaN where not asked.
     groups: int[I], such as the number of options. lay: how options lie on scales
     (metrics.layout); without it, or without a scale, distance is total variation. train: bool[I],
-    the items to fit on, all by default. A group with fewer than FEWEST of them gets the
+    the items to fit on, all by default. A group with fewer than FEWEST_ITEMS of them gets the
     temperature of all groups together.
     """
     return _fit(_losses(probs, people, lay), groups, train)
@@ -78,6 +78,6 @@ def _fit(losses: np.ndarray, groups: np.ndarray, train: np.ndarray | None) -> di
     found = {}
     for group in np.unique(groups):
         mine = there & (groups == group)
-        on = mine if mine.sum() >= FEWEST else there
+        on = mine if mine.sum() >= FEWEST_ITEMS else there
         found[int(group)] = float(TEMPERATURES[best(losses, on, _USUAL)])
     return found

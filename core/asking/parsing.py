@@ -25,11 +25,7 @@ class Parsed(NamedTuple):
 # percentage. "1-800-273-8255" and "2019" are never an answer. Thai, Burmese, Khmer, Chinese and
 # Japanese set no space before a number.
 _UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
-
-
 _NUMBER = re.compile(rf"(?<![^\W{_UNSPACED}])(?<![.,/:+-])-?\d+(?![\w/:%-]|[.,]\d)")
-
-
 _GAP = r"(?:[-–.]|[^\S\n][-–(]?[^\S\n]?|\()"
 
 
@@ -37,11 +33,7 @@ _PAIR, _MORE = rf"{_GAP}\(?\d{{2,}}\)?", rf"{_GAP}\(?\d{{3,}}\)?"
 
 
 _CALL = rf"\+?\(?\d+\)?(?:{_MORE}|{_PAIR}{_PAIR})(?:{_PAIR})*(?:{_GAP}[\dA-Z]{{3,}}\b)*"
-
-
 _PHONE = re.compile(_CALL, re.ASCII)  # "1 (800) 273-TALK"; "1. VERY IMPORTANT" is none
-
-
 _STATED = re.compile(
     r"\b(?:answer|option|choice|choose|chose|select|pick|number|response|rating)\b"
     r"(?:\s+(?:is|would be|be|to be|number|option|as|with|:))*\s*[:=]?\s*"
@@ -64,8 +56,6 @@ _REFUSAL = re.compile(
 # Phrases in which a model declines in other languages; few and plain, so that what is no refusal
 # is not taken for one.
 REFUSALS = DATA / "refusals.json"
-
-
 _NO_SPACES = ("th", "zh")
 
 

@@ -19,7 +19,7 @@ OnPhase = Callable[[str], None]
 
 
 def quiet(_: str) -> None:
-    """Nobody listens."""
+    """Reports progress to nobody: what importers call where none is wanted."""
 
 
 @dataclass(frozen=True)

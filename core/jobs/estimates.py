@@ -66,14 +66,8 @@ def estimate(store: Store, plan: Plan, held_bytes: int = 0) -> Estimate:
 # timed, and 4-bit and 8-bit weights are unpacked first. An answer that is written is read, and its
 # tokens come one by one.
 _OVER_PRODUCTS = 1.75
-
-
 _UNPACKING = {"nf4": 4.5, "int8": 2.2}
-
-
 _WRITTEN = 2.0
-
-
 _CHARACTERS_OF_TOKEN = 4  # in English
 
 
@@ -142,11 +136,7 @@ def _questionnaires(plan: Plan, survey: Survey) -> list[Questionnaire]:
 
 
 _EVERY_PROMPT = 100  # characters that take as long as what has to be done for any prompt
-
-
 _SURVEY_PROMPT = 350  # what a usual prompt of a survey comes to
-
-
 _LOOKED_AT = 12  # pairs of prompts of a run
 
 

@@ -113,8 +113,6 @@ INDICATORS: tuple[Indicator, ...] = (
 
 
 IW_ITEMS: tuple[str, ...] = tuple(item_id for part in INDICATORS for item_id, _ in part.terms)
-
-
 # Items of the autonomy index: with the average of all countries in place of a country's own, two
 # of them move no country of WVS-7 by more than 0.05, less than the residual.
 IW_LIGHT: tuple[str, ...] = ("Q8", "Q14")

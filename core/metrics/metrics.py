@@ -23,13 +23,12 @@ from core.survey.survey import Item
 HEADLINE = "emd"
 
 
-# ------------------------------------------------------------------------------------------------
-# Metrics. Each is a pair of terms per cell, a gap and what it is measured against; a country's
+# A metric is a pair of terms per cell, a gap and what it is measured against; a country's
 # score is 100 (1 - sum of gaps / sum of measures), or the square root of that ratio (root=True).
 
 
 class Terms(NamedTuple):
-    """float64[C, I] each; NaN gaps where the cell does not count."""
+    """What a score sums over items: float64[C, I] each; NaN gaps where the cell does not count."""
 
     gap: np.ndarray
     against: np.ndarray

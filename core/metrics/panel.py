@@ -75,6 +75,28 @@ class Panel:
     be read as an option; a cell with neither an answer nor a share of these was not asked.
     deff: float64[C], design effect by which n_valid is divided (CLUSTERING where not given).
     A run without a culture is broadcast over the countries by the caller.
+
+    Three countries, two items: a yes-or-no question and one of three options, which Japan was not
+    asked. The model answered all but one cell. So C = 3, I = 2, K = 3, and a yes-or-no question
+    has a third place that holds 0.
+
+    >>> _ = np.nan
+    >>> human = [[[.7, .3, 0], [.5, .3, .2]],
+    ...          [[.4, .6, 0], [.1, .3, .6]],
+    ...          [[.9, .1, 0], [_, _, _]]]  # Kenya, Germany, Japan
+    >>> model = [[[.6, .4, 0], [.4, .4, .2]],
+    ...          [[.2, .8, 0], [_, _, _]],
+    ...          [[.8, .2, 0], [.1, .1, .8]]]
+    >>> example = Panel(
+    ...     items=(yes_or_no, three_options), countries=("KEN", "DEU", "JPN"),
+    ...     human=np.array(human), n_valid=np.array([[1300, 1300], [2000, 1950], [1000, 0]]),
+    ...     model=np.array(model), chosen=most_likely(np.array(model)))
+    >>> example.chosen.tolist()  # yes, the lower of two that tie; no, none; yes, the last
+    [[0, 0], [1, -1], [0, 2]]
+    >>> example.asked.tolist()  # a cell with neither an answer nor a share of lost ones was not
+    [[True, True], [True, False], [True, True]]
+    >>> example.layout.size.tolist(), example.n_eff[0].tolist()
+    ([2, 3], [1000.0, 1000.0])
     """
 
     items: tuple[Item, ...]

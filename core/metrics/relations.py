@@ -27,8 +27,7 @@ from core.metrics.distances import DISTANCES
 from core.metrics.metrics import HEADLINE, Metric, metric, summable_terms
 from core.metrics.panel import Guess, Layout, Panel, most_likely, one_hot, same_country
 
-# ------------------------------------------------------------------------------------------------
-# Which people each persona is like
+# -- which people each persona is like -------------------------------------------------------------
 
 
 class Transfer(NamedTuple):
@@ -128,8 +127,7 @@ def _own_rank(scores: np.ndarray, own: np.ndarray) -> np.ndarray:
     return np.where(own.any(1), 1 + (scores > mine).sum(1), 0)
 
 
-# ------------------------------------------------------------------------------------------------
-# How far countries lie apart
+# -- how far countries lie apart -------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -358,8 +356,7 @@ def alike_order(apart: np.ndarray) -> list[int]:
     return groups[0] if groups else []
 
 
-# ------------------------------------------------------------------------------------------------
-# How countries deviate from their common mean
+# -- how countries deviate from their common mean --------------------------------------------------
 
 
 class Signal(NamedTuple):

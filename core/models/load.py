@@ -43,8 +43,6 @@ Files = tuple[tuple[str, int, int], ...]  # name, bytes and time of writing in n
 # at once. Llama 3.1 and later write today's date into the prompt: a fixed one (their own
 # fallback) keeps a run the same tomorrow.
 TEMPLATE_VALUES = {"enable_thinking": False, "thinking": False, "date_string": "26 Jul 2024"}
-
-
 DTYPES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 

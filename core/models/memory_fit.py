@@ -89,8 +89,6 @@ def _needed(linear: int, other: int, working: Callable[[str], float]) -> dict[st
 # Bytes per parameter. NF4 with double quantisation: 4 bits, an 8-bit scale for each 64, and a
 # 32-bit scale for each 256 of those = 0.5 + 1/64 + 4/(64*256) (arXiv 2305.14314, section 3).
 _LINEAR_BYTES = {"nf4": 0.5159, "int8": 1.0, "bf16": 2.0, "fp16": 2.0, "fp32": 4.0}
-
-
 _PROCESS_BYTES = 700 * 1024**2  # python, torch and transformers before any weight (measured)
 
 

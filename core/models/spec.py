@@ -13,17 +13,9 @@ from core.home import DATA
 from core.options import option
 
 MODELS = DATA / "models"
-
-
 BUILTIN = MODELS / "builtin"
-
-
 BUILTIN_NAME = "Built-in model"
-
-
 TEACHING = "A small teaching model. Its answers are no evidence about language models."
-
-
 PRECISIONS: dict[str, str] = {
     "nf4": "4-bit (NF4)",
     "int8": "8-bit",
@@ -33,8 +25,6 @@ PRECISIONS: dict[str, str] = {
 
 
 GIB = 1024**3
-
-
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 

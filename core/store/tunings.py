@@ -16,8 +16,6 @@ from core.store.database import Database, insert_rows, new_id, utc_now
 from core.store.runs import WRITTEN, Run
 
 ARM_FIELDS = {"state", "examples", "counts", "runs", "facts", "started", "finished", "folder"}
-
-
 EMPTIED = '{"emptied": true}'  # the counts of a tuning of which only the origin is kept
 
 

@@ -282,6 +282,4 @@ def _version(folder: Path) -> str:
 
 
 BUNDLED_SURVEY = "wvs7"
-
-
 WRITTEN_SURVEY = "written"  # the source of surveys that a model wrote

@@ -51,8 +51,7 @@ REPLICATES = 2000
 VERSION = "2"
 
 
-# ------------------------------------------------------------------------------------------------
-# Parts of the survey
+# -- parts of the survey ---------------------------------------------------------------------------
 
 PARTS = {
     "all": "All questions",
@@ -142,8 +141,7 @@ def was_taught(arm: Arm, settings: TuneSettings, part: str) -> bool:
     return not (settings.held_out_items or settings.held_out_topics)
 
 
-# ------------------------------------------------------------------------------------------------
-# The runs behind a table
+# -- the runs behind a table -----------------------------------------------------------------------
 
 
 class _Compared(NamedTuple):
@@ -235,8 +233,7 @@ class _Panels:
         return self._apart[id(panel)]
 
 
-# ------------------------------------------------------------------------------------------------
-# Arms against the base
+# -- arms against the base -------------------------------------------------------------------------
 
 ARM_COLUMNS = [
     *("arm", "number", "title", "state", "control", "human", "seeds", "examples"),
@@ -535,8 +532,7 @@ def country_changes(
     return table.assign(clear=table["clear"].eq(True))
 
 
-# ------------------------------------------------------------------------------------------------
-# Curves and controls
+# -- curves and controls ---------------------------------------------------------------------------
 
 
 def quantity_curve(table: pd.DataFrame, arm: str) -> pd.DataFrame:
@@ -641,8 +637,7 @@ def _over(
     return found.value, found.low, found.high, found.clear
 
 
-# ------------------------------------------------------------------------------------------------
-# What it cost elsewhere, over seeds
+# -- what it cost elsewhere, over seeds ------------------------------------------------------------
 
 
 class Cost(NamedTuple):

@@ -13,26 +13,12 @@ from core.options import by_bars, option, split
 from core.prompts.methods import METHODS
 
 TEACHERS = ("country", "cross_culture", "people")
-
-
 LABELS = ("hard", "soft")
-
-
 CHOOSE = ("differing", "same", "random", "all", "balanced")
-
-
 CONTROLS = ("", "shuffled", "world_mean")
-
-
 MODES = ("joint", "specific")
-
-
 SEED_ITEMS = ("all", "one")
-
-
 LIKENESS = ("chrf", "rouge")
-
-
 TASKS = {  # selections of lm-evaluation-harness' tasks (core/tuning/abilities/lm_eval_tasks.py)
     "mmlu": "General knowledge (MMLU)",
     "arc": "School science (ARC)",

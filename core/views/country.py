@@ -166,11 +166,12 @@ def _score_words(table: pd.DataFrame, method: str, where: str) -> str:
 class NearCountries(NamedTuple):
     """Countries by how alike they answer. table: columns place, people_iso3, people_name,
     people_closeness, model_iso3, model_name, model_closeness (100: alike in everything). rank: the
-    country's own place among those the model's answers are closest to (1 is best, 0 not known)."""
+    country's own place among those the model's answers are closest to (1 is best, 0 not known);
+    ranked: how many those are."""
 
     table: pd.DataFrame
     rank: int
-    of: int
+    ranked: int
 
 
 def neighbours(store: Store, run: Run, iso3: str, k: int = 5) -> NearCountries:
@@ -224,7 +225,7 @@ def neighbour_words(near: NearCountries, name: str, method: str) -> str:
     fits = wording.country(near.table["model_name"].iloc[0])
     return (
         f"Asked {how}, the model’s answers are nearest to those of people in {fits}. "
-        f"{wording.capital(where)} itself is number {near.rank} of {near.of}."
+        f"{wording.capital(where)} itself is number {near.rank} of {near.ranked}."
     )
 
 

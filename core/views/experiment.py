@@ -161,6 +161,6 @@ POINT_COLUMNS = [
 
 
 def as_records(table: pd.DataFrame) -> list[dict]:
-    """Rows for JSON, NaN as null."""
+    """A table as one record a row, for JSON: NaN as null."""
     plain = table.astype(object)
     return plain.where(plain.notna(), None).to_dict("records")

@@ -230,8 +230,6 @@ def _people_words(settings: AskSettings, survey: Survey) -> str:
 
 
 CARD_FORMAT = "pluriscope-card/1"
-
-
 MISSING_RULE = (
     "People without a valid answer are left out of the shares. Refusals of the model and answers "
     "that cannot be read are no part of a distance; they are counted as rates of their own. A "

@@ -1,8 +1,4 @@
-"""What the pages of results lay out: tidy tables from the store, for one asking, country or item.
-
-Scores come from core/analysis/scores.py; here they are only picked, joined with names and put in
-order.
-"""
+"""What was asked, as pages list and name it: askings, their runs, wordings, and words for each."""
 
 from __future__ import annotations
 
@@ -223,9 +219,6 @@ def asked_topics(store: Store, asking: Asking) -> list[str]:
     survey = scores.survey_of(store, asking.runs[0])
     wanted = {item for run in asking.runs for item in run.settings.items}
     return list(dict.fromkeys(item.topic for item in survey.items if item.id in wanted))
-
-
-# -- the map ---------------------------------------------------------------------------------------
 
 
 def asked_how(run: Run) -> str:

@@ -56,7 +56,7 @@ def _about_the_country(store: Store, run: Run, metric: str) -> dict:
 
 
 def signal_words(record: dict) -> str:
-    """The same in one line."""
+    """A signal_record in one line, for the terminal."""
     start = f"{record['run']}  {record['method']}: "
     if not record.get("own"):
         return start + record.get("why_not", "names no country")
@@ -122,7 +122,7 @@ def score_record(
 
 
 def score_words(record: dict) -> str:
-    """scores.record in one line; "–" stands for what is not known."""
+    """A score_record in one line; "–" stands for what is not known."""
     mean = record["mean"]
     said = (
         f"{record['run']}  {record['metric']}: {_number(mean['value'])} "

@@ -340,7 +340,7 @@ class BeforeAfter(NamedTuple):
 
 
 def before_after(store: Store, tuned: TunedArm) -> BeforeAfter:
-    """The runs to compare; empty while they are not made."""
+    """Runs of an arm before and after tuning; empty while there are none."""
 
     def by_method(name: str) -> dict[str, Run]:
         state = tuned.of.arm(name, tuned.seed)

@@ -40,8 +40,6 @@ EVIDENCE = {
 THREE = ("pluriscope", "pluriscope-b", "pluriscope-c")
 MISSING = {False: "Is left out", True: "Is asked in English"}
 EXAMPLES = ("examples", "example_choice", "example_evidence", "other_batteries", "embedder")
-
-
 STRENGTHS = {
     "auto": "Chosen on other questions",
     "0.5": "Half as much again",

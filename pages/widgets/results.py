@@ -1,4 +1,4 @@
-"""The one door between Streamlit and core: cached store and jobs, and small shared widgets."""
+"""What pages of results share: which asking, which metric, figures with their tables, notes."""
 
 from __future__ import annotations
 

@@ -192,8 +192,7 @@ def overall(tests: Sequence[Outcome]) -> Verdict:
     )
 
 
-# ------------------------------------------------------------------------------------------------
-# Records
+# -- records ---------------------------------------------------------------------------------------
 
 
 def record(tests: Sequence[Outcome], notes: Iterable[str], facts: Mapping) -> dict:

@@ -18,7 +18,7 @@ from core.survey.survey import Item, Survey
 from core.tuning.settings import Arm, TuneSettings
 from core.whole_files import whole_file
 
-FEWEST = 8  # lines; with fewer an adapter would learn the noise of single questions
+FEWEST_EXAMPLES = 8  # with fewer an adapter would learn the noise of single questions
 
 
 class Cell(NamedTuple):
@@ -187,7 +187,7 @@ def _by_country(cells: Iterable) -> dict[str, list]:
 def _enough(arm: Arm, counts: Mapping[str, int]) -> None:
     least = min(counts, key=counts.get) if arm.mode == "specific" and counts else ""
     found = counts[least] if least else sum(counts.values())
-    if found >= FEWEST:
+    if found >= FEWEST_EXAMPLES:
         return
     if arm.teacher == "people":
         knob = "Hold out fewer questions, or choose countries that were asked more of them."
@@ -197,7 +197,7 @@ def _enough(arm: Arm, counts: Mapping[str, int]) -> None:
         knob = "Ask for more questions on each topic, or use an arm that takes all pairs."
     raise PluriscopeError(
         f"“{arm.title}” has only {found} examples{f' for {least}' if least else ''} to train on, "
-        f"too few to learn from ({FEWEST} is the least). {knob}"
+        f"too few to learn from ({FEWEST_EXAMPLES} is the least). {knob}"
     )
 
 

@@ -34,10 +34,11 @@ from core.tuning.culturespa.reading import read_question
 from core.tuning.settings import TuneSettings
 
 TEMPERATURE, TOP_P, MAX_NEW_TOKENS = 0.9, 0.95, 256  # the study's
-EXAMPLES, OWN = 5, 2
+SHOWN, SHOWN_OF_OWN = 5, 2  # questions a prompt shows, and at most so many the model wrote
 # Few at first, so that the rounds that follow have the model's own questions to show.
-FIRST, GROWTH = 4, 4
-TRIES, MORE_TRIES = 5, 24  # a topic is asked at most TRIES x per_topic + MORE_TRIES times
+FIRST_ROUND, GROWTH = 4, 4
+# So many prompts a topic at most: for each question wanted, and beside those.
+PROMPTS_A_QUESTION, PROMPTS_BESIDE = 5, 24
 
 
 class WriteRequest(NamedTuple):
@@ -146,20 +147,20 @@ def _how_many(settings: TuneSettings, of_topic: Sequence[Question], number: int)
     """How many questions of a topic the round asks for."""
     usable = sum(one.state in USABLE for one in of_topic)
     missing = settings.per_topic - usable
-    left = TRIES * settings.per_topic + MORE_TRIES - len(of_topic)
+    left = PROMPTS_A_QUESTION * settings.per_topic + PROMPTS_BESIDE - len(of_topic)
     if missing <= 0 or left <= 0:
         return 0
     good = (usable + 2) / (len(of_topic) + 2)  # the share so far, at first as if all were good
     wanted = math.ceil(missing / max(good, 0.2))
-    return min(wanted, left, FIRST * GROWTH ** min(number, 20))
+    return min(wanted, left, FIRST_ROUND * GROWTH ** min(number, 20))
 
 
 def _examples(
     pool: Sequence[Item], own: Sequence[Question], rng: random.Random
 ) -> list[tuple[str, Sequence[str]]]:
     """Up to two questions of the model's own, survey items for the rest, in any order."""
-    from_pool = min(len(pool), EXAMPLES - min(OWN, len(own)))
-    from_own = min(len(own), EXAMPLES - from_pool)
+    from_pool = min(len(pool), SHOWN - min(SHOWN_OF_OWN, len(own)))
+    from_own = min(len(own), SHOWN - from_pool)
     shown = [
         (item.question, [option.label for option in item.options])
         for item in rng.sample(pool, from_pool)

@@ -1,5 +1,6 @@
 """Scores worked out by hand, what must hold for any answers, and what intervals promise."""
 
+import doctest
 import itertools
 import math
 from dataclasses import replace
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from core.errors import PluriscopeError
 from core.metrics import distances, inglehart_welzel, metrics, references, relations, significance
+from core.metrics import panel as metrics_panel
 from core.metrics import score as metrics_score
 from core.metrics.bootstrap import Bootstrap, bootstrapped, bounds, resampled_people, widened
 from core.metrics.metrics import METRICS
@@ -43,6 +45,17 @@ def panel(items, human, model=None, chosen=None, countries=None, n=1000, **more)
         chosen = most_likely(model)
     chosen = np.broadcast_to(np.asarray(chosen), human.shape[:2])
     return Panel(tuple(items), countries, human, np.full(human.shape[:2], n), model, chosen, **more)
+
+
+def test_the_example_of_a_panel_is_as_it_says():
+    given_here = {
+        **vars(metrics_panel),
+        **{"yes_or_no": item(size=2, scale="binary"), "three_options": item("B", size=3)},
+    }
+    runner = doctest.DocTestRunner()
+    for example in doctest.DocTestFinder().find(Panel, "Panel", globs=given_here):
+        runner.run(example)
+    assert runner.tries > 5 and runner.failures == 0
 
 
 def value(p: Panel, name: str) -> float:
