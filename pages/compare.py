@@ -12,13 +12,12 @@ from core.errors import PluriscopeError
 from core.figures import compare as figures_compare
 from core.figures import maps, rankings
 from core.figures import value_map as figures_value_map
-from core.figures.compare import (
+from core.figures.compare import closeness_diversity, separating_rows
+from core.figures.matrices import (
     MOST_CLICKED,
-    closeness_diversity,
     distance_matrix,
     fit_matrix,
     picked,
-    separating_rows,
     topic_grid,
 )
 from core.metrics.metrics import METRICS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from core import wording
 from core.figures.base import (
     OFF_SCALE,
     Figure,
+    Palette,
     Sheet,
     coloured,
     ink_of,
@@ -43,66 +45,103 @@ def answer_bars(
     width: characters in a line of a label. top: the share at the right edge, so that columns
     side by side can be compared (see answer_columns).
     """
-    on = palette(dark)
     asked = [name for name in df.columns if is_series(name)]
     people = "people" in df and bool(df["people"].notna().any())
+    bars = _bars(df, asked, people, width, legend)
+    sheet = Sheet(
+        bars.height,
+        dark,
+        xaxis=quiet_axis(range=[0, (top or answer_top([df])) * 1.03]),
+        yaxis=quiet_axis(range=[bars.height, 0]),
+        bargap=0,
+        barmode="overlay",
+    )
+    sheet.margin(bars.left, bars.right)
+    where = f"people in {wording.country(country)}" if country else "people"
+    if legend:
+        _draw_answer_keys(sheet, bars, where, country, palette(dark))
+    hover = [_answer_hover(row, asked, where, country) for row in df.to_dict("records")]
+    _draw_shares(sheet, df, bars, hover, palette(dark))
+    for row, place, label, n in zip(
+        df.to_dict("records"), bars.places, bars.labels, bars.lines, strict=True
+    ):
+        _draw_answer_words(sheet, row, bars, place, label, n, dark)
+    return Figure(
+        sheet.done(), _answer_table(df, asked, where, country), _answer_alt(df, asked, where)
+    )
+
+
+class _Bars(NamedTuple):
+    """Where the bars of an answer are, in pixels. labels and lines: of each option, how many."""
+
+    asked: list[str]
+    people: bool
+    beside: bool
+    labels: list[str]
+    lines: list[int]
+    thick: int
+    places: list[float]
+    height: int
+
+    @property
+    def left(self) -> int:
+        return 22 if self.beside else 0
+
+    @property
+    def right(self) -> int:
+        return 24 * (len(self.asked) + self.people) if self.beside else 0
+
+
+def _bars(df: pd.DataFrame, asked: list[str], people: bool, width: int, legend: bool) -> _Bars:
+    """Long labels stand over their bars, so that a column of any width will do; "1" to "10" stand
+    beside them."""
     short = [len(str(label)) <= 3 for label in df["label"]]
-    # Long labels stand over their bars, so that a column of any width will do; "1" to "10" stand
-    # beside them.
     beside = sum(short) > len(df) / 2
     labels = [wrapped(plain_text(str(label)), width) for label in df["label"]]
     lines = [0 if beside and s else t.count("<br>") + 1 for s, t in zip(short, labels, strict=True)]
     thick = 10 + 8 * max(1, len(asked))
-    left, right = (22, 24 * (len(asked) + people)) if beside else (0, 0)
-    top = top or answer_top([df])
-    head = 17 * (len(asked) + people) + 10 if legend else 0
-    y, places = head, []
+    y = 17 * (len(asked) + people) + 10 if legend else 0
+    places = []
     for n in lines:
         y += 15 * n + 4
         places.append(y + thick / 2)
         y += thick + (5 if beside else 12)
-    sheet = Sheet(
-        int(y),
-        dark,
-        xaxis=quiet_axis(range=[0, top * 1.03]),
-        yaxis=quiet_axis(range=[int(y), 0]),
-        bargap=0,
-        barmode="overlay",
-    )
-    sheet.margin(left, right)
-    where = f"people in {wording.country(country)}" if country else "people"
-    if legend:
-        signs = [(coloured("■", on.people), where)] if people else []
-        signs += [(coloured(series(n).sign, series(n).colour), _said(n, country)) for n in asked]
-        for k, (sign, said) in enumerate(signs):
-            text = f"{sign} {plain_text(wording.capital(said))}"
-            sheet.note(text, 0, 17 * k + 8, colour=on.muted, xref="paper", xshift=-left)
-    hover = [_answer_hover(row, asked, where, country) for row in df.to_dict("records")]
-    if people:
-        sheet.trace(
-            "bar",
-            x=df["people"],
-            y=places,
-            width=[thick] * len(df),
-            orientation="h",
-            marker={"color": on.people, "line": {"width": 0}},
-            hovertemplate=hover,
-            name="people",
-        )
-    slot = (thick - 4) / max(1, len(asked))
-    for k, name in enumerate(asked):
-        look = series(name)
-        middle = [place - thick / 2 + 2 + slot * (k + 0.5) for place in places]
+    return _Bars(asked, people, beside, labels, lines, thick, places, int(y))
+
+
+def _draw_answer_keys(sheet: Sheet, bars: _Bars, where: str, country: str, on: Palette) -> None:
+    signs = [(coloured("■", on.people), where)] if bars.people else []
+    signs += [(coloured(series(n).sign, series(n).colour), _said(n, country)) for n in bars.asked]
+    for k, (sign, said) in enumerate(signs):
+        text = f"{sign} {plain_text(wording.capital(said))}"
+        sheet.note(text, 0, 17 * k + 8, colour=on.muted, xref="paper", xshift=-bars.left)
+
+
+def _draw_shares(
+    sheet: Sheet, df: pd.DataFrame, bars: _Bars, hover: Sequence[str], on: Palette
+) -> None:
+    """People's bars, and in front of them for each way of asking a thin bar that ends in a sign."""
+
+    def draw(name: str, y: Sequence[float], thick: int, colour: str) -> None:
         sheet.trace(
             "bar",
             x=df[name],
-            y=middle,
-            width=[3] * len(df),
+            y=y,
+            width=[thick] * len(df),
             orientation="h",
-            marker={"color": look.colour, "line": {"width": 0}},
+            marker={"color": colour, "line": {"width": 0}},
             hovertemplate=hover,
             name=name,
         )
+
+    if bars.people:
+        draw("people", bars.places, bars.thick, on.people)
+    slot = (bars.thick - 4) / max(1, len(bars.asked))
+    for k, name in enumerate(bars.asked):
+        look = series(name)
+        middle = [place - bars.thick / 2 + 2 + slot * (k + 0.5) for place in bars.places]
+        draw(name, middle, 3, look.colour)
+        line = {"color": on.page, "width": 1.2}
         sheet.trace(
             "scatter",
             x=df[name],
@@ -111,42 +150,26 @@ def answer_bars(
             hovertemplate=hover,
             name=name,
             cliponaxis=False,
-            marker={
-                "symbol": look.symbol,
-                "size": 10,
-                "color": look.colour,
-                "line": {"color": on.page, "width": 1.2},
-            },
+            marker={"symbol": look.symbol, "size": 10, "color": look.colour, "line": line},
         )
-    for place, n, label, row in zip(places, lines, labels, df.to_dict("records"), strict=True):
-        over = place - thick / 2 - 3
-        sheet.note(
-            label,
-            0,
-            over - 15 * n / 2 if n else place,
-            colour=on.ink,
-            xref="paper",
-            align="left",
-            xshift=-left,
-        )
-        said = [wording.percent(row["people"]).rstrip("%")] if people else []
-        said += [
-            coloured(wording.percent(row[name]).rstrip("%"), ink_of(name, dark))
-            for name in asked
-            if row[name] == row[name]
-        ]
-        sheet.note(
-            "  ".join(said),
-            1,
-            place if beside else over - 7.5,
-            colour=on.ink,
-            xref="paper",
-            anchor="right",
-            xshift=right,
-        )
-    return Figure(
-        sheet.done(), _answer_table(df, asked, where, country), _answer_alt(df, asked, where)
-    )
+
+
+def _draw_answer_words(
+    sheet: Sheet, row: Mapping, bars: _Bars, place: float, label: str, n: int, dark: bool
+) -> None:
+    """An option's label in n lines, and its shares on the right."""
+    ink = {"colour": palette(dark).ink, "xref": "paper"}
+    over = place - bars.thick / 2 - 3
+    y = over - 15 * n / 2 if n else place
+    sheet.note(label, 0, y, align="left", xshift=-bars.left, **ink)
+    said = [wording.percent(row["people"]).rstrip("%")] if bars.people else []
+    said += [
+        coloured(wording.percent(row[name]).rstrip("%"), ink_of(name, dark))
+        for name in bars.asked
+        if row[name] == row[name]
+    ]
+    y = place if bars.beside else over - 7.5
+    sheet.note("  ".join(said), 1, y, anchor="right", xshift=bars.right, **ink)
 
 
 def answer_columns(

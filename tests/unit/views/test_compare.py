@@ -17,9 +17,10 @@ from core.errors import PluriscopeError
 from core.figures import compare as figures_compare
 from core.figures import value_map as figures_value_map
 from core.figures.base import CLOSENESS, DARK, LIGHT
-from core.figures.compare import (
+from core.figures.matrices import (
     MOST_CLICKED,
     _diverging,
+    distance_matrix,
     fit_matrix,
     picked,
     readable,
@@ -459,16 +460,14 @@ def test_every_figure_has_a_sentence_and_the_same_numbers_as_a_table(kept):
         for narrow in (False, True):
             look = {"dark": dark, "narrow": narrow}
             for drawn in (
-                figures_compare.fit_matrix(found.cells, found.personas, found.alike, **look),
+                fit_matrix(found.cells, found.personas, found.alike, **look),
                 figures_compare.separating_rows(rows, persona="Kenya", country="United States"),
-                figures_compare.distance_matrix(
-                    apart.people, names, title="People", top=40, **look
-                ),
+                distance_matrix(apart.people, names, title="People", top=40, **look),
                 figures_compare.closeness_diversity(standings, mine=run.id, **look),
                 figures_value_map.value_map(
                     values.people, values.model, before_kind="plain", **look
                 ),
-                figures_compare.topic_grid(compare.topics(store, run), found.alike, **look),
+                topic_grid(compare.topics(store, run), found.alike, **look),
                 figures_compare.ladder(ladder, **look),
                 figures_compare.rate_rows(rates, **look),
             ):
