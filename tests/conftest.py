@@ -7,19 +7,16 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from core.jobs.queue import Jobs, _open, open_jobs
 from core.models import memory_fit
 from core.store.store import Store
 from tests import filled, tiny
-from tests.waiting import LONG
+from tests.pages.driver import pages_on, pages_on_home
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -67,18 +64,46 @@ def home(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def filled_store(tmp_path_factory) -> Path:
-    """The file of a store that holds the runs of tests/filled.py; copy it."""
+def filled_store(tmp_path_factory) -> tuple[Path, filled.Filled]:
+    """The file of a store that holds the runs of tests/filled.py, and the runs; copy it."""
     store = Store(tmp_path_factory.mktemp("filled"))
-    filled.fill(store)
+    made = filled.fill(store)
     store.close()
-    return store.path
+    return store.path, made
+
+
+@pytest.fixture(scope="module")
+def filled_runs(filled_store, tmp_path_factory):
+    """A store of the module's own with the runs of tests/filled.py, and the runs."""
+    path, made = filled_store
+    home = tmp_path_factory.mktemp("filled-runs")
+    shutil.copy(path, home)
+    store = Store(home)
+    yield store, made
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def filled_pages(filled_store, tmp_path_factory):
+    """Pages on a home of the module's own with the runs of tests/filled.py, and the runs."""
+    path, made = filled_store
+    home = tmp_path_factory.mktemp("filled-pages")
+    shutil.copy(path, home)
+    with pages_on_home(home) as page:
+        yield page, made
+
+
+@pytest.fixture(scope="module")
+def working(tmp_path_factory):
+    """Pages on one home for all tests of a module that ask the tiny model: torch loads once."""
+    with pages_on_home(tmp_path_factory.mktemp("working")) as page:
+        yield page
 
 
 @pytest.fixture
 def filled_home(home, filled_store) -> Path:
     """A home whose store holds the runs of tests/filled.py."""
-    shutil.copy(filled_store, home)
+    shutil.copy(filled_store[0], home)
     return home
 
 
@@ -106,33 +131,3 @@ def app(home) -> Iterator[Callable[..., AppTest]]:
     """
     with pages_on(home) as page:
         yield page
-
-
-@contextmanager
-def pages_on(home: Path) -> Iterator[Callable[..., AppTest]]:
-    """The app's pages on a home (which PLURISCOPE_HOME must name), until the end of the block."""
-
-    def page(name: str, **query: str) -> AppTest:
-        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=LONG)
-        at.run()
-        at.query_params.clear()
-        for key, value in query.items():
-            at.query_params[key] = value
-        return at.switch_page(f"pages/{name}.py").run()
-
-    _forget()
-    queue = open_jobs(home)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Jobs, "serve", lambda self: self._ensure_thread())
-        try:
-            yield page
-        finally:
-            queue.close()
-            queue.store.close()
-            del _open[home]
-            _forget()
-
-
-def _forget() -> None:
-    st.cache_resource.clear()
-    st.cache_data.clear()

@@ -169,3 +169,34 @@ def _written(store: Store, cultures) -> Run:
     store.update_run(run.id, state="done")
     _job(store, plan, [run], "done")
     return store.run(run.id)
+
+
+def answered(store, plan, survey):
+    """The runs of a plan with made-up answers to everything; gives the first."""
+    store.add_prompt_set(
+        plan.prompts.sha256, plan.prompts.id, plan.prompts.name, "en", dict(plan.prompts.texts)
+    )
+    rng = np.random.default_rng(3)
+    made, group = [], None
+    for settings, name in zip(plan.settings, plan.names, strict=True):
+        keys = settings.planned_cells(survey)
+        run = store.add_run(
+            settings, planned=len(keys), name=name, group=group,
+            kind=plan.kind,
+        )  # fmt: skip
+        group = run.group
+        answers = []
+        for iso3, item_id, number in keys:
+            item = survey.item(item_id)
+            probs = rng.dirichlet(np.ones(len(item.options)))
+            chosen = item.codes[int(probs.argmax())]
+            written = settings.answering == "written"
+            spread, mass, text = ((), None, str(chosen)) if written else (probs, 0.99, None)
+            answers.append(
+                Answer(iso3, item_id, number, tuple(spread), mass, chosen, "answered", "made up",
+                       text, None)
+            )  # fmt: skip
+        store.add_answers(run.no, answers)
+        store.update_run(run.id, state="done")
+        made.append(store.run(run.id))
+    return made[0]

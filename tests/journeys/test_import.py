@@ -6,10 +6,9 @@ import zipfile
 
 from playwright.sync_api import expect
 
-from tests.journeys.test_journeys import app, browser, settled, tab
-from tests.unit.importers.test_importers import STUDY, lines_of, study
-
-__all__ = ["browser"]
+from tests.journeys.chromium import app, settled, tab
+from tests.published import STUDY
+from tests.survey_files import lines_of, study
 
 
 def packed(folder, path):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from tests.journeys.test_journeys import PATIENCE, app, browser, settled, tab
-
-__all__ = ["browser"]
+from tests.journeys.chromium import PATIENCE, app, settled, tab
 
 
 def test_a_tuning_is_started_left_stopped_resumed_and_moves_the_map(tmp_path, browser):

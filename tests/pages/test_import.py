@@ -11,8 +11,8 @@ from core.importers.desk import Imports, _file_name, open_imports
 from core.store.store import Store
 from core.store.survey_tables import table_of
 from pages.widgets import session
-from tests.unit.asking.test_languages import line, prompts
-from tests.unit.importers.test_importers import (
+from tests.pages.driver import said
+from tests.survey_files import (
     GOQA,
     KENYA,
     KENYA_Q1,
@@ -22,15 +22,10 @@ from tests.unit.importers.test_importers import (
     sheet,
     study,
 )
+from tests.translation_files import line, prompts
 from tests.waiting import until
 
 LABELS = {name: f"{name} label" for name in KENYA[0]}
-
-
-def said(at) -> str:
-    """The words on a page, as a reader sees them."""
-    parts = [*at.title, *at.subheader, *at.markdown, *at.caption, *at.error]
-    return "\n".join(str(part.value) for part in parts).replace("\\", "")
 
 
 def wait(at):

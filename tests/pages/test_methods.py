@@ -11,25 +11,8 @@ from core.jobs.askings import askings
 from core.models.spec import ModelSpec
 from core.views import export, provenance, runs, score_map, score_records, side_by_side
 from pages.widgets import session
-from tests.conftest import pages_on
-from tests.pages.test_work import button, choose, said, wait
-from tests.unit.analysis import test_robustness
-
-
-@pytest.fixture(scope="module")
-def working(tmp_path_factory):
-    """Pages on one home for all tests here, so that torch loads once."""
-    home = tmp_path_factory.mktemp("methods")
-    (home / "demo-made").write_text("", encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PLURISCOPE_HOME", str(home))
-        with pages_on(home) as page:
-            yield page
-
-
-def settings_of(run) -> AskSettings:
-    return run.settings
-
+from tests import formats
+from tests.pages.driver import button, choose, said, wait
 
 # -- examples --------------------------------------------------------------------------------------
 
@@ -51,7 +34,7 @@ def test_a_run_with_examples_is_asked_as_chosen_and_labelled_everywhere(working,
 
     asking = askings(session.store())[0]
     plain, shown = asking.runs
-    settings = settings_of(shown)
+    settings = shown.settings
     assert settings.method == "country_examples"
     assert (settings.examples, settings.example_choice) == (3, "topic")
     assert (settings.example_evidence, settings.other_batteries) == ("shares", True)
@@ -59,7 +42,7 @@ def test_a_run_with_examples_is_asked_as_chosen_and_labelled_everywhere(working,
     uses = (
         "the shares of the country’s answers to up to 3 other questions, none of the same battery"
     )
-    assert settings.human_answers == uses and settings_of(plain).human_answers == ""
+    assert settings.human_answers == uses and plain.settings.human_answers == ""
     label = f"“As a person from …, with examples” uses people’s answers: {uses}."
     for page in ("map", "items", "country", "home"):
         at = working(page, **({} if page == "home" else {"run": asking.group}))
@@ -189,7 +172,7 @@ def test_a_question_is_asked_in_english_and_in_the_countrys_own_language(working
 
 def test_several_wordings_are_planned_looked_at_one_by_one_and_their_spread_is_said(home, app):
     at = app("run")
-    made = test_robustness.fill(session.store())
+    made = formats.fill(session.store())
     at.button(key="run_three").click().run()
     assert "3 wordings: 5,928 prompts" in said(at)  # three times 1,976
 
@@ -216,7 +199,7 @@ def test_several_wordings_are_planned_looked_at_one_by_one_and_their_spread_is_s
 )  # fmt: skip
 def test_the_link_to_what_is_shown_holds_all_of_it(app, name, query):
     app("home")
-    made = test_robustness.fill(session.store())
+    made = formats.fill(session.store())
     query = {"run": made[0].group, "wording": "pluriscope-b", **query}
     at = app(name, **query)
     assert not at.exception
@@ -226,7 +209,7 @@ def test_the_link_to_what_is_shown_holds_all_of_it(app, name, query):
 
 
 def test_a_ranking_that_rests_on_the_order_of_the_options_is_grey_on_the_page(app):
-    made = test_robustness.by_place(session.store())
+    made = formats.by_place(session.store())
     at = app("map", run=made[0].group, face="ranked")
     assert not at.exception
     assert "Asked with 2 orders of the options" in said(at)

@@ -1,7 +1,5 @@
 """The pages that show results: Home, Map, Country, Items; and the tables they lay out."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -25,41 +23,9 @@ from core.views.items import (
     scale_words,
 )
 from tests import filled
-from tests.conftest import pages_on
+from tests.pages.driver import pages_on, said, spec
 
 PAGES = ("home", "map", "country", "items")
-
-
-def said(at) -> str:
-    """The words on a page."""
-    parts = [*at.title, *at.subheader, *at.markdown, *at.caption]
-    return "\n".join(str(part.value).replace("\\", "") for part in parts)
-
-
-def spec(at, number: int = 0) -> dict:
-    return json.loads(at.get("plotly_chart")[number].proto.spec)
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """Pages on one filled home, and the runs in it."""
-    home = tmp_path_factory.mktemp("results")
-    (home / "demo-made").write_text("", encoding="utf-8")
-    store = Store(home)
-    made = filled.fill(store)
-    store.close()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PLURISCOPE_HOME", str(home))
-        with pages_on(home) as page:
-            yield page, made
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    """A filled store and its runs, without pages."""
-    store = Store(tmp_path_factory.mktemp("kept"))
-    yield store, filled.fill(store)
-    store.close()
 
 
 def asking_of(store, run) -> Asking:
@@ -84,8 +50,8 @@ def test_the_button_starts_the_ready_made_run_once(app):
     assert "The first answers are being made" in said(at)
 
 
-def test_on_a_filled_store_each_page_opens_with_a_finding(results):
-    page, _ = results
+def test_on_a_filled_store_each_page_opens_with_a_finding(filled_pages):
+    page, _ = filled_pages
     for name in PAGES:
         at = page(name)
         assert not at.exception, name
@@ -93,23 +59,23 @@ def test_on_a_filled_store_each_page_opens_with_a_finding(results):
         assert at.title[0].value.endswith(".") is False
 
 
-def test_the_built_in_model_is_always_called_a_teaching_model(results):
-    page, made = results
+def test_the_built_in_model_is_always_called_a_teaching_model(filled_pages):
+    page, made = filled_pages
     for name in ("map", "country", "items"):
         assert "no evidence about language models" in said(page(name, run=made.plain.id)), name
         other = said(page(name, run=made.other_plain.id))
         assert "no evidence about language models" not in other, name
 
 
-def test_home_leads_to_the_three_doors(results):
-    page, _ = results
+def test_home_leads_to_the_three_doors(filled_pages):
+    page, _ = filled_pages
     doors = {b.key: b for b in page("home").button if (b.key or "").startswith("home_to_")}
     assert doors.keys() == {"home_to_ask", "home_to_map", "home_to_tune"}
     assert not any(door.disabled for door in doors.values())
 
 
-def test_what_is_not_complete_says_how_far_it_is(results):
-    page, made = results
+def test_what_is_not_complete_says_how_far_it_is(filled_pages):
+    page, made = filled_pages
     asking = asking_of(_store(), made.unfinished)
     words = said(page("map", run=made.unfinished.id))
     assert f"{asking.answered:,} of 1,976 answers" in words
@@ -119,8 +85,8 @@ def test_what_is_not_complete_says_how_far_it_is(results):
 # -- the map ---------------------------------------------------------------------------------------
 
 
-def test_the_three_faces_show_the_same_numbers(results):
-    page, made = results
+def test_the_three_faces_show_the_same_numbers(filled_pages):
+    page, made = filled_pages
     from pages.widgets import session
 
     expected = scores.closeness(session.store(), made.country).set_index("name")["value"].round(1)
@@ -135,8 +101,8 @@ def test_the_three_faces_show_the_same_numbers(results):
     assert {"KEN", "USA", "IND"} <= set(places)
 
 
-def test_a_link_opens_exactly_what_it_names(results):
-    page, made = results
+def test_a_link_opens_exactly_what_it_names(filled_pages):
+    page, made = filled_pages
     at = page(
         "map", run=made.plain.id, show="change", measure="paper", about="Security", face="table"
     )
@@ -164,8 +130,8 @@ def test_a_link_to_a_question_opens_a_run_that_asked_it(tmp_path, monkeypatch):
     assert "not here" not in said(at)
 
 
-def test_two_runs_are_compared_in_pairs(results):
-    page, made = results
+def test_two_runs_are_compared_in_pairs(filled_pages):
+    page, made = filled_pages
     at = page("map", run=made.other_country.id, **{"with": made.country.id}, face="table")
     assert not at.exception
     assert at.title[0].value.replace("\\", "") == (
@@ -174,16 +140,16 @@ def test_two_runs_are_compared_in_pairs(results):
     assert "On average" in said(at)
 
 
-def test_mangled_links_degrade_and_say_so(results):
-    page, _ = results
+def test_mangled_links_degrade_and_say_so(filled_pages):
+    page, _ = filled_pages
     for name in ("map", "country", "items"):
         at = page(name, run="gone", measure="x", show="y", face="z", country="XX", item="Q9999")
         assert not at.exception, name
         assert "The link asks for the run “gone”" in said(at), name
 
 
-def test_a_run_against_itself_is_too_close_to_call(kept):
-    store, made = kept
+def test_a_run_against_itself_is_too_close_to_call(filled_runs):
+    store, made = filled_runs
     result = score_map.map_result(store, made.country, made.other_country)
     again = score_map.map_result(store, made.country, made.country)
     assert again.finding.headline.endswith("too close to call")
@@ -191,8 +157,8 @@ def test_a_run_against_itself_is_too_close_to_call(kept):
     assert result.finding.headline == "Built-in model is further from people than closer-1b"
 
 
-def test_a_download_names_its_run(kept):
-    store, made = kept
+def test_a_download_names_its_run(filled_runs):
+    store, made = filled_runs
     result = score_map.map_result(store, made.country, metric="tv")
     rows = export.download_table(store, result.table, made.country, metric="tv")
     assert set(rows["run"]) == {made.country.id}
@@ -204,8 +170,8 @@ def test_a_download_names_its_run(kept):
 # -- one country -----------------------------------------------------------------------------------
 
 
-def test_a_country_page_walks_through_the_countries_by_name(results):
-    page, made = results
+def test_a_country_page_walks_through_the_countries_by_name(filled_pages):
+    page, made = filled_pages
     at = page("country", run=made.country.id, country="KEN")
     assert "Kenya" in at.title[0].value
     at.button(key="country_on").click().run()
@@ -214,15 +180,15 @@ def test_a_country_page_walks_through_the_countries_by_name(results):
     assert at.selectbox(key="country_country").value == "KEN"
 
 
-def test_a_country_that_was_surveyed_but_not_asked_says_so(results):
-    page, made = results
+def test_a_country_that_was_surveyed_but_not_asked_says_so(filled_pages):
+    page, made = filled_pages
     at = page("country", run=made.written.id, country="DEU")
     assert not at.exception
     assert "did not ask about them" in at.title[0].value
 
 
-def test_a_country_is_nearest_to_itself_in_peoples_own_answers(kept):
-    store, made = kept
+def test_a_country_is_nearest_to_itself_in_peoples_own_answers(filled_runs):
+    store, made = filled_runs
     settings = made.country.settings
     survey = store.survey()
     run = store.add_run(settings, planned=1, name="People themselves", state="done")
@@ -246,8 +212,8 @@ def test_a_country_is_nearest_to_itself_in_peoples_own_answers(kept):
     store.delete_runs([run.id])
 
 
-def test_topics_of_a_country_carry_the_plain_score_beside(kept):
-    store, made = kept
+def test_topics_of_a_country_carry_the_plain_score_beside(filled_runs):
+    store, made = filled_runs
     table, main, before = topic_table(store, asking_of(store, made.country), "KEN")
     assert (main, before) == ("country", "plain")
     assert len(table) == 13
@@ -256,15 +222,15 @@ def test_topics_of_a_country_carry_the_plain_score_beside(kept):
     assert none == "" and "before" not in plain
 
 
-def test_every_figure_of_a_country_has_its_table(results):
-    page, made = results
+def test_every_figure_of_a_country_has_its_table(filled_pages):
+    page, made = filled_pages
     at = page("country", run=made.country.id, country="KEN")
     questions = sum("label" in frame.value for frame in at.dataframe)
     assert questions == 2 and len(at.dataframe) - questions == len(at.get("plotly_chart")) == 4
 
 
-def test_the_map_on_the_first_page_has_its_table(results):
-    page, _ = results
+def test_the_map_on_the_first_page_has_its_table(filled_pages):
+    page, _ = filled_pages
     at = page("home")
     (table,) = at.dataframe
     assert table.value["Score"].notna().sum() == 18
@@ -284,17 +250,17 @@ def test_the_first_run_under_way_is_a_map_and_a_table(home, app):
 # -- the questions ---------------------------------------------------------------------------------
 
 
-def test_the_scores_of_the_questions_average_to_the_countrys(kept):
-    store, made = kept
+def test_the_scores_of_the_questions_average_to_the_countrys(filled_runs):
+    store, made = filled_runs
     items = item_table(store, made.country, made.plain, iso3="KEN")
     rows = scores.table(store, made.country).set_index("iso3")
     assert items["value"].mean() == pytest.approx(rows.loc["KEN", "value"])
     assert np.allclose(items["change"], items["value"] - items["before"])
 
 
-def test_a_change_is_on_the_countries_both_have(kept):
+def test_a_change_is_on_the_countries_both_have(filled_runs):
     """Plain is compared with all 61 countries, the persona with 18: only these 18 count."""
-    store, made = kept
+    store, made = filled_runs
     items = item_table(store, made.country, made.plain).set_index("item")
     both = scores.panel(
         store, made.plain, countries=scores.countries_of(made.country, store.survey())
@@ -304,8 +270,8 @@ def test_a_change_is_on_the_countries_both_have(kept):
     assert items.loc["Q57", "before"] == pytest.approx(before["Q57"])
 
 
-def test_questions_are_searched_filtered_and_sorted(kept):
-    store, made = kept
+def test_questions_are_searched_filtered_and_sorted(filled_runs):
+    store, made = filled_runs
     table = item_table(store, made.country, made.plain, iso3="KEN")
     assert arranged(table)["value"].is_monotonic_increasing
     assert arranged(table, sort="best")["value"].is_monotonic_decreasing
@@ -323,8 +289,8 @@ def test_questions_are_searched_filtered_and_sorted(kept):
     assert written["refused"].tolist() == [0.25, 0.25, 0.25]
 
 
-def test_a_change_of_less_than_a_point_is_not_called_one(kept):
-    store, made = kept
+def test_a_change_of_less_than_a_point_is_not_called_one(filled_runs):
+    store, made = filled_runs
     table = item_table(store, made.country, made.plain)
     table["clear"] = True
     table["change"] = np.linspace(-0.4, 2.6, len(table))
@@ -340,8 +306,8 @@ def test_a_change_of_less_than_a_point_is_not_called_one(kept):
     assert "Naming a country" not in said and "too small to call on every single" in said
 
 
-def test_only_a_change_that_is_clear_is_listed_as_one(kept):
-    store, made = kept
+def test_only_a_change_that_is_clear_is_listed_as_one(filled_runs):
+    store, made = filled_runs
     table = item_table(store, made.other_plain, made.plain)  # they differ by noise alone
     assert 0 < table["clear"].sum() < len(table)
     assert (table["low"] <= table["change"]).all() and (table["change"] <= table["high"]).all()
@@ -354,8 +320,8 @@ def test_only_a_change_that_is_clear_is_listed_as_one(kept):
     assert (same["change"] == 0).all() and not same["clear"].any()
 
 
-def test_a_question_s_score_stands_between_its_lines(kept):
-    store, made = kept
+def test_a_question_s_score_stands_between_its_lines(filled_runs):
+    store, made = filled_runs
     table = item_table(store, made.country, made.plain, iso3="KEN").set_index("item")
     sides = scores.panel(store, made.country, countries=["KEN"]).only(["Q57"])
     floor, ceiling = (
@@ -378,8 +344,8 @@ def test_a_question_s_score_stands_between_its_lines(kept):
     assert "too small to call" in item_words(row.copy().where(row.index != "clear", False))
 
 
-def test_an_answer_table_averages_orders_and_keeps_people_as_they_are(kept):
-    store, made = kept
+def test_an_answer_table_averages_orders_and_keeps_people_as_they_are(filled_runs):
+    store, made = filled_runs
     item = store.survey().item("Q164")
     table = answer_table(store, asking_of(store, made.country), item, "KEN")
     assert np.allclose(table["people"], store.survey().shares["KEN", "Q164"].values)
@@ -389,16 +355,16 @@ def test_an_answer_table_averages_orders_and_keeps_people_as_they_are(kept):
     assert np.allclose(table["plain"], np.mean(list(plain["probs"]), axis=0), atol=1e-6)
 
 
-def test_written_answers_become_the_share_of_those_that_could_be_read(kept):
+def test_written_answers_become_the_share_of_those_that_could_be_read(filled_runs):
     """Two of four answers say 2; the refusal and the unreadable one do not count."""
-    store, made = kept
+    store, made = filled_runs
     item = store.survey().item("Q1")
     table = answer_table(store, asking_of(store, made.written), item, "KEN")
     assert table["country"].tolist() == [0, 1, 0, 0]
 
 
-def test_raw_answers_say_how_each_was_shown_and_read(kept):
-    store, made = kept
+def test_raw_answers_say_how_each_was_shown_and_read(filled_runs):
+    store, made = filled_runs
     item = store.survey().item("Q57")
     rows = raw_answers(store, made.country, item, "KEN")
     assert rows["shown"].tolist() == ["options as given", "options reversed"]
@@ -409,8 +375,8 @@ def test_raw_answers_say_how_each_was_shown_and_read(kept):
     assert filled.UNTRUSTED in written["text"].tolist()
 
 
-def test_the_prompt_shown_is_the_one_that_was_sent(kept):
-    store, made = kept
+def test_the_prompt_shown_is_the_one_that_was_sent(filled_runs):
+    store, made = filled_runs
     survey = store.survey()
     settings = made.country.settings
     from core.prompts.prompt_sets import load_prompt_set
@@ -420,8 +386,8 @@ def test_the_prompt_shown_is_the_one_that_was_sent(kept):
     assert "Kenya" in sent.messages[0]["content"]
 
 
-def test_the_way_a_scale_runs_is_said_in_words(kept):
-    survey = kept[0].survey()
+def test_the_way_a_scale_runs_is_said_in_words(filled_runs):
+    survey = filled_runs[0].survey()
     assert scale_words(survey.item("Q1")) == ("1 = very important … 4 = not at all important")
     assert scale_words(survey.item("Q56")) == "The answers have no order"
     assert scale_words(survey.item("Q254")).startswith("1 = ")
@@ -429,8 +395,8 @@ def test_the_way_a_scale_runs_is_said_in_words(kept):
 
 
 @pytest.mark.parametrize("detail", ["answers", "countries", "raw", "prompt"])
-def test_each_view_of_a_question_opens(results, detail):
-    page, made = results
+def test_each_view_of_a_question_opens(filled_pages, detail):
+    page, made = filled_pages
     for country in ("", "KEN"):
         query = {"run": made.country.id, "item": "Q164", "detail": detail}
         at = page("items", **query, **({"country": country} if country else {}))
@@ -442,8 +408,8 @@ def test_each_view_of_a_question_opens(results, detail):
         )
 
 
-def test_what_a_model_wrote_is_shown_and_never_obeyed(results):
-    page, made = results
+def test_what_a_model_wrote_is_shown_and_never_obeyed(filled_pages):
+    page, made = filled_pages
     at = page("items", run=made.written.id, item="Q57", country="KEN", detail="raw")
     assert not at.exception
     tables = [frame.value for frame in at.dataframe]
@@ -451,8 +417,8 @@ def test_what_a_model_wrote_is_shown_and_never_obeyed(results):
     assert all("<script>" not in str(part.value) for part in at.markdown)
 
 
-def test_previous_and_next_follow_the_list(results):
-    page, made = results
+def test_previous_and_next_follow_the_list(filled_pages):
+    page, made = filled_pages
     at = page("items", run=made.country.id, country="KEN", sort="order", item="q1")
     first = at.selectbox(key="items_item").value
     assert first != "Q9999"
@@ -471,8 +437,8 @@ def _store() -> Store:
     return session.store()
 
 
-def test_the_next_page_keeps_run_and_country(results):
-    page, made = results
+def test_the_next_page_keeps_run_and_country(filled_pages):
+    page, made = filled_pages
     at = page("country", run=made.other_country.id, country="KEN")
     at.query_params.clear()
     at.switch_page("pages/items.py").run()

@@ -1,9 +1,7 @@
 """Every page works with every survey in the store, not only with the one that comes along."""
 
-import numpy as np
 import pytest
 
-from core.asking.answers import Answer
 from core.importers import import_into, table
 from core.jobs.choices import AskChoices
 from core.jobs.plan import plan_question, plan_survey
@@ -11,14 +9,10 @@ from core.models.spec import ModelSpec
 from core.store.store import Store
 from pages.widgets import session
 from pages.widgets import text as widgets_text
+from tests.filled import answered
+from tests.pages.driver import said
 
 OWN = "survey"  # what the template's survey is called after its file
-
-
-def said(at) -> str:
-    """The words on a page, as a reader sees them."""
-    parts = [*at.title, *at.header, *at.subheader, *at.markdown, *at.caption]
-    return "\n".join(str(part.value) for part in parts).replace("\\", "")
 
 
 def own_survey(store: Store):
@@ -97,37 +91,6 @@ def test_ask_asks_the_survey_that_is_chosen_and_opens_the_answer_again(two_surve
     assert at.header[0].value == widgets_text.plain(two_surveys.item("tea").question)
     assert at.multiselect(key="ask_people").value == ["BRA"]
     assert any(button.key == "ask_again" for button in at.button)
-
-
-def answered(store, plan, survey):
-    """The runs of a plan with made-up answers to everything; gives the first."""
-    store.add_prompt_set(
-        plan.prompts.sha256, plan.prompts.id, plan.prompts.name, "en", dict(plan.prompts.texts)
-    )
-    rng = np.random.default_rng(3)
-    made, group = [], None
-    for settings, name in zip(plan.settings, plan.names, strict=True):
-        keys = settings.planned_cells(survey)
-        run = store.add_run(
-            settings, planned=len(keys), name=name, group=group,
-            kind=plan.kind,
-        )  # fmt: skip
-        group = run.group
-        answers = []
-        for iso3, item_id, number in keys:
-            item = survey.item(item_id)
-            probs = rng.dirichlet(np.ones(len(item.options)))
-            chosen = item.codes[int(probs.argmax())]
-            written = settings.answering == "written"
-            spread, mass, text = ((), None, str(chosen)) if written else (probs, 0.99, None)
-            answers.append(
-                Answer(iso3, item_id, number, tuple(spread), mass, chosen, "answered", "made up",
-                       text, None)
-            )  # fmt: skip
-        store.add_answers(run.no, answers)
-        store.update_run(run.id, state="done")
-        made.append(store.run(run.id))
-    return made[0]
 
 
 def test_a_survey_of_few_countries_is_not_asked_across_cultures(two_surveys, app):

@@ -19,7 +19,7 @@ from core.models.spec import ModelSpec
 from core.store.store import Store
 from core.tuning import experiments
 from core.views import tunings
-from tests.conftest import pages_on
+from tests.pages.driver import pages_on, said
 
 LORA = PRESETS["small"].__class__(learning_rate=2e-3, batch=8, precision="fp32")
 
@@ -59,16 +59,11 @@ def ids(home: Path) -> dict[str, str]:
     return {one["name"]: one["id"] for one in open_jobs(home).store.tunings()}
 
 
-def words_on(at) -> str:
-    return " ".join(str(element.value) for kind in ("markdown", "caption", "subheader", "title")
-                    for element in getattr(at, kind)).replace("\\", "")  # fmt: skip
-
-
 def test_an_empty_store_says_what_tuning_costs_and_offers_one_button(app):
     at = app("tune")
     assert not at.exception
     assert at.title[0].value == "Bring a model closer to people"
-    assert "520 questions to write" in words_on(at)
+    assert "520 questions to write" in said(at)
     assert any(button.key == "tune_start" and not button.disabled for button in at.button)
     at = app("experiment")
     assert not at.exception
@@ -80,8 +75,8 @@ def test_every_step_of_a_tuning_shows_what_it_made(page, step):
     opened, home = page
     at = opened("tune", tuning=ids(home)["One"], step=step)
     assert not at.exception
-    said = words_on(at)
-    assert "One" in said and "1. Questions" in said
+    words = said(at)
+    assert "One" in words and "1. Questions" in words
     expected = {
         "questions": "word for word",
         "pairs": "differ from the plain answer",
@@ -89,17 +84,17 @@ def test_every_step_of_a_tuning_shows_what_it_made(page, step):
         "after": "On average",
         "cost": "Base and tuned model get the same prompts",
     }
-    assert expected[step] in said
+    assert expected[step] in words
 
 
 def test_an_experiment_shows_its_arms_and_what_cannot_be_called(page):
     opened, home = page
     at = opened("experiment", tuning=ids(home)["Several"])
     assert not at.exception
-    assert "before tuning" in words_on(at) and "Closeness and diversity" in words_on(at)
+    assert "before tuning" in said(at) and "Closeness and diversity" in said(at)
     # Change of each arm, closeness and diversity, where the best arm moved.
     assert len(at.get("plotly_chart")) == 3
-    assert "What it cost elsewhere" not in words_on(at)  # it was not asked to check
+    assert "What it cost elsewhere" not in said(at)  # it was not asked to check
 
 
 def test_an_experiment_says_what_each_arm_cost(page):
@@ -111,8 +106,8 @@ def test_an_experiment_says_what_each_arm_cost(page):
         store.keep_abilities(several, "people", seed, record)
     at = opened("experiment", tuning=several)
     assert not at.exception
-    assert "What it cost elsewhere" in words_on(at)
-    assert "People's own shares** (2 seeds)" in words_on(at)
+    assert "What it cost elsewhere" in said(at)
+    assert "People's own shares** (2 seeds)" in said(at)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +163,7 @@ def test_pairs_whose_answers_were_deleted_leave_their_counts(page):
     store.empty_bin()
     at = opened("tune", tuning=tuning_id, step="pairs")
     assert not at.exception
-    assert "were deleted; their counts are left" in words_on(at)
+    assert "were deleted; their counts are left" in said(at)
 
 
 def test_the_likeness_from_which_a_question_is_dropped_is_said(page):
@@ -202,9 +197,9 @@ def test_a_deleted_tuning_comes_back_and_one_with_a_failed_arm_can_go_on(page):
     at = opened("tune")
     at.button(key=f"delete_{tuning_id}").click().run()
     assert not at.exception and "Several" not in ids(home)
-    assert "its answers stay" in words_on(at)
+    assert "its answers stay" in said(at)
     at.button(key="tune_undo").click().run()
-    assert ids(home)["Several"] == tuning_id and "its answers stay" not in words_on(at)
+    assert ids(home)["Several"] == tuning_id and "its answers stay" not in said(at)
     assert not any(
         button.key == "tune_resume" for button in opened("tune", tuning=tuning_id).button
     )
@@ -213,7 +208,7 @@ def test_a_deleted_tuning_comes_back_and_one_with_a_failed_arm_can_go_on(page):
     )
     at = opened("experiment", tuning=tuning_id)
     assert any(button.key == "tune_resume" for button in at.button)
-    assert "Tries 1 failed arm again" in words_on(at)
+    assert "Tries 1 failed arm again" in said(at)
 
 
 def test_an_arm_that_failed_and_then_succeeds_is_shown_as_it_is_now(page):
@@ -225,16 +220,16 @@ def test_an_arm_that_failed_and_then_succeeds_is_shown_as_it_is_now(page):
         store.set_arm(
             tuning_id, "people", arm["seed"], state="failed", runs=[], facts={"error": gone}
         )
-    assert gone in words_on(opened("experiment", tuning=tuning_id, part="all"))
+    assert gone in said(opened("experiment", tuning=tuning_id, part="all"))
     for arm in were:
         kept = {name: arm[name] for name in ("state", "runs", "facts")}
         store.set_arm(tuning_id, "people", arm["seed"], **kept)
     at = opened("experiment", tuning=tuning_id, part="all")
-    assert not at.exception and gone not in words_on(at)
+    assert not at.exception and gone not in said(at)
     store.delete_runs([run for arm in were for run in arm["runs"]])
     store.empty_bin()
     at = opened("experiment", tuning=tuning_id, part="all", arm="people")
-    assert not at.exception and "This arm has nothing to compare yet." in words_on(at)
+    assert not at.exception and "This arm has nothing to compare yet." in said(at)
 
 
 def test_diversity_stands_beside_the_score_before_and_after(page):

@@ -17,7 +17,6 @@ from core.jobs.choices import AskChoices, TuneChoices
 from core.jobs.messages import HeldModel
 from core.jobs.plan import plan_question, plan_survey
 from core.jobs.plan_tuning import plan_tuning
-from core.jobs.queue import UNFINISHED
 from core.models import catalogue, memory_fit
 from core.models.spec import BUILTIN, GIB, ModelSpec
 from core.prompts.prompt_sets import load_prompt_set
@@ -28,45 +27,9 @@ from core.views import export, provenance, runs, side_by_side
 from pages.widgets import model_picker, session
 from pages.widgets import text as widgets_text
 from tests import filled, hub
-from tests.conftest import pages_on
-from tests.waiting import until
+from tests.pages.driver import button, choose, said, wait
 
 PAGES = ("ask", "run", "library")
-
-
-def said(at) -> str:
-    """The words on a page, as a reader sees them."""
-    parts = [*at.title, *at.header, *at.subheader, *at.markdown, *at.caption]
-    return "\n".join(str(part.value) for part in parts).replace("\\", "")
-
-
-def button(at, label: str):
-    return next(one for one in at.button if one.label.startswith(label))
-
-
-def choose(at, model) -> None:
-    """Set the picker to a folder, as the user would by typing its path."""
-    at.session_state["model_kind"] = "On this machine"
-    at.session_state["model_On this machine_typed"] = str(model)
-    at.session_state["model_precision_False"] = "fp32"
-    at.run()
-
-
-@pytest.fixture(scope="module")
-def working(tmp_path_factory):
-    """Pages on one home for all tests that ask the tiny model, so that torch loads once."""
-    home = tmp_path_factory.mktemp("working")
-    (home / "demo-made").write_text("", encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PLURISCOPE_HOME", str(home))
-        with pages_on(home) as page:
-            yield page
-
-
-def wait(at):
-    """Run the page until nothing is under way."""
-    until(lambda: not session.store().jobs(UNFINISHED), "the job did not end")
-    return at.run()
 
 
 # -- every page opens ------------------------------------------------------------------------------
@@ -462,17 +425,8 @@ def test_only_models_in_our_own_folder_can_be_deleted(home, tmp_path_factory, ti
 # -- exports ---------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    from core.store.store import Store
-
-    store = Store(tmp_path_factory.mktemp("exports"))
-    yield store, filled.fill(store)
-    store.close()
-
-
-def test_a_table_holds_shares_that_add_up_and_names_its_run(made):
-    store, runs_made = made
+def test_a_table_holds_shares_that_add_up_and_names_its_run(filled_runs):
+    store, runs_made = filled_runs
     table = export.run_table(store, runs_made.country.id)
     assert set(table["run"]) == {runs_made.country.id}
     assert len(table.groupby(["country", "item"])) == 18 * 52
@@ -486,8 +440,8 @@ def test_a_table_holds_shares_that_add_up_and_names_its_run(made):
     assert set(plain["answered_as"]) == {""} and plain["country"].nunique() == 18
 
 
-def test_written_answers_export_the_share_of_those_that_could_be_read(made):
-    store, runs_made = made
+def test_written_answers_export_the_share_of_those_that_could_be_read(filled_runs):
+    store, runs_made = filled_runs
     table = export.run_table(store, runs_made.written.id)
     kenya = table[(table["country"] == "KEN") & (table["item"] == "Q1")]
     # Four answers: two say 2, one refuses, one cannot be read.
@@ -496,8 +450,8 @@ def test_written_answers_export_the_share_of_those_that_could_be_read(made):
     assert set(kenya["refused"]) == {1} and set(kenya["unreadable"]) == {1}
 
 
-def test_csv_and_parquet_read_back_the_same(made):
-    store, runs_made = made
+def test_csv_and_parquet_read_back_the_same(filled_runs):
+    store, runs_made = filled_runs
     table = export.run_table(store, runs_made.written.id)
     parquet = pd.read_parquet(io.BytesIO(export.parquet_bytes(table)))
     csv = pd.read_csv(io.BytesIO(export.csv_bytes(table)), keep_default_na=False)
@@ -522,8 +476,8 @@ def test_a_formula_in_a_column_s_name_is_only_text(name):
     assert header.replace('"', "").startswith("'")
 
 
-def test_a_run_as_json_holds_every_answer_and_its_wording(made):
-    store, runs_made = made
+def test_a_run_as_json_holds_every_answer_and_its_wording(filled_runs):
+    store, runs_made = filled_runs
     record = json.loads(export.run_json(store, runs_made.written.id))
     assert len(record["answers"]) == 24
     assert record["settings"]["prompt_sha256"] == runs_made.written.settings.prompt_sha256
@@ -535,8 +489,8 @@ def test_a_run_as_json_holds_every_answer_and_its_wording(made):
 @pytest.mark.parametrize(
     ("source", "facts"), [(str(BUILTIN), {}), ("/gone/merged", {"teaching": True})]
 )
-def test_a_run_of_the_teaching_model_is_told_as_one_whatever_its_path(made, source, facts):
-    run = made[1].country
+def test_a_run_of_the_teaching_model_is_told_as_one_whatever_its_path(filled_runs, source, facts):
+    run = filled_runs[1].country
 
     def of(source: str, facts: dict) -> Run:
         model = replace(run.settings.model, source=source)
@@ -549,8 +503,8 @@ def test_a_run_of_the_teaching_model_is_told_as_one_whatever_its_path(made, sour
     assert not runs.is_builtin(gone) and "teaching" not in provenance.model_in_full(gone)
 
 
-def test_provenance_names_all_that_a_number_depends_on(made):
-    store, runs_made = made
+def test_provenance_names_all_that_a_number_depends_on(filled_runs):
+    store, runs_made = filled_runs
     text = provenance.provenance_text(store, runs_made.country)
     for part in ("Precision", "Adapter: none", "Seed: 42", "Fingerprint of the wording"):
         assert part in text

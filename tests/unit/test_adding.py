@@ -18,7 +18,7 @@ from core.prompts.methods import METHODS, Look
 from core.prompts.prompt_sets import load_prompt_set
 from core.survey.survey import load_bundled
 from core.tuning.settings import ARMS, Arm
-from tests.pages.test_results import said
+from tests.pages.driver import said
 
 
 @pytest.fixture

@@ -126,47 +126,36 @@ def test_few_items_of_a_length_share_the_temperature_of_all():
 # -- on a store ------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    store = Store(tmp_path_factory.mktemp("derived"))
-    yield store, filled.fill(store)
-    store.close()
-
-
-def settings_of(run) -> AskSettings:
-    return run.settings
-
-
 def cell(store, run, iso3="KEN", item="Q164") -> np.ndarray:
     """Both orders of one cell, [2, K]."""
     return np.array(store.answers(run.no, item=item, iso3=iso3)["probs"].tolist(), float)
 
 
-def test_an_amplified_run_is_an_ordinary_run_beside_its_sources(made):
-    store, (plain, country, *_) = made
+def test_an_amplified_run_is_an_ordinary_run_beside_its_sources(filled_runs):
+    store, (plain, country, *_) = filled_runs
     run = derived_runs.amplify(store, country, alpha=1.0)
     assert (run.method, run.state, run.group) == ("amplified", "done", country.group)
     assert run.answered == run.planned == country.answered == 18 * 52 * 2
     logs = np.log(cell(store, country)), np.log(cell(store, plain, iso3=""))
     wanted = np.exp(2 * logs[0] - logs[1])
     assert cell(store, run) == pytest.approx(wanted / wanted.sum(1, keepdims=True), rel=1e-4)
-    assert settings_of(run).derived["sources"] == {"aware": country.id, "plain": plain.id}
-    assert settings_of(run).human_answers == ""  # the strength was set, not chosen
+    assert run.settings.derived["sources"] == {"aware": country.id, "plain": plain.id}
+    assert run.settings.human_answers == ""  # the strength was set, not chosen
     assert scores.table(store, run)["value"].notna().all()
     assert set(export.run_table(store, run.id)["derived_from"]) == {f"{country.id} {plain.id}"}
     assert f"run {plain.id} (asked plainly)" in provenance.provenance_text(store, run)
     assert json.loads(export.run_json(store, run.id))["settings"]["derived"]["alphas"] == [1.0]
 
 
-def test_a_strength_chosen_on_answers_of_people_says_so(made):
-    store, (_, country, *_) = made
+def test_a_strength_chosen_on_answers_of_people_says_so(filled_runs):
+    store, (_, country, *_) = filled_runs
     run = derived_runs.amplify(store, country)
-    record = settings_of(run).derived
+    record = run.settings.derived
     assert len(record["alphas"]) == 5 and set(record["folds"]) == set(country.settings.items)
-    assert "other batteries" in settings_of(run).human_answers
+    assert "other batteries" in run.settings.human_answers
     assert (
         score_records.basic_record(store, run.id)["uses_human_answers"]
-        == settings_of(run).human_answers
+        == run.settings.human_answers
     )
     assert run.group != country.group  # an amplified run is there already
     # The blend's answers stop short of people, so going on brings them closer.
@@ -174,29 +163,29 @@ def test_a_strength_chosen_on_answers_of_people_says_so(made):
     assert change.clear and change.value > 0
 
 
-def test_making_the_same_again_makes_nothing_new(made):
-    store, (_, country, *_) = made
+def test_making_the_same_again_makes_nothing_new(filled_runs):
+    store, (_, country, *_) = filled_runs
     first, count = derived_runs.calibrate(store, country), len(store.runs())
     assert derived_runs.calibrate(store, country).id == first.id
     assert len(store.runs()) == count
 
 
-def test_a_calibrated_run_holds_each_items_own_temperature(made):
-    store, (plain, country, *_) = made
+def test_a_calibrated_run_holds_each_items_own_temperature(filled_runs):
+    store, (plain, country, *_) = filled_runs
     for source, method, iso3 in ((country, "calibrated", "KEN"), (plain, "calibrated_plain", "")):
         run = derived_runs.calibrate(store, source)
         assert run.method == method
-        record = settings_of(run).derived
+        record = run.settings.derived
         fold = record["folds"]["Q164"]
         t = record["temperatures"][fold]["10"]
         assert cell(store, run, iso3) == pytest.approx(
             calibration.apply(cell(store, source, iso3), t), rel=1e-4
         )
-        assert "temperature" in settings_of(run).human_answers
+        assert "temperature" in run.settings.human_answers
 
 
-def test_runs_that_do_not_go_together_are_refused(made):
-    store, runs_made = made
+def test_runs_that_do_not_go_together_are_refused(filled_runs):
+    store, runs_made = filled_runs
     with pytest.raises(PluriscopeError, match="another model"):
         derived_runs.amplify(store, runs_made.country, runs_made.other_plain)
     with pytest.raises(PluriscopeError, match="nobody in particular"):
@@ -210,7 +199,7 @@ def test_runs_that_do_not_go_together_are_refused(made):
     with pytest.raises(PluriscopeError, match="between"):
         derived_runs.amplify(store, runs_made.country, alpha=21)
     with pytest.raises(PluriscopeError, match="derive"):
-        AskSettings(**{**settings_of(runs_made.country).__dict__, "method": "amplified"})
+        AskSettings(**{**runs_made.country.settings.__dict__, "method": "amplified"})
 
 
 def answered(store, **wish):
@@ -249,7 +238,7 @@ def test_amplifying_stays_within_one_language(tmp_path):
         with pytest.raises(PluriscopeError, match="in different languages"):
             derived_runs.amplify(store, aware, plain)
     # The same language in another translation is other words.
-    settings = settings_of(german[0])
+    settings = german[0].settings
     other = {"de": {**settings.translations["de"], "sha256": "another"}}
     elsewhere = filled._add(store, replace(settings, translations=other), "other", None)
     store.update_run(elsewhere.id, state="done")
@@ -313,8 +302,8 @@ def test_a_command_asks_plainly_first_where_nobody_did(home, tiny_model, capsys)
     assert main(["score", "--run", record["run"], "--json"]) == 0
 
 
-def test_asking_again_makes_again(made):
-    store, (_, country, *_) = made
+def test_asking_again_makes_again(filled_runs):
+    store, (_, country, *_) = filled_runs
     plan = again(store, country)
     assert [one.method for one in plan.settings] == ["plain", "country"]
     assert {"make": "amplified", "of": "country", "alpha": 1.0} in plan.derive

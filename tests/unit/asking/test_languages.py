@@ -24,10 +24,11 @@ from core.models.spec import ModelSpec
 from core.prompts import translations
 from core.prompts.prompt_sets import load_prompt_set
 from core.prompts.render import is_numeric, option_orders, render
-from core.prompts.translations import DRAFTS, FOLDER, PROMPT_BLANKS
+from core.prompts.translations import DRAFTS, FOLDER
 from core.store.store import Store
 from core.survey.survey import load_bundled
 from core.views import export, items, provenance, runs, side_by_side
+from tests.translation_files import line, prompts
 
 SURVEY = load_bundled()
 CODES = sorted(path.stem for path in FOLDER.glob("*.jsonl"))
@@ -222,26 +223,6 @@ def test_settings_from_before_there_were_languages_still_load(store):
 
 
 # -- a user's own ----------------------------------------------------------------------------------
-
-
-def line(item_id: str, language: str = "ja", **changes) -> str:
-    item = SURVEY.item(item_id)
-    record = {
-        "id": item_id,
-        "language": language,
-        "label": f"ラベル {item_id}",
-        "question": f"質問 {item_id}",
-        "options": [{"code": o.code, "label": f"答え {o.code}"} for o in item.options],
-    }
-    return json.dumps({**record, **changes}, ensure_ascii=False)
-
-
-def prompts(language: str = "ja", **changes) -> str:
-    texts = {
-        key: " ".join(f"{{{blank}}}" for blank in blanks) or "質問に答えてください。"
-        for key, blanks in PROMPT_BLANKS.items()
-    }
-    return json.dumps({language: {**texts, **changes}}, ensure_ascii=False)
 
 
 def test_a_users_translation_is_asked(home, tmp_path, capsys):

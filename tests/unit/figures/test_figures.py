@@ -18,6 +18,7 @@ from core.figures.base import CHANGE, CLOSENESS, DARK, LIGHT, series
 from core.metrics.metrics import METRICS
 from core.prompts.methods import METHODS
 from core.survey import survey
+from tests.colours import contrast
 
 ROOT = Path(__file__).resolve().parents[3]
 SURVEY = survey.load_bundled()
@@ -55,18 +56,6 @@ def lightness(colour: str) -> float:
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     y = float(linear @ [0.2126, 0.7152, 0.0722])
     return 116 * y ** (1 / 3) - 16 if y > 0.008856 else 903.3 * y
-
-
-def contrast(one: str, other: str) -> float:
-    """WCAG contrast of two hex colours."""
-
-    def luminance(colour: str) -> float:
-        rgb = np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) / 255
-        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-        return float(linear @ [0.2126, 0.7152, 0.0722])
-
-    high, low = sorted((luminance(one), luminance(other)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
 
 
 # -- colours and limits ------------------------------------------------------------------

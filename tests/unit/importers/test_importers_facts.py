@@ -25,13 +25,12 @@ from core.importers import (
     table,
     wvs,
 )
-from core.store.store import Store
 from core.survey.survey import load_bundled
-from tests.unit.importers.test_importers import (
+from tests.published import RECORDED, STUDY
+from tests.survey_files import (
     BRAZIL,
     GOQA,
     KENYA,
-    STUDY,
     dictionary,
     goqa,
     lines_of,
@@ -40,16 +39,8 @@ from tests.unit.importers.test_importers import (
     study,
     zipped,
 )
-from tests.unit.metrics.test_parity import RECORDED
 
 BUNDLED = load_bundled()
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "home")
-    yield store
-    store.close()
 
 
 # -- the bundled shares ----------------------------------------------------------------------------

@@ -7,15 +7,9 @@ from core.inference.generation import Written, choose, exponentials, generate
 from core.models.load import chat, stop_tokens
 from tests import tiny
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PLACES = ("Kenya", "Germany", "a country far away and high up in the mountains", "X")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def conversations():

@@ -18,17 +18,10 @@ from core.prompts.render import option_orders, render
 from core.survey.survey import load_bundled
 from tests import tiny
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SURVEY = load_bundled()
 PROMPTS = load_prompt_set()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Tiny matrices gain nothing from threads, and lose much when cores are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def requests(items=("Q1", "Q57", "Q164", "Q254"), countries=("KEN", "DEU"), orders="both"):

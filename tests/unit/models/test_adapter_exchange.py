@@ -31,18 +31,12 @@ from core.tuning.merge import merge
 from core.tuning.settings import Lora
 from core.tuning.train import train
 from tests import tiny
-from tests.unit.tuning.test_train import examples, write
+from tests.training_examples import examples, write
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 COUNTRIES = ("DEU", "KEN")
 LORA = Lora(rank=4, alpha=8, batch=4, epochs=2, learning_rate=0.02)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -24,18 +24,12 @@ from core.models.load import (
 from core.models.spec import PRECISIONS, ModelSpec
 from tests import tiny
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ASK = [
     {"role": "system", "content": "You grew up in Kenya."},
     {"role": "user", "content": "Rate it from 1 to 3."},
 ]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

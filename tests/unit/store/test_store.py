@@ -36,13 +36,6 @@ def answer(item="Q1", number=0, iso3="", probs=(0.7, 0.2, 0.1, 0.0)):
     return Answer(iso3, item, number, probs, 0.99, 1, "answered", "single token", None, None)
 
 
-@pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path)
-    yield store
-    store.close()
-
-
 def test_the_bundled_survey_is_there_on_first_start_and_once(store):
     assert store.surveys()[["id", "items", "countries"]].to_dict("records") == [
         {"id": "wvs7", "items": 259, "countries": 61}

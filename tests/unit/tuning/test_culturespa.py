@@ -5,7 +5,6 @@ import json
 import sys
 from collections import Counter
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -41,8 +40,8 @@ from core.tuning.culturespa.reading import MALFORMED, read_question
 from core.tuning.culturespa.training_examples import examples, save_examples
 from core.tuning.culturespa.writing import Draft, next_round, read_round, shortfalls, unjudged
 from core.tuning.settings import ARMS, Arm, TuneSettings
+from tests.published import STUDY
 
-STUDY = Path(__file__).resolve().parents[4] / "shared" / "culturespa"
 needs_study = pytest.mark.skipif(
     not STUDY.is_dir(), reason="the study's data do not lie beside the repository"
 )

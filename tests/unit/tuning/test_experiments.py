@@ -127,13 +127,6 @@ def same(answers):
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path)
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def made_store(store):
     """An arm that comes 20, 40 and 60% closer, one that changes nothing, one that flattens."""
     made = Made(store, settings(arm(BETTER), arm(SAME), arm(FLAT)))

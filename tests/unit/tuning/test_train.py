@@ -29,7 +29,7 @@ from core.models.load import chat, encode, load
 from core.models.memory_fit import TrainingRoom
 from core.models.spec import BUILTIN, ModelSpec
 from core.prompts.prompt_sets import load_prompt_set
-from core.prompts.render import option_orders, render
+from core.prompts.render import render
 from core.survey.survey import load_bundled
 from core.tuning.lessons import lessons, read_examples
 from core.tuning.messages import Stepped, Train
@@ -44,48 +44,14 @@ from core.tuning.train import (
     train,
 )
 from tests import tiny
+from tests.training_examples import examples, write
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(__file__).resolve().parents[3]
 SURVEY = load_bundled()
 PROMPTS = load_prompt_set()
 KINDS = {"llama": "whole", "qwen2": "split", "gemma2": "split"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def examples(
-    labels: str = "soft", items=("Q1", "Q57", "Q164", "Q254"), countries=("KEN", "DEU")
-) -> list[dict]:
-    """People's shares of items with 2 to 10 options, whole or only the commonest answer."""
-    made = []
-    for iso3 in countries:
-        for item in SURVEY.select(items):
-            shares = SURVEY.shares[iso3, item.id].values
-            for number, order in enumerate(option_orders(item, "both")):
-                prompt = render(item, PROMPTS, "country", SURVEY.culture(iso3), order=order)
-                by_code = dict(zip(item.codes, shares, strict=True))
-                target = np.array([by_code[code] for code in prompt.codes])
-                if labels == "hard":
-                    target = np.eye(len(target))[target.argmax()]
-                made.append(
-                    {
-                        "messages": list(prompt.messages),
-                        "labels": list(prompt.labels),
-                        "target": target.tolist(),
-                        "weight": 1.0,
-                        "iso3": iso3,
-                        "item": item.id,
-                        "order": number,
-                        "shift": None,
-                    }
-                )
-    return made
 
 
 def adapted(kind: str, digits: str | None = None, **changes):
@@ -330,12 +296,6 @@ def test_an_adapter_of_a_large_model_has_as_many_weights_as_the_studys():
 
 
 # -- one training from beginning to end ------------------------------------------------------------
-
-
-def write(folder: Path, batch: list[dict], name: str = "examples.jsonl") -> Path:
-    path = folder / name
-    path.write_text("".join(json.dumps(one) + "\n" for one in batch), encoding="utf-8")
-    return path
 
 
 def weights(folder: Path) -> bytes:

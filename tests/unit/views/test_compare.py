@@ -43,24 +43,19 @@ from core.views import value_map as views_value_map
 from core.views.ladder import LADDER_WORDS, ladder_finding
 from core.views.value_map import map_finding, map_notes, value_map
 from tests import filled
-from tests.conftest import pages_on
-from tests.pages.test_results import said, spec
-from tests.pages.test_surveys import answered
-from tests.unit.figures.test_figures import contrast
-from tests.unit.importers.test_importers import goqa
+from tests.colours import contrast
+from tests.filled import answered
+from tests.pages.driver import pages_on, said, spec
+from tests.survey_files import goqa
 
 FACES = ("like", "apart", "values", "topics", "ladder", "rates")
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory):
+def kept(filled_runs):
     """A filled store and its runs, and one more whose personas answer as people themselves do."""
-    home = tmp_path_factory.mktemp("compared")
-    (home / "demo-made").write_text("", encoding="utf-8")
-    store = Store(home)
-    made = filled.fill(store)
-    yield store, made, people_themselves(store, made.country)
-    store.close()
+    store, made = filled_runs
+    return store, made, people_themselves(store, made.country)
 
 
 def people_themselves(store: Store, like):
@@ -80,19 +75,6 @@ def people_themselves(store: Store, like):
         ],
     )
     return store.run(run.id)
-
-
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    home = tmp_path_factory.mktemp("compare-pages")
-    (home / "demo-made").write_text("", encoding="utf-8")
-    store = Store(home)
-    made = filled.fill(store)
-    store.close()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PLURISCOPE_HOME", str(home))
-        with pages_on(home) as page:
-            yield page, made
 
 
 # -- who is like whom ------------------------------------------------------------------------------
@@ -492,8 +474,8 @@ def test_on_an_empty_store_compare_has_the_button_that_mends_it(app):
 
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize("show", ["country", "plain"])
-def test_each_face_opens_with_a_sentence_of_its_own(pages, face, show):
-    page, made = pages
+def test_each_face_opens_with_a_sentence_of_its_own(filled_pages, face, show):
+    page, made = filled_pages
     at = page("compare", run=made.country.id, face=face, show=show)
     assert not at.exception
     assert len(at.title) == 1
@@ -505,8 +487,8 @@ def test_each_face_opens_with_a_sentence_of_its_own(pages, face, show):
         assert "Built-in model" in said(at)
 
 
-def test_one_face_is_computed_and_no_other(pages, monkeypatch):
-    page, made = pages
+def test_one_face_is_computed_and_no_other(filled_pages, monkeypatch):
+    page, made = filled_pages
     asked = []
     of_compare = [(compare, name) for name in ("fits", "spread", "topics", "rates")]
     others = [(views_value_map, "value_map"), (views_ladder, "ladder")]
@@ -521,8 +503,8 @@ def test_one_face_is_computed_and_no_other(pages, monkeypatch):
     assert set(asked) <= {"rates"}
 
 
-def test_a_link_to_compare_opens_exactly_what_it_names(pages):
-    page, made = pages
+def test_a_link_to_compare_opens_exactly_what_it_names(filled_pages):
+    page, made = filled_pages
     query = {"run": made.country.id, "with": made.other_country.id, "measure": "tv", "face": "like",
              "order": "zone", "cells": "centred", "persona": "KEN", "against": "CHN"}  # fmt: skip
     at = page("compare", **query)
@@ -536,18 +518,18 @@ def test_a_link_to_compare_opens_exactly_what_it_names(pages):
     assert "of 100" in json.dumps(spec(at)["data"])
 
 
-def test_mangled_links_to_compare_degrade(pages):
-    page, _ = pages
+def test_mangled_links_to_compare_degrade(filled_pages):
+    page, _ = filled_pages
     at = page("compare", run="gone", show="x", measure="y", face="z", order="?", cells="?",
               persona="XXX", against="<b>", country="1", grid="no", **{"with": "gone"})  # fmt: skip
     assert not at.exception
     assert "The link asks for the run “gone”" in said(at)
 
 
-def test_the_numbers_of_compare_can_be_taken_away(pages):
+def test_the_numbers_of_compare_can_be_taken_away(filled_pages):
     from pages.widgets import session
 
-    page, made = pages
+    page, made = filled_pages
     for name, query in (("compare", {"face": "rates"}), ("map", {"with": made.plain.id})):
         at = page(name, run=made.country.id, **query)
         labels = [b.label for b in at.get("download_button")]
@@ -559,10 +541,10 @@ def test_the_numbers_of_compare_can_be_taken_away(pages):
     assert told["run"] == made.country.id and told["compared_with"]["run"] == made.plain.id
 
 
-def test_the_ranked_map_goes_by_parts_of_the_world_with_their_means(pages):
+def test_the_ranked_map_goes_by_parts_of_the_world_with_their_means(filled_pages):
     from pages.widgets import session
 
-    page, made = pages
+    page, made = filled_pages
     zones = scores.zones(session.store(), made.country).set_index("zone")
     means = zones["value"]
     at = page("map", run=made.country.id, face="ranked", by="zone")

@@ -17,19 +17,12 @@ from core.store.store import Store
 from core.survey.survey import load_bundled
 from core.views import people
 from pages.widgets import text
-from tests.conftest import pages_on
-from tests.pages.test_surveys import answered, said
-from tests.unit.importers.test_importers import KENYA, goqa, lines_of, person, sheet, study
+from tests.filled import answered
+from tests.pages.driver import pages_on, said
+from tests.survey_files import KENYA, goqa, lines_of, person, sheet, study
 
 BUNDLED = load_bundled()
 FACES = ("like", "apart", "values", "topics", "ladder", "rates")  # of Compare
-
-
-@pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "home")
-    yield store
-    store.close()
 
 
 def imported(store, rows, tmp_path, **options):
