@@ -70,6 +70,7 @@ def test_every_prompt_can_be_asked_in_every_language(code):
     there = in_language(code)
     translations.check_prompts(there.prompts.texts, code)
     kenya = there.culture(SURVEY.culture("KEN"))
+    assert len(SURVEY.core_ids) == 52
     for item_id in SURVEY.core_ids:
         english, item = SURVEY.item(item_id), there.item(SURVEY.item(item_id))
         assert item.codes == english.codes and is_numeric(item) == is_numeric(english)

@@ -119,9 +119,12 @@ def test_what_declines_nothing_is_no_refusal(text):
 
 
 def test_no_question_or_answer_reads_as_a_refusal():
+    assert len(SURVEY.items) == 259
     for item in SURVEY.items:
         assert not any(refuses(text) for text in (item.question, *(o.label for o in item.options)))
-    for path in translations.FOLDER.glob("*.jsonl"):
+    files = list(translations.FOLDER.glob("*.jsonl"))
+    assert files
+    for path in files:
         for text in translations.load(SURVEY, path.stem).items.values():
             assert not any(map(refuses, (text.question, *text.options))), (path.stem, text)
 

@@ -30,7 +30,9 @@ def asked():
 def test_a_framed_prompt_is_what_the_template_renders(kind, answering):
     loaded = tiny.loaded(kind)
     frames = frames_of(loaded)
-    for messages in asked():
+    sent = list(asked())
+    assert len(sent) == 6
+    for messages in sent:
         assert framed(frames, answering, messages) == READ[answering](loaded, messages)
 
 

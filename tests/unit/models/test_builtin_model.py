@@ -100,6 +100,7 @@ def test_nearly_all_mass_is_on_the_labels():
     answers("plain"), answers("country"), answers("cross_culture")
     kenya = [asker().survey.culture("KEN")]
     asker().ask("country", kenya, asker().survey.select("core"), "reversed")
+    assert asker().mass
     for values in asker().mass.values():
         assert np.mean(values) >= 0.99
         assert min(values) >= 0.95
@@ -281,7 +282,9 @@ def test_the_quick_trainer_is_the_same_function_as_transformers():
 
 def test_every_topic_has_questions_enough():
     rng = random.Random(2)
-    for topic in load_bundled().topics:
+    topics = load_bundled().topics
+    assert len(topics) == 13
+    for topic in topics:
         made = [grammar.write(topic, rng) for _ in range(300)]
         assert len({question.text for question in made}) > 180
         assert all("{" not in q.text and len(set(q.options)) == len(q.options) for q in made)

@@ -52,6 +52,7 @@ def test_the_opposite_is_the_far_end_of_the_scale():
         e.item.id: e.code
         for e in choose_examples(SURVEY, item, "KEN", count=20, evidence="opposite")
     }
+    assert len(shown) == 20
     commonest = {e.item.id: e.code for e in choose_examples(SURVEY, item, "KEN", count=20)}
     for item_id, code in shown.items():
         codes = SURVEY.item(item_id).codes

@@ -296,6 +296,7 @@ def test_a_question_is_only_near_one_that_was_kept():
     )
     judged = judge(wrote, [], per_topic=9, near_limit=90)
     kept = [one for one in judged if one.state == "kept"]
+    assert 0 < len(kept) < len(judged) == 3
     for one in judged:
         assert one.state == "kept" or one.near in {k.question for k in kept}
 
