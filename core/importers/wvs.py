@@ -12,20 +12,16 @@ the same shares.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import permutations
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from core.errors import ImportRefused
-from core.home import DATA
 from core.importers import files, places, reading
 from core.importers.files import DELIMITERS, Sheet
 from core.importers.imported import (
@@ -38,37 +34,28 @@ from core.importers.imported import (
     quiet,
     refusal,
 )
+from core.importers.wvs_answers import MISSING, Reading, codes_of
+from core.importers.wvs_shares import (
+    GROUP_COLUMNS,
+    GROUPS,
+    MIN_VALID,
+    UNIT,
+    effective_sizes,
+    group_shares,
+    shares_of,
+    tidy,
+)
 from core.sanitize import clean_text
-from core.survey.survey import Culture, Item, Shares
+from core.survey.survey import Culture, Shares, Survey
 
 KIND = "wvs"
 SURVEY_ID = "wvs7-import"
 MIN_CELL = 50  # respondents in a group below which its answers are not shown
-# A country's answers to an item rest on at least this many people; the bundled survey leaves out
-# Lebanon Q105 (four people) and keeps Maldives Q146 (72).
-MIN_VALID = 10
 CITATION = (
     "Haerpfer, C., Inglehart, R., Moreno, A., Welzel, C., Kizilova, K., Diez-Medrano J., M. Lagos, "
     "P. Norris, E. Ponarin & B. Puranen et al. (eds.). 2022. World Values Survey: Round Seven – "
     "Country-Pooled Datafile. Madrid, Spain & Vienna, Austria: JD Systems Institute & WVSA "
     "Secretariat. Cite the version you downloaded."
-)
-
-MISSING = {
-    -1: "do not know (−1)",
-    -2: "no answer (−2)",
-    -3: "not applicable (−3)",
-    -4: "not asked (−4)",
-    -5: "missing or not available (−5)",
-    -999: "missing (−999)",
-    -9999: "missing (−9999)",
-}
-MISSING_WORDS = (
-    (re.compile(r"^(?:do not|don ?t|dont) know|^dk\b"), -1),
-    (re.compile(r"^no answer|^refused|^na$"), -2),
-    (re.compile(r"^not applicable|^inap\b|^n a$"), -3),
-    (re.compile(r"^not asked"), -4),
-    (re.compile(r"^missing|^not available|^unknown$"), -5),
 )
 
 # What a column is for -> names it goes by, in order of preference.
@@ -85,11 +72,6 @@ COLUMNS = {
     "education": ("Q275R",),
     "education_level": ("Q275",),
 }
-
-SEXES = {1: "Men", 2: "Women"}
-AGES = {1: "16–29", 2: "30–49", 3: "50 and older"}
-EDUCATIONS = {1: "Lower education", 2: "Middle education", 3: "Higher education"}
-GROUPS = {"sex": SEXES, "age": AGES, "education": EDUCATIONS}
 
 
 @dataclass(frozen=True)
@@ -196,7 +178,7 @@ def unknown_words(path: files.Given, options: Options = Options()) -> pd.DataFra
         )
     unknown = []
     for item_id, said in cells.groupby("item", sort=False):
-        _, unread = _codes(places.bundled().item(item_id), said, options.words.get(item_id, {}))
+        _, unread = codes_of(places.bundled().item(item_id), said, options.words.get(item_id, {}))
         unknown.append(said[said["answer"].isin(unread)])
     return pd.concat(unknown, ignore_index=True) if unknown else cells
 
@@ -443,13 +425,6 @@ def _people(layout: _Layout) -> _People:
     )
 
 
-# -- counting --------------------------------------------------------------------------------------
-
-# Weights are added up as whole billionths, so that the sum does not depend on the order in which
-# rows are read and the same file always gives the same shares.
-UNIT = 1_000_000_000
-
-
 def _sources(layout: _Layout, options: Options) -> str:
     """SQL: respondents with iso3, weight in billionths, groups, and the items."""
 
@@ -543,7 +518,7 @@ def _count(layout: _Layout, people: _People, options: Options) -> _Counted:
 
 
 def _respondents(
-    layout: _Layout, people: _People, readings: Mapping[str, _Reading], options: Options
+    layout: _Layout, people: _People, readings: Mapping[str, Reading], options: Options
 ) -> pd.DataFrame:
     """Respondents, one row each: iso3, weight, sex, age, education (group codes), and the code of
     every item (missing codes as they are, null where a cell was not understood)."""
@@ -575,47 +550,27 @@ def _coded(cells: pa.Array, codes: Mapping[str, int]) -> pa.Array:
     return known.take(told.indices)
 
 
-# -- from cells to shares --------------------------------------------------------------------------
-
-
-class _Reading(NamedTuple):
-    """How one item's cells were read: text -> code, and the texts that were not understood."""
-
-    codes: dict[str, int]
-    unread: list[str]
-
-
-def _readings(counted: _Counted, options: Options) -> dict[str, _Reading]:
+def _readings(counted: _Counted, options: Options) -> dict[str, Reading]:
     bundled = places.bundled()
     return {
-        item_id: _codes(bundled.item(item_id), cells, options.words.get(item_id, {}))
+        item_id: codes_of(bundled.item(item_id), cells, options.words.get(item_id, {}))
         for item_id, cells in counted.answers.groupby("item", sort=False)
     }
 
 
-def _imported(
-    layout: _Layout,
-    people: _People,
-    counted: _Counted,
-    readings: Mapping[str, _Reading],
-    rows: pd.DataFrame | None,
-    options: Options,
-) -> Imported:
-    bundled = places.bundled()
-    dropped = Counter(people.dropped())
-    notes = [
-        *layout.sheet.source.notes,
-        *layout.sheet.notes,
-        *_layout_notes(layout),
-        *people.notes(),
-    ]
-    weightless = int(counted.people["weightless"].sum())
-    is_weighted = options.weighted and _has(layout, "weight")
-    if is_weighted and weightless:
-        some = how_many(weightless, "person has", "people have")
-        notes.append(f"{some} no usable weight and count as 1.")
-    basis = "weighted" if is_weighted else "unweighted"
+class _Valid(NamedTuple):
+    """Answers that count. answers: iso3, item, code, n, w, …; dropped: how many did not, and why;
+    left_out: items whose answers are in words that nobody knows."""
 
+    answers: pd.DataFrame
+    dropped: Counter[str]
+    left_out: list[str]
+
+
+def _valid_answers(layout: _Layout, counted: _Counted, readings: Mapping[str, Reading]) -> _Valid:
+    """Raises ImportRefused where no item has an answer that can be read."""
+    bundled = places.bundled()
+    dropped: Counter[str] = Counter()
     valid, left_out = [], []
     for item_id, cells in counted.answers.groupby("item", sort=False):
         item = bundled.item(item_id)
@@ -634,14 +589,6 @@ def _imported(
             continue
         keep = known.isin(item.codes)
         valid.append(cells[keep].assign(code=known[keep].astype(int)))
-    if left_out:
-        notes.append(
-            f"Left out, because their answers are in words we do not know: {', '.join(left_out)}. "
-            "Say which code each stands for, or use the file with codes."
-        )
-    blank = people.n * len(layout.items) - int(counted.answers["n"].sum())
-    if blank:
-        dropped["empty cells"] += blank
     if not valid:
         raise ImportRefused(
             f"{layout.sheet.source.name}: no item has answers that can be read. "
@@ -650,21 +597,63 @@ def _imported(
     answers = (
         pd.concat(valid).drop(columns="answer").groupby(["iso3", "item", "code"], as_index=False)
     ).sum()
+    return _Valid(answers, dropped, left_out)
 
-    shares, cells, few = _shares(answers, bundled.items, basis)
+
+def _notes(
+    layout: _Layout, people: _People, counted: _Counted, left_out: Sequence[str], weighted: bool
+) -> list[str]:
+    """What whoever brings the file in has to know, in sentences."""
+    notes = [
+        *layout.sheet.source.notes,
+        *layout.sheet.notes,
+        *_layout_notes(layout),
+        *people.notes(),
+    ]
+    weightless = int(counted.people["weightless"].sum())
+    if weighted and weightless:
+        some = how_many(weightless, "person has", "people have")
+        notes.append(f"{some} no usable weight and count as 1.")
+    if left_out:
+        notes.append(
+            f"Left out, because their answers are in words we do not know: {', '.join(left_out)}. "
+            "Say which code each stands for, or use the file with codes."
+        )
+    return notes
+
+
+def _imported(
+    layout: _Layout,
+    people: _People,
+    counted: _Counted,
+    readings: Mapping[str, Reading],
+    rows: pd.DataFrame | None,
+    options: Options,
+) -> Imported:
+    bundled = places.bundled()
+    weighted = options.weighted and _has(layout, "weight")
+    answers, not_valid, left_out = _valid_answers(layout, counted, readings)
+    notes = _notes(layout, people, counted, left_out, weighted)
+    dropped = Counter(people.dropped())
+    dropped.update(not_valid)
+    blank = people.n * len(layout.items) - int(counted.answers["n"].sum())
+    if blank:
+        dropped["empty cells"] += blank
+
+    shares, cells, few = shares_of(answers, bundled.items, "weighted" if weighted else "unweighted")
     if few:
         dropped[f"answers where fewer than {MIN_VALID} people of a country gave one"] += few
     plain = answers.assign(w=answers["n"] * float(UNIT))
     tables = {
-        "effective": _effective(counted.people),
+        "effective": effective_sizes(counted.people),
         "cells": cells,
-        "unweighted": _tidy(_shares(plain, bundled.items, "unweighted")[0], bundled),
+        "unweighted": tidy(shares_of(plain, bundled.items, "unweighted")[0], bundled),
     }
     if options.groups:
         small = 0
         tables["groups"] = pd.DataFrame(columns=GROUP_COLUMNS)
         if _by_group(layout, options):
-            tables["groups"], small = _groups(answers, bundled.items, options.min_cell)
+            tables["groups"], small = group_shares(answers, bundled.items, options.min_cell)
         if small:
             notes.append(
                 f"Left out: {how_many(small, 'cell')} by sex, age or education with fewer than "
@@ -672,6 +661,15 @@ def _imported(
             )
     if rows is not None:
         tables["respondents"] = rows
+    survey = _survey(layout, people, shares, options)
+    return Imported(survey, (), dict(dropped), tuple(notes), tables)
+
+
+def _survey(
+    layout: _Layout, people: _People, shares: Mapping[tuple[str, str], Shares], options: Options
+) -> Survey:
+    """The survey that was asked of these people: bundled items with shares of the file's own."""
+    bundled = places.bundled()
     asked = {item_id for _, item_id in shares}
     items = [
         replace(item, position=position)
@@ -684,7 +682,7 @@ def _imported(
         for iso3, n in people.countries.items()
         if any(key[0] == iso3 for key in shares)
     ]
-    survey = make_survey(
+    return make_survey(
         SURVEY_ID,
         clean_text(options.name, 100) or _name(cultures),
         items,
@@ -694,193 +692,9 @@ def _imported(
         or core_of(items, shares),
         citation=CITATION,
     )
-    return Imported(survey, (), dict(dropped), tuple(notes), tables)
 
 
 def _name(cultures: Sequence[Culture]) -> str:
     names = [culture.name for culture in cultures]
     where = ", ".join(names) if len(names) <= 3 else f"{len(names)} countries"
     return f"World Values Survey 7, imported: {where}"
-
-
-def _shares(
-    answers: pd.DataFrame, items: Sequence[Item], basis: str
-) -> tuple[dict[tuple[str, str], Shares], pd.DataFrame, int]:
-    """Shares per (iso3, item); a frame of n, design effect and n_effective; answers left out."""
-    by_id = {item.id: item for item in items}
-    order = {item.id: place for place, item in enumerate(items)}
-    weights: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
-    people: Counter[tuple[str, str]] = Counter()
-    squares: dict[tuple[str, str], float] = defaultdict(float)
-    columns = (answers[name].tolist() for name in ("iso3", "item", "code", "n", "w", "ww"))
-    for iso3, item_id, code, n, w, ww in zip(*columns, strict=True):
-        weights[iso3, item_id][code] = w
-        people[iso3, item_id] += n
-        squares[iso3, item_id] += ww
-    shares, facts, few = {}, [], 0
-    for key in sorted(weights, key=lambda key: (key[0], order[key[1]])):
-        n, by_code = people[key], weights[key]
-        values = np.array([by_code.get(code, 0.0) for code in by_id[key[1]].codes])
-        if n < MIN_VALID or values.sum() <= 0:
-            few += n
-            continue
-        shares[key] = Shares(values / values.sum(), n, basis)
-        facts.append((*key, n, *_kish(n, values.sum() / UNIT, squares[key])))
-    frame = pd.DataFrame(facts, columns=["iso3", "item", "n", "design_effect", "n_effective"])
-    return shares, frame, few
-
-
-def _kish(n: float, weights: float, squares: float) -> tuple[float, float]:
-    """(design effect, effective n): n_eff = (sum w)² / sum w², deff = n / n_eff (Kish 1965)."""
-    if weights <= 0 or squares <= 0:
-        return 1.0, float(n)
-    effective = weights**2 / squares
-    return n / effective, effective
-
-
-def _effective(people: pd.DataFrame) -> pd.DataFrame:
-    rows = [
-        (row.iso3, int(row.n), *_kish(row.n, row.w / UNIT, row.ww)) for row in people.itertuples()
-    ]
-    return pd.DataFrame(rows, columns=["iso3", "n", "design_effect", "n_effective"])
-
-
-def _tidy(shares: Mapping[tuple[str, str], Shares], survey) -> pd.DataFrame:
-    rows = [
-        (iso3, item_id, code, share, cell.n_valid)
-        for (iso3, item_id), cell in shares.items()
-        for code, share in zip(survey.item(item_id).codes, cell.values.tolist(), strict=True)
-    ]
-    return pd.DataFrame(rows, columns=["iso3", "item", "code", "share", "n_valid"])
-
-
-GROUP_COLUMNS = ["iso3", "item", "by", "group", "code", "share", "n_valid", "n_effective"]
-
-
-def _groups(
-    answers: pd.DataFrame, items: Sequence[Item], min_cell: int
-) -> tuple[pd.DataFrame, int]:
-    """Shares by sex, age and education, and how many cells were too small to show."""
-    codes = {item.id: item.codes for item in items}
-    keys = ["iso3", "item"]
-    # Codes that nobody gave have share 0, as in the survey itself.
-    every = [
-        (*key, code)
-        for key in answers[keys].drop_duplicates().itertuples(index=False)
-        for code in codes[key.item]
-    ]
-    grid = pd.DataFrame(every, columns=[*keys, "code"]).merge(answers, how="left").fillna(0)
-    cell = grid.groupby(keys, sort=False).ngroup().to_numpy()
-    parts, small = [], 0
-    for by, names in GROUPS.items():
-        for number, name in names.items():
-            n, w, ww = (
-                np.bincount(cell, grid[f"{kind}_{by}{number}"]) for kind in ("n", "w", "ww")
-            )
-            small += int(((n > 0) & (n < min_cell)).sum())
-            shown = ((n >= min_cell) & (w > 0))[cell]
-            at = cell[shown]
-            part = grid.loc[shown, [*keys, "code"]]
-            parts.append(
-                part.assign(
-                    by=by,
-                    group=name,
-                    share=grid.loc[shown, f"w_{by}{number}"] / w[at],
-                    n_valid=n[at].astype(int),
-                    n_effective=(w[at] / UNIT) ** 2 / ww[at],
-                )
-            )
-    return pd.concat(parts, ignore_index=True)[GROUP_COLUMNS], small
-
-
-# -- from what a cell says to a code ---------------------------------------------------------------
-
-# "3", "3.0", "3 Agree", "3.- Agree"; not "3.4".
-_LEADING = re.compile(r"^(-?\d{1,5})(?:[.,]0+)?(?:\s*[.:)–-]+\s*[^\d\s].*|\s+\D.*)?$")
-_ANSWER_WORDS = DATA / "wvs7_answer_words.json"
-_SKIPPED = {"the", "a", "an", "of", "or", "it", "i", "to", "for", "your", "you", "is", "s"}
-
-
-def _codes(item: Item, cells: pd.DataFrame, given: Mapping[str, int]) -> _Reading:
-    """Cell text -> code, and the texts that were not understood, commonest first."""
-    counts = cells.groupby("answer")["n"].sum().sort_values(ascending=False)
-    codes: dict[str, int] = {}
-    words = []
-    for text in counts.index:
-        if text in given:
-            codes[text] = int(given[text])
-        elif match := _LEADING.match(text):
-            codes[text] = int(match[1])
-        elif (code := _missing_words(text)) is not None:
-            codes[text] = code
-        else:
-            words.append(text)
-    if words:
-        codes |= _words_to_codes(item, words)
-    return _Reading(codes, [text for text in words if text not in codes])
-
-
-def _missing_words(text: str) -> int | None:
-    folded = re.sub(r"[^\w]+", " ", text.casefold().replace("´", "'")).strip()
-    return next((code for pattern, code in MISSING_WORDS if pattern.match(folded)), None)
-
-
-def _words(text: str) -> frozenset[str]:
-    folded = re.sub(r"[’´`']", "", text.casefold())
-    return frozenset(re.findall(r"\w+", folded)) - _SKIPPED
-
-
-def _patterns(item: Item) -> list[tuple[frozenset[str], int]]:
-    """Sets of words that stand for a code: our own labels, and the survey's usual ones."""
-    found = []
-    for option in item.options:
-        label = re.sub(r"^\d+\s*", "", option.label).strip("() ")
-        if label:
-            found.append((_words(label), option.code))
-    number = int(re.match(r"Q(\d+)", item.id)[1])
-    for entry in json.loads(_ANSWER_WORDS.read_text(encoding="utf-8")):
-        first, last = entry["items"]
-        if first <= number <= last:
-            for code, phrases in entry["codes"].items():
-                found += [(_words(phrase), int(code)) for phrase in phrases]
-    return [(words, code) for words, code in found if words and code in item.codes]
-
-
-def _words_to_codes(item: Item, texts: Sequence[str]) -> dict[str, int]:
-    """The code of each answer in words, where exactly one fits best.
-
-    A pattern fits where all of its words are there; of several the longest wins ("not very
-    important" over "very important"). What is left on a number scale are its two ends.
-    """
-    patterns = _patterns(item)
-    codes: dict[str, int] = {}
-    for text in texts:
-        words = _words(text)
-        fits = [(len(pattern), code) for pattern, code in patterns if pattern <= words]
-        longest = {code for length, code in fits if length == max(fits)[0]}
-        if len(longest) == 1:
-            codes[text] = longest.pop()
-    left = [text for text in texts if text not in codes]
-    ends = [code for code in (item.codes[0], item.codes[-1]) if code not in codes.values()]
-    if 0 < len(left) <= len(ends) and len(item.codes) >= 10:
-        codes |= _ends(item, left, ends)
-    return codes
-
-
-def _ends(item: Item, texts: Sequence[str], ends: Sequence[int]) -> dict[str, int]:
-    """Which text is which end of a number scale, by the words it shares with the end's label."""
-
-    def shared(text: str, code: int) -> int:
-        end = item.low if code == item.codes[0] else item.high
-        return len(_words(text) & _words(f"{item.option(code).label} {end}"))
-
-    ranked = sorted(
-        (
-            (sum(shared(text, code) for text, code in zip(texts, chosen, strict=True)), chosen)
-            for chosen in permutations(ends, len(texts))
-        ),
-        reverse=True,
-    )
-    if ranked[0][0] == 0 or (len(ranked) > 1 and ranked[0][0] == ranked[1][0]):
-        return {}
-    return dict(zip(texts, ranked[0][1], strict=True))

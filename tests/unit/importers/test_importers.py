@@ -27,6 +27,7 @@ from core.importers import (
     scales,
     table,
     wvs,
+    wvs_answers,
 )
 from core.importers.files import MAX_CELL
 from core.metrics import metrics
@@ -274,13 +275,13 @@ def test_unknown_words_leave_an_item_out_until_they_are_explained(tmp_path):
 )
 def test_answers_in_words_are_told_apart(item, said, code):
     cells = pd.DataFrame({"answer": [said], "n": [1]})
-    assert wvs._codes(BUNDLED.item(item), cells, {})[0].get(said) == code
+    assert wvs_answers.codes_of(BUNDLED.item(item), cells, {})[0].get(said) == code
 
 
 def test_the_ends_of_a_number_scale_are_read_from_their_words():
     said = ["Government ownership of business", "Private ownership of business", "5"]
     cells = pd.DataFrame({"answer": said, "n": [1, 1, 1]})
-    codes, _ = wvs._codes(BUNDLED.item("Q107"), cells, {})
+    codes, _ = wvs_answers.codes_of(BUNDLED.item("Q107"), cells, {})
     assert codes["5"] == 5
     assert codes["Private ownership of business"] == 1
 
