@@ -80,15 +80,13 @@ def people_themselves(store: Store, like):
 # -- who is like whom ------------------------------------------------------------------------------
 
 
-def test_people_themselves_are_most_like_themselves(kept):
+def test_people_themselves_are_most_like_themselves(kept, snapshot):
     store, _, people = kept
     found = compare.fits(store, people)
     assert (found.personas["rank"] == 1).all() and (found.personas["centred_rank"] == 1).all()
     assert found.personas["own"].to_numpy() == pytest.approx(100, abs=1e-3)
     assert list(found.personas["best"]) == list(found.personas["iso3"])
-    assert compare.fits_finding(found).headline == (
-        "Most personas answer most like the people they speak for"
-    )
+    assert compare.fits_finding(found).headline == snapshot
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -157,7 +155,7 @@ def test_too_few_personas_are_said_to_be_too_few(kept):
 # -- how different ---------------------------------------------------------------------------------
 
 
-def test_people_themselves_differ_as_much_as_people(kept):
+def test_people_themselves_differ_as_much_as_people(kept, snapshot):
     store, _, people = kept
     found = compare.spread(store, people)
     assert found.diversity.ratio == pytest.approx(1, abs=1e-4)
@@ -165,9 +163,7 @@ def test_people_themselves_differ_as_much_as_people(kept):
     assert not found.single
     assert np.allclose(found.model, found.people, atol=1e-3)
     assert list(found.model) == list(found.people) == list(found.model.index)
-    assert compare.spread_finding(found).headline == (
-        "The personas differ about as much as people do"
-    )
+    assert compare.spread_finding(found).headline == snapshot
 
 
 def test_a_flat_run_is_warned_of_and_the_fuller_one_is_clearly_fuller(kept):
@@ -197,14 +193,14 @@ def test_runs_on_one_plot_were_asked_the_same_of_the_same(kept):
     assert (at.value, at.ratio) == (pytest.approx(100, abs=1e-3), pytest.approx(1, abs=1e-4))
 
 
-def test_a_run_of_a_tuned_model_has_a_look_of_its_own(kept):
+def test_a_run_of_a_tuned_model_has_a_look_of_its_own(kept, snapshot):
     store, made, _ = kept
     assert compare.look(made.country) == "country"
     settings = made.country.settings
     settings = replace(settings, model=replace(settings.model, adapter="/adapters/close"))
     run = store.add_run(settings, planned=1, name="Tuned", state="done")
     assert compare.look(run) == "tuned"
-    assert runs.model_and_way(run) == "Built-in model + close, as a person from …"
+    assert runs.model_and_way(run) == snapshot
     store.delete_runs([run.id])
 
 
@@ -259,7 +255,7 @@ def test_changes_by_topic_are_the_differences_of_the_topics_scores(kept):
     assert 0 < change["clear"].sum() < len(change)
 
 
-def test_the_ladder_holds_every_reference_and_the_runs_among_them(kept):
+def test_the_ladder_holds_every_reference_and_the_runs_among_them(kept, snapshot):
     store, made, people = kept
     table = views_ladder.ladder(store, made.country, made.plain).set_index("key")
     assert set(REFERENCES) <= set(table.index)
@@ -275,7 +271,7 @@ def test_the_ladder_holds_every_reference_and_the_runs_among_them(kept):
     for key, column in (("uniform", "floor"), ("ceiling", "ceiling"), ("mean_others", "others")):
         assert table.loc[key, "value"] == pytest.approx(mean[column], abs=0.02)
     top = ladder_finding(views_ladder.ladder(store, people), people)
-    assert top.headline == "The answers score above another sample of the same people"
+    assert top.headline == snapshot
     assert "the average of the five most alike" in top.paragraph
 
 

@@ -125,18 +125,16 @@ def test_a_share_that_is_there_is_never_said_to_be_nothing():
     assert wording.percent(math.nan) == "–"
 
 
-def test_a_score_is_read_against_the_ceiling():
-    assert findings.reading(74.2, 91.4) == (
-        "74 of 100; another sample of the same people would get 91"
-    )
+def test_a_score_is_read_against_the_ceiling(snapshot):
+    assert findings.reading(74.2, 91.4) == snapshot
     assert findings.reading(74.2) == "74 of 100"
     assert findings.reading(math.nan, 91) == "No score yet"
 
 
-def test_the_way_to_the_ceiling():
+def test_the_way_to_the_ceiling(snapshot):
     # (82 - 50) / (90 - 50) = 0.8
     assert findings.way(82, 50, 90).startswith("80% of the way from even odds")
-    assert findings.way(40, 50, 90) == "further from people than even odds on every answer"
+    assert findings.way(40, 50, 90) == snapshot
     assert findings.way(82, 90, 90) == ""
     assert findings.way(math.nan, 50, 90) == ""
 
@@ -151,16 +149,11 @@ def test_nothing_asked_says_what_to_do():
     assert findings.findings(unscored) == (findings.QUESTION, findings.NOTHING)
 
 
-def test_a_plain_run_alone_names_whom_it_is_like():
+def test_a_plain_run_alone_names_whom_it_is_like(snapshot):
     # Two of four: 90 and 85. Mean 81.25, others 78.75; 2.5 apart, more than the half width of 1.
     found = findings.findings(FOUR)
-    assert found.headline == (
-        "Asked plainly, the model answers most like people in the United States and the Netherlands"
-    )
-    assert found.paragraph == (
-        "On average its answers score 81.2 of 100, more than a guess that knows no country "
-        "(78.8); another sample of the same people would score 98.0."
-    )
+    assert found.headline == snapshot
+    assert found.paragraph == snapshot
 
 
 def test_the_nearest_three_are_said_to_share_a_part_of_the_world():
@@ -182,33 +175,22 @@ def test_a_gap_to_the_guess_within_the_interval_is_not_called():
     )
 
 
-def test_a_run_as_people_that_moves_closer():
+def test_a_run_as_people_that_moves_closer(snapshot):
     change = changes(
         ("Kenya", 6.0, True), ("United States", 0.5, False), ("Netherlands", 2.0, True),
         ("Brazil", -3.0, True),
     )  # fmt: skip
     found = findings.findings(FOUR.assign(value=FOUR["value"] - 4), FOUR, change, CLEARLY)
-    assert found.headline == (
-        "Naming a country brings the model closer, and closer than a guess without one"
-    )
-    assert found.paragraph == (
-        "Asked plainly, the model answers most like people in the United States and the "
-        "Netherlands. Asked as a person from each country, it moves closer to people in "
-        "Kenya and the Netherlands; it moves away from people in Brazil; for the "
-        "United States the change is too small to call. On average its answers then score 81.2 "
-        "of 100, more than a guess that knows no country (78.8); another sample of the same people "
-        "would score 98.0."
-    )
+    assert found.headline == snapshot
+    assert found.paragraph == snapshot
 
 
-def test_many_countries_are_counted_and_the_most_moved_named():
+def test_many_countries_are_counted_and_the_most_moved_named(snapshot):
     names = [f"C{k:02d}" for k in range(12)]
     run = scored(*((n, "Latin America", 70.0, 80.0) for n in names))
     change = changes(*((n, k + 1.0, k >= 5) for k, n in enumerate(names)))
     found = findings.findings(None, run, change, CLEARLY)
-    assert found.headline == (
-        "Naming a country brings the model closer, but not as close as a guess without one"
-    )
+    assert found.headline == snapshot
     assert found.paragraph.startswith(
         "Asked as a person from each country, it moves closer to people in 7 of the 12 "
         "countries, most in C11, C10 and C09; for 5 the change is too small to call. On average "
@@ -226,7 +208,7 @@ def test_gains_and_losses_of_many_are_counted_once_of_how_many():
     ) in findings.findings(None, run, change, CLEARLY).paragraph
 
 
-def test_every_one_is_every_one():
+def test_every_one_is_every_one(snapshot):
     run = scored(*((n, "Latin America", 80.0, 80.0) for n in "ABCD"))
     up = changes(*((n, k + 1.0, True) for k, n in enumerate("ABCD")))
     assert "closer to people in every one of the 4 countries, most in D and C." in (
@@ -235,32 +217,30 @@ def test_every_one_is_every_one():
     down = up.assign(value=-up["value"])
     fallen = Difference(-2.5, -4.0, -1.0, 0.001, True)
     found = findings.findings(None, run, down, fallen)
-    assert found.headline == "Naming a country takes the model further from people there"
+    assert found.headline == snapshot
     assert "away from people in every one of the 4 countries, most in D and C." in found.paragraph
 
 
-def test_what_cannot_be_told_is_not_told():
+def test_what_cannot_be_told_is_not_told(snapshot):
     change = changes(*((n, 0.5, False) for n in FOUR["name"]))
     found = findings.findings(None, FOUR, change, UNCLEAR)
-    assert found.headline == "Naming a country makes no difference that we can tell"
+    assert found.headline == snapshot
     assert "the change is too small to call in all 4 countries." in found.paragraph
 
 
-def test_gains_and_losses_that_cancel_are_told_as_both():
+def test_gains_and_losses_that_cancel_are_told_as_both(snapshot):
     change = changes(
         ("Kenya", 6.0, True), ("United States", -6.0, True), ("Netherlands", 2.0, False),
         ("Brazil", -2.0, False),
     )  # fmt: skip
     found = findings.findings(None, FOUR, change, UNCLEAR)
-    assert found.headline == (
-        "Naming a country brings the model closer to some people and further from others"
-    )
+    assert found.headline == snapshot
 
 
-def test_one_country_is_spoken_of_as_one():
+def test_one_country_is_spoken_of_as_one(snapshot):
     kenya = FOUR.iloc[:1]
     found = findings.findings(kenya)
-    assert found.headline == "Asked plainly, the model scores 70.0 of 100 in Kenya"
+    assert found.headline == snapshot
     assert found.paragraph.startswith("Its answers score 70.0 of 100, less than a guess")
     found = findings.findings(None, kenya, changes(("Kenya", 6.0, True)), CLEARLY)
     assert found.paragraph.startswith(
@@ -272,30 +252,25 @@ def test_one_country_is_spoken_of_as_one():
     )
 
 
-def test_two_countries_are_set_against_each_other():
-    assert findings.findings(FOUR.iloc[:2]).headline == (
-        "Asked plainly, the model answers more like people in the United States than in Kenya"
-    )
+def test_two_countries_are_set_against_each_other(snapshot):
+    assert findings.findings(FOUR.iloc[:2]).headline == snapshot
 
 
-def test_a_run_as_people_without_a_plain_one():
+def test_a_run_as_people_without_a_plain_one(snapshot):
     found = findings.findings(None, FOUR)
-    assert found.headline == (
-        "Asked as a person from each country, the model comes closest to people in the United "
-        "States and the Netherlands"
-    )
+    assert found.headline == snapshot
     assert "  " not in found.paragraph and found.paragraph.endswith("98.0.")
 
 
-def test_missing_lines_are_left_out():
+def test_missing_lines_are_left_out(snapshot):
     bare = FOUR.assign(others=math.nan, ceiling=math.nan)
-    assert findings.findings(bare).paragraph == "On average its answers score 81.2 of 100."
+    assert findings.findings(bare).paragraph == snapshot
 
 
 # -- one question ------------------------------------------------------------------------
 
 
-def test_a_verdict_counts_steps_along_the_scale():
+def test_a_verdict_counts_steps_along_the_scale(snapshot):
     five = item("ordinal", 5)
     at = np.eye(5)
     # From the first answer to the third, where people are: two steps nearer.
@@ -303,13 +278,9 @@ def test_a_verdict_counts_steps_along_the_scale():
         "moved two steps towards people in Kenya"
     )
     # Past them: from one step away on one side to two on the other.
-    assert findings.verdict(five, at[2], at[1], at[4], "Kenya") == (
-        "moved one step away from people in Kenya"
-    )
+    assert findings.verdict(five, at[2], at[1], at[4], "Kenya") == snapshot
     # To the other side, as far as before.
-    assert findings.verdict(five, at[2], at[1], at[3], "United States") == (
-        "changed its answer, but came no closer to people in the United States"
-    )
+    assert findings.verdict(five, at[2], at[1], at[3], "United States") == snapshot
     assert findings.verdict(five, at[2], at[1], at[1], "Kenya") == "did not move"
 
 
