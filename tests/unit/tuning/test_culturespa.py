@@ -294,7 +294,7 @@ def test_a_question_is_only_near_one_that_was_kept():
         reply("Do you trust the banks of our country?"),
         reply("Do you trust the bank of our country?"),
     )
-    judged = judge(wrote, [], per_topic=9, near_limit=90)
+    judged = judge(wrote, [], per_topic=9, near_limit=85)
     kept = [one for one in judged if one.state == "kept"]
     assert 0 < len(kept) < len(judged) == 3
     for one in judged:
