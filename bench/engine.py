@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.inference import option_scoring
+from core.inference import label_rules, option_scoring
 from core.inference.generation import generate
-from core.inference.option_scoring import Request, score
+from core.inference.labels import Request
+from core.inference.option_scoring import score
 from core.models.load import Loaded, chat, chat_text, wrap
 from core.prompts.prompt_sets import load_prompt_set
 from core.prompts.render import render
@@ -314,7 +315,7 @@ def _harness_gap(
     gaps = [
         np.abs(among(found[i].logprobs) - among(says)).mean()
         for i, says in harness_says.items()
-        if found[i].rule == option_scoring.SINGLE
+        if found[i].rule == label_rules.SINGLE
     ]
     return float(np.mean(gaps))
 

@@ -241,12 +241,19 @@ def encoder(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
-def loaded(kind: str = "llama", *, seed: int = 0, digits: str | None = None, **changes):
-    """A tiny model in memory, as core.models.load would return it (fp32, CPU)."""
+def loaded(
+    kind: str = "llama", *, seed: int = 0, digits: str | None = None, template: str = "", **changes
+):
+    """A tiny model in memory, as core.models.load would return it (fp32, CPU).
+
+    template: a chat template in place of the kind's own.
+    """
     from core.models.load import wrap
 
+    made = tokenizer(kind, digits=digits, vocab_size=changes.get("vocab_size", 700))
+    made.chat_template = template or made.chat_template
     return wrap(
         model(kind, seed=seed, **changes),
-        tokenizer(kind, digits=digits, vocab_size=changes.get("vocab_size", 700)),
+        made,
         name=f"tiny {kind}",
     )

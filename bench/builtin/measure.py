@@ -24,7 +24,8 @@ from bench.builtin.lessons import worded
 from bench.builtin.targets import NEVER_ANY, NEVER_COUNTRY_PROMPT, held_out
 from core.asking.parsing import parse
 from core.inference.generation import generate
-from core.inference.option_scoring import Request, score
+from core.inference.labels import Request
+from core.inference.option_scoring import score
 from core.models.load import Loaded, load
 from core.models.spec import BUILTIN, ModelSpec
 from core.prompts.methods import METHODS, askable

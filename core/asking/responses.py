@@ -44,7 +44,7 @@ def ask(
         if written:
             yield from _written(loaded, settings, group, stop, on_text, shared_seed)
         else:
-            yield from _scored(loaded, group, stop)
+            yield from _scored(loaded, settings, group, stop)
 
 
 # Enough for the beginnings that prompts share, the system prompt of a country above all, to be
@@ -54,14 +54,15 @@ WRITTEN_SIDE_BY_SIDE = 16
 
 
 def _scored(
-    loaded: Loaded, planned: Sequence[Planned], stop: Callable[[], bool]
+    loaded: Loaded, settings: AskSettings, planned: Sequence[Planned], stop: Callable[[], bool]
 ) -> Iterator[list[Answer]]:
-    from core.inference.option_scoring import Request, score
+    from core.inference.labels import Request
+    from core.inference.option_scoring import score
 
     requests = [Request(p.prompt.messages, p.prompt.labels) for p in planned]
     batch: list[Answer] = []
     saved = time.monotonic()
-    for index, scored in score(loaded, requests, stop=stop):
+    for index, scored in score(loaded, requests, label_rule=settings.label_rule, stop=stop):
         item, prompt = planned[index].item, planned[index].prompt
         by_code = dict(zip(prompt.codes, scored.probs.tolist(), strict=True))
         probs = tuple(by_code[code] for code in item.codes)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from core import VERSION
 from core.errors import PluriscopeError
+from core.inference.label_rules import LABEL, LABEL_RULES, TURN
 from core.models.spec import ModelSpec
 from core.options import option
 from core.prompts.demonstrations import CHOICES, EVIDENCE
@@ -28,7 +29,8 @@ class AskOptions:
     """How a model is asked: what a user chooses and a run freezes as it was chosen.
 
     answering: "probabilities" (exact option probabilities, over option orders) or "written"
-    (`samples` sampled answers, in the given order). examples, example_choice, example_evidence,
+    (`samples` sampled answers, in the given order). label_rule: what the probability of an option
+    is (core/inference/label_rules.py). examples, example_choice, example_evidence,
     other_batteries: for methods that show answered items, see demonstrations.choose_examples.
     embedder: the model that compares what questions mean, where they are chosen so
     (core/models/embedding_cache.py).
@@ -40,6 +42,9 @@ class AskOptions:
     temperature: float = option(0.6, type=float)
     top_p: float = option(0.9, type=float)
     seed: int = option(42, type=int)
+    label_rule: str = option(
+        LABEL, "what counts as an option: its label, or label and end of turn", choices=LABEL_RULES
+    )
     examples: int = option(5, "answered questions to show, 0 to 20", type=int)
     example_choice: str = option("similar", choices=CHOICES)
     embedder: str | None = option(None, "for examples by meaning: a folder or a cached hub id")
@@ -100,6 +105,10 @@ class AskSettings(AskOptions):
             raise PluriscopeError(
                 f"Unknown way of answering {self.answering!r}: {', '.join(ANSWERING)}."
             )
+        if self.label_rule not in LABEL_RULES:
+            raise PluriscopeError(
+                f"Unknown label rule {self.label_rule!r}: {', '.join(LABEL_RULES)}."
+            )
         if METHODS[self.method].needs_culture and not self.cultures:
             raise PluriscopeError(f"“{METHODS[self.method].name}” needs at least one country.")
         if not 0 <= self.temperature <= 2 or not 0 < self.top_p <= 1 or self.samples < 1:
@@ -117,6 +126,7 @@ class AskSettings(AskOptions):
         known["model"] = ModelSpec.from_json(record["model"])
         known["cultures"] = tuple(record["cultures"])
         known["items"] = tuple(record["items"])
+        known.setdefault("label_rule", TURN)  # there was no other before it was recorded
         return AskSettings(**known)
 
     def asked_items(self, survey: Survey) -> tuple[Item, ...]:

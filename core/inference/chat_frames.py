@@ -32,10 +32,10 @@ def frames_of(loaded: Loaded) -> dict[str, dict[str, str]]:
     With probabilities a prompt ends where a label would begin, which can be later than where
     writing begins: some templates open and close a thought first.
     """
-    from core.inference.option_scoring import context_of
+    from core.inference.labels import lead_of
     from core.models.load import chat_text
 
-    ways = {"written": chat_text, "probabilities": lambda *given: context_of(*given)[0]}
+    ways = {"written": chat_text, "probabilities": lambda *given: lead_of(*given)[0]}
     found: dict[str, dict[str, str]] = {}
     for answering, render in ways.items():
         for roles in SHAPES:

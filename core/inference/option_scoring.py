@@ -15,15 +15,10 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from core.errors import ModelError
+from core.inference.label_rules import LABEL
+from core.inference.labels import TOKEN, Reading, Request, Steps, Term, prompts, reading
 from core.inference.token_tree import NotShared, Pack, attending, common, last_mlp_only
-from core.models.load import Loaded, chat_text, encode, memory_in_words, special_tokens
-
-# Why: docs/decisions.md, "'Exact' follows the tokenizer."
-SINGLE = "single token"
-WHOLE = "whole label, end of turn"
-
-TOKEN = ">u4"  # tokens as big-endian 32-bit integers, so that bytes sort as token sequences do
+from core.models.load import Loaded, memory_in_words
 
 # Distinct tokens worked on at once. On a CPU work is proportional to tokens from a few hundred
 # on; a graphics card wants more at a time.
@@ -31,18 +26,12 @@ CPU_TOKENS = 512
 CUDA_TOKENS = 4096
 
 
-class Request(NamedTuple):
-    """A prompt and the labels it may be answered with, such as ("1", "2", "3")."""
-
-    messages: Sequence[dict]
-    labels: Sequence[str]
-
-
 class Scored(NamedTuple):
     """How probable each label is, in the request's order.
 
-    probs: float64[K], sums to 1. mass: what the labels had together before that. rule: SINGLE or
-    WHOLE. logprobs: float64[K], natural logarithms, before normalising.
+    probs: float64[K], sums to 1. mass: what the labels had together before that. rule: what it was
+    read by (core/inference/label_rules.py). logprobs: float64[K], natural logarithms, before
+    normalising.
     """
 
     probs: np.ndarray
@@ -55,17 +44,19 @@ def score(
     loaded: Loaded,
     requests: Sequence[Request],
     *,
+    label_rule: str = LABEL,
     token_budget: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Iterator[tuple[int, Scored]]:
     """Yield (index into requests, result) as computed; the order is the engine's.
 
-    token_budget: distinct tokens computed in one step. on_progress(done, of) after each step.
-    stop: asked before each step; True ends the iteration early.
+    label_rule: LABEL or TURN (core/inference/label_rules.py). token_budget: distinct tokens
+    computed in one step. on_progress(done, of) after each step. stop: asked before each step; True
+    ends the iteration early.
     """
     budget = token_budget or (CUDA_TOKENS if loaded.device.type == "cuda" else CPU_TOKENS)
-    asked, queries = _plan(loaded, requests)
+    asked, queries = _plan(loaded, requests, label_rule)
     engine = _tree if shares_beginnings(loaded) else _padded
     waiting = [len(a.found) for a in asked]
     done = 0
@@ -97,157 +88,52 @@ class Query(NamedTuple):
 
 
 class _Asked:
-    """One request while its queries are out. terms: per label, the (slot, target) it sums."""
+    """One request while its queries are out. found: their log-probabilities, by slot."""
 
-    __slots__ = ("found", "rule", "terms")
+    __slots__ = ("found", "reading")
 
-    def __init__(self, rule: str, terms: list[list[tuple[int, int]]], slots: int):
-        self.rule = rule
-        self.terms = terms
-        self.found: list[np.ndarray | None] = [None] * slots
+    def __init__(self, reading: Reading):
+        self.reading = reading
+        self.found: list[np.ndarray | None] = [None] * len(reading.queries)
 
     def result(self) -> Scored:
-        logprobs = np.array(
-            [sum(float(self.found[slot][target]) for slot, target in term) for term in self.terms]
-        )
+        logprobs = np.array([self._log(term) for term in self.reading.terms])
         self.found = []
         top = logprobs.max()
         weights = np.exp(logprobs - top)
         return Scored(
             probs=weights / weights.sum(),
             mass=float(weights.sum() * math.exp(top)),
-            rule=self.rule,
+            rule=self.reading.rule,
             logprobs=logprobs,
         )
 
+    def _log(self, term: Term) -> float:
+        further = sum(math.exp(self._sum(path)) for path in term.further)
+        return self._sum(term.path) + math.log1p(-min(further, MOST_FURTHER))
 
-class Reply(NamedTuple):
-    """How a model's template writes a reply, relative to the text of the generation prompt.
-
-    cut: characters to drop from its end; extra: characters to add (an empty thought, say). back:
-    tokens of that text which merge with the label and are dropped. labels: the tokens of each
-    label after that; end: the tokens that end the turn.
-    """
-
-    cut: int
-    extra: str
-    back: int
-    labels: tuple[tuple[int, ...], ...]
-    end: tuple[int, ...]
+    def _sum(self, path: Steps) -> float:
+        return sum(float(self.found[slot][target]) for slot, target in path)
 
 
-def _plan(loaded: Loaded, requests: Sequence[Request]) -> tuple[list[_Asked], list[Query]]:
+# A label that is always continued keeps a probability above 0, as every other has.
+MOST_FURTHER = 1 - 1e-12
+
+
+def _plan(
+    loaded: Loaded, requests: Sequence[Request], label_rule: str
+) -> tuple[list[_Asked], list[Query]]:
     """Every query of every request. About 4 bytes are held for each token of a prompt."""
     asked: list[_Asked] = []
     queries: list[Query] = []
     for index, (ids, reply) in enumerate(prompts(loaded, requests)):
         prompt = ids.tobytes()
-        rule, wanted = wanted_tokens(reply)
-        slots = {after: slot for slot, after in enumerate(wanted)}
-        targets = {after: list(nexts) for after, nexts in wanted.items()}
-        terms = []
-        for label in reply.labels:
-            tail = label if rule == SINGLE else label + reply.end
-            terms.append(
-                [(slots[tail[:i]], targets[tail[:i]].index(t)) for i, t in enumerate(tail)]
-            )
-        asked.append(_Asked(rule, terms, len(slots)))
-        for after, slot in slots.items():
+        found = reading(reply, label_rule)
+        asked.append(_Asked(found))
+        for slot, (after, targets) in enumerate(found.queries):
             key = prompt + np.asarray(after, dtype=TOKEN).tobytes()
-            queries.append(Query(key, tuple(targets[after]), index, slot))
+            queries.append(Query(key, targets, index, slot))
     return asked, queries
-
-
-def prompts(loaded: Loaded, requests: Sequence[Request]) -> Iterator[tuple[np.ndarray, Reply]]:
-    """Each request's prompt as TOKEN[n], up to where a label begins, and how labels follow it."""
-    replies: dict[tuple[str, ...], Reply] = loaded.notes.setdefault("replies", {})
-    for first in range(0, len(requests), 512):
-        chunk = requests[first : first + 512]
-        texts = []
-        for request in chunk:
-            text = chat_text(loaded, request.messages)
-            labels = tuple(request.labels)
-            if labels not in replies:
-                replies[labels] = _reply(loaded, request.messages, labels)
-            reply = replies[labels]
-            texts.append(text[: len(text) - reply.cut] + reply.extra)
-        tokens = loaded.tokenizer(texts, add_special_tokens=False)["input_ids"]
-        for request, ids in zip(chunk, tokens, strict=True):
-            reply = replies[tuple(request.labels)]
-            yield np.asarray(ids[: len(ids) - reply.back], dtype=TOKEN), reply
-
-
-def wanted_tokens(reply: Reply) -> tuple[str, dict[tuple[int, ...], dict[int, None]]]:
-    """The rule, and for each beginning of a label the tokens whose probability is needed there."""
-    single = all(len(label) == 1 for label in reply.labels)
-    if single and len(set(reply.labels)) == len(reply.labels):
-        return SINGLE, {(): dict.fromkeys(label[0] for label in reply.labels)}
-    wanted: dict[tuple[int, ...], dict[int, None]] = {}
-    for label in reply.labels:
-        tail = label + reply.end
-        for i, token in enumerate(tail):
-            wanted.setdefault(tail[:i], {})[token] = None
-    return WHOLE, wanted
-
-
-def _reply(loaded: Loaded, messages: Sequence[dict], labels: tuple[str, ...]) -> Reply:
-    """Find the tokens a model would write for each label, from its template's own rendering.
-
-    A reply is rendered by the template and compared with the generation prompt. Where a template
-    cannot write a reply, labels are encoded as they stand and the turn ends with the end token.
-    """
-    if len(set(labels)) < len(labels) or not labels or not all(labels):
-        raise ModelError(f"The labels of a question must be distinct and not empty: {labels}.")
-    prompt = chat_text(loaded, messages)
-    context, tail = context_of(loaded, messages)
-    same = common(prompt, context)
-
-    before = encode(loaded, context)
-    with_label = [encode(loaded, context + label) for label in labels]
-    shared = min(common(before, ids) for ids in with_label)
-    tokens = tuple(tuple(ids[shared:]) for ids in with_label)
-    if len(set(tokens)) < len(labels) or not all(tokens):
-        raise ModelError(
-            f"The tokenizer of {loaded.name} cannot tell these labels apart: {', '.join(labels)}."
-        )
-    return Reply(
-        cut=len(prompt) - same,
-        extra=context[same:],
-        back=len(before) - shared,
-        labels=tokens,
-        end=_end_of_turn(loaded, context + labels[0], with_label[0], tail),
-    )
-
-
-def context_of(loaded: Loaded, messages: Sequence[dict]) -> tuple[str, str]:
-    """The text up to where a reply begins, and what follows a reply, by the template's rendering.
-
-    Where a template cannot write a reply: what it writes to have one generated, and "".
-    """
-    probe = "Sunflower"
-    try:
-        replied = chat_text(
-            loaded, [*messages, {"role": "assistant", "content": probe}], generation_prompt=False
-        )
-    except ModelError:
-        replied = ""
-    at = replied.rfind(probe)
-    if at > 0:
-        return replied[:at], replied[at + len(probe) :]
-    return chat_text(loaded, messages), ""
-
-
-def _end_of_turn(loaded: Loaded, text: str, ids: list[int], tail: str) -> tuple[int, ...]:
-    """The tokens after a label, up to the first special one: the model's end of turn."""
-    whole = encode(loaded, text + tail)
-    special = special_tokens(loaded)
-    if whole[: len(ids)] == ids:
-        for i, token in enumerate(whole[len(ids) :]):
-            if token in special:
-                return tuple(whole[len(ids) : len(ids) + i + 1])
-    if loaded.tokenizer.eos_token_id is None:
-        raise ModelError(f"The tokenizer of {loaded.name} has no token that ends a turn.")
-    return (loaded.tokenizer.eos_token_id,)
 
 
 # -- the tree: each distinct beginning once --------------------------------------------------------

@@ -210,6 +210,7 @@ class Worker:
                 command.folder,
                 seed=command.seed,
                 title=command.title,
+                label_rule=command.label_rule,
                 base=self._training_base(command),
                 on_phase=lambda phase: self.say(Phase(phase)),
                 on_step=lambda step: self.say(Stepped(step)),

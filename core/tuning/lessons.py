@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import ModelError, PluriscopeError
-from core.inference.option_scoring import SINGLE, Reply, Request, prompts, wanted_tokens
+from core.inference.label_rules import LABEL
+from core.inference.labels import Reply, Request, Term, prompts, reading
 from core.models.load import Loaded
 
 
@@ -18,16 +19,15 @@ from core.models.load import Loaded
 class Lesson:
     """One example as the engine needs it.
 
-    prompt: TOKEN[n]. queries: what follows the prompt, and the tokens wanted after that. terms:
-    for each label the (query, target) whose log-probabilities add up to its own. target: the share
-    of each label. weight: how much it counts; count: of it in the mean the loss is (answer tokens
-    for hard labels, 1 otherwise). shift: the world's shares of the labels and the weight of that
-    term.
+    prompt: TOKEN[n]. queries: what follows the prompt, and the tokens wanted after that. terms: how
+    the probability of each label follows from them. target: the share of each label. weight: how
+    much it counts; count: of it in the mean the loss is (answer tokens for hard labels, 1
+    otherwise). shift: the world's shares of the labels and the weight of that term.
     """
 
     prompt: np.ndarray
     queries: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
-    terms: tuple[tuple[tuple[int, int], ...], ...]
+    terms: tuple[Term, ...]
     target: np.ndarray
     weight: float
     count: float
@@ -70,14 +70,19 @@ def read_examples(path: Path) -> list[dict]:
     return examples
 
 
-def lessons(loaded: Loaded, examples: Sequence[dict]) -> list[Lesson]:
-    """Examples in tokens. Labels are hard where every target of the file is one label alone."""
+def lessons(loaded: Loaded, examples: Sequence[dict], label_rule: str = LABEL) -> list[Lesson]:
+    """Examples in tokens. Labels are hard where every target of the file is one label alone.
+
+    label_rule: what the probability of a label is, as asking has it.
+    """
     hard = all(max(example["target"]) > 1 - 1e-6 for example in examples)
     asked = [Request(example["messages"], example["labels"]) for example in examples]
     limit = getattr(loaded.model.config, "max_position_embeddings", None)
     made = []
     for example, (prompt, reply) in zip(examples, prompts(loaded, asked), strict=True):
-        lesson = _hard(example, prompt, reply) if hard else _soft(example, prompt, reply)
+        lesson = (
+            _hard(example, prompt, reply) if hard else _soft(example, prompt, reply, label_rule)
+        )
         if limit and lesson.tokens > limit:
             raise ModelError(
                 f"An example has {lesson.tokens:,} tokens, more than {loaded.name} can read "
@@ -93,7 +98,7 @@ def _hard(example: dict, prompt: np.ndarray, reply: Reply) -> Lesson:
     return Lesson(
         prompt,
         queries=tuple((tail[:i], (token,)) for i, token in enumerate(tail)),
-        terms=(tuple((i, 0) for i in range(len(tail))),),
+        terms=(Term(tuple((i, 0) for i in range(len(tail)))),),
         target=np.ones(1),
         weight=float(example.get("weight", 1.0)),
         count=float(len(tail)),
@@ -101,23 +106,15 @@ def _hard(example: dict, prompt: np.ndarray, reply: Reply) -> Lesson:
     )
 
 
-def _soft(example: dict, prompt: np.ndarray, reply: Reply) -> Lesson:
+def _soft(example: dict, prompt: np.ndarray, reply: Reply, label_rule: str) -> Lesson:
     """The probability of each label, as asking scores it."""
-    rule, wanted = wanted_tokens(reply)
-    slots = {after: slot for slot, after in enumerate(wanted)}
-    targets = {after: list(nexts) for after, nexts in wanted.items()}
-    terms = []
-    for label in reply.labels:
-        tail = label if rule == SINGLE else label + reply.end
-        terms.append(
-            tuple((slots[tail[:i]], targets[tail[:i]].index(t)) for i, t in enumerate(tail))
-        )
+    found = reading(reply, label_rule)
     target = np.asarray(example["target"], dtype=float)
     shift = example.get("shift")
     return Lesson(
         prompt,
-        queries=tuple((after, tuple(targets[after])) for after in wanted),
-        terms=tuple(terms),
+        queries=found.queries,
+        terms=found.terms,
         target=target / target.sum(),
         weight=float(example.get("weight", 1.0)),
         count=1.0,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from core.inference.label_rules import LABEL
 from core.models.spec import ModelSpec
 from core.tuning.culturespa.writing import WriteRequest
 from core.tuning.settings import Lora
@@ -46,6 +47,7 @@ class Train:
     folder: Path
     title: str = ""
     iso3: str = ""
+    label_rule: str = LABEL
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from core import VERSION
 from core.errors import PluriscopeError
+from core.inference.label_rules import LABEL, LABEL_RULES, TURN
 from core.models.spec import ModelSpec, resolve_precision
 from core.options import by_bars, option, split
 from core.prompts.methods import METHODS
@@ -206,7 +207,7 @@ class TuneOptions:
     survey items asked before and after ("all", "core", or ids); none where "". abilities: test what
     tuning cost elsewhere; tasks: of lm-evaluation-harness (core/tuning/abilities/lm_eval_tasks.py)
     among the tests. equal_budgets: give every arm as many examples as the one with the fewest has;
-    arms on a fraction take it of as many.
+    arms on a fraction take it of as many. label_rule: as of asking (core/inference/label_rules.py).
     """
 
     per_topic: int = option(40, "questions written on each topic", type=int)
@@ -237,6 +238,9 @@ class TuneOptions:
         metavar="TASK,…", read=split,
     )  # fmt: skip
     equal_budgets: bool = False
+    label_rule: str = option(
+        LABEL, "what counts as an option: its label, or label and end of turn", choices=LABEL_RULES
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,6 +290,7 @@ class TuneSettings(TuneOptions):
         known["model"] = ModelSpec.from_json(record["model"])
         known["arms"] = tuple(Arm(**arm) for arm in record["arms"])
         known["lora"] = Lora(**record["lora"])
+        known.setdefault("label_rule", TURN)  # there was no other before it was recorded
         for name in ("cultures", "topics", "seeds", "held_out_items", "held_out_topics",
                      "held_out_cultures", "tasks"):  # fmt: skip
             known[name] = tuple(known.get(name, ()))

@@ -240,6 +240,7 @@ class _Tuning:
                 prompt_set=s.prompt_set,
                 prompt_sha256=s.prompt_sha256,
                 orders=s.orders,
+                label_rule=s.label_rule,
                 neighbours=near,
             )
             name = f"{self.name}, {when} · {METHODS[method].name.lower()}"
@@ -392,6 +393,7 @@ class _Tuning:
             prompt_set=s.prompt_set,
             prompt_sha256=s.prompt_sha256,
             orders=s.orders,
+            label_rule=s.label_rule,
             answering=answers,
             # A second plain sample says how often the same question gets another answer by chance.
             samples=2 if answers == "written" and method == "plain" else 1,
@@ -589,6 +591,7 @@ class _Tuning:
             folder,
             f"{self.name}: {arm.title}{again}",
             iso3,
+            self.settings.label_rule,
         )
         trained = None
         try:

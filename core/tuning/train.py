@@ -26,8 +26,9 @@ from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dic
 from peft.helpers import disable_input_dtype_casting
 
 from core.errors import ModelError
+from core.inference.label_rules import LABEL, TURN
+from core.inference.labels import TOKEN, Steps
 from core.inference.option_scoring import (
-    TOKEN,
     Query,
     Row,
     log_probabilities,
@@ -127,15 +128,44 @@ def _loss(
     for index in dict.fromkeys(query.request for _, query in wanted):
         lesson = batch[index]
         weight = lesson.weight / whole
-        places = [[starts[index, slot] + at for slot, at in term] for term in lesson.terms]
+        places = _places(lesson, index, starts)
         for share, term in zip(lesson.target, places, strict=True):
-            factors[term] += weight * share
+            factors[list(term.path)] += weight * share
+            if share > 0 and term.further:
+                further = further - weight * share * _not_continued(found, term)
         positive = lesson.target[lesson.target > 0]
         constant += weight * float((positive * np.log(positive)).sum())
         if lesson.shift:
-            labels = torch.stack([found[term].sum() for term in places])
+            labels = torch.stack(
+                [found[list(term.path)].sum() + _not_continued(found, term) for term in places]
+            )
             further = further + weight * lesson.shift[1] * _shift(labels, lesson)
     return constant - (torch.from_numpy(factors).to(found.device) * found).sum() + further
+
+
+class _Places(NamedTuple):
+    """A label's Term (core/inference/labels.py) as places in what was found."""
+
+    path: tuple[int, ...]
+    further: tuple[tuple[int, ...], ...]
+
+
+def _places(lesson: Lesson, index: int, starts: dict[tuple[int, int], int]) -> list[_Places]:
+    def at(path: Steps) -> tuple[int, ...]:
+        return tuple(starts[index, slot] + target for slot, target in path)
+
+    return [_Places(at(term.path), tuple(map(at, term.further))) for term in lesson.terms]
+
+
+def _not_continued(found: torch.Tensor, term: _Places) -> torch.Tensor:
+    """The logarithm of how probable a label, once written, is not the beginning of another."""
+    if not term.further:
+        return found.new_zeros(())
+    others = torch.stack([found[list(path)].sum() for path in term.further])
+    return torch.log1p(-others.exp().sum().clamp(max=MOST_FURTHER))
+
+
+MOST_FURTHER = 1 - 1e-6  # beyond it float32 tells no difference, and a gradient would have no end
 
 
 def _shift(labels: torch.Tensor, lesson: Lesson) -> torch.Tensor:
@@ -277,6 +307,7 @@ def train(
     *,
     seed: int,
     title: str = "",
+    label_rule: str = LABEL,
     base: Loaded | None = None,
     on_phase: Phase | None = None,
     on_step: Callable[[Step], None] | None = None,
@@ -286,16 +317,19 @@ def train(
 
     Goes on from the last checkpoint in the folder where it is one of this very training, to the
     same bits (on a CPU) as if it had never been interrupted; on_step hears of the steps before it
-    again, since whoever listened may not have lived to note them. stop: asked between steps; True
-    keeps what was trained until then (complete is False). base: a base for training loaded before
-    (load_base), left as it was; by default it is loaded here and let go of. Raises ModelError,
-    with what to change, where memory or disk give out; checkpoints stay.
+    again, since whoever listened may not have lived to note them. label_rule: what the probability
+    of a label is, where shares are taught (core/inference/label_rules.py). stop: asked between
+    steps; True keeps what was trained until then (complete is False). base: a base for training
+    loaded before (load_base), left as it was; by default it is loaded here and let go of. Raises
+    ModelError, with what to change, where memory or disk give out; checkpoints stay.
     """
     say = on_phase or (lambda phase: None)
     held = base or load_base(spec, lora, on_phase=say)
     try:
         with memory_in_words(held.name, OUT_OF_MEMORY):
-            run = _Training(held, Path(examples_path), lora, Path(folder), seed, title, say)
+            run = _Training(
+                held, Path(examples_path), lora, Path(folder), seed, title, label_rule, say
+            )
             return run.go(on_step or (lambda step: None), stop or (lambda: False))
     finally:
         if base is None:
@@ -335,15 +369,16 @@ class _Training:
         folder: Path,
         seed: int,
         title: str,
+        label_rule: str,
         say: Phase,
     ):
         self.base, self.lora, self.folder, self.seed = base, lora, folder, seed
         self.title, self.say = title, say
         say("reading the examples")
         examples = read_examples(examples_path)
-        self.lessons = lessons(base, examples)
+        self.lessons = lessons(base, examples, label_rule)
         self.steps = lora.steps(len(examples))
-        self.fingerprint = _fingerprint(base, examples_path, lora, seed)
+        self.fingerprint = _fingerprint(base, examples_path, lora, seed, label_rule)
         self.step = 0
         self.curve: list[Step] = []
         self.seconds, self.tokens, self.computed = 0.0, 0, 0
@@ -543,7 +578,7 @@ def lora_config(lora: Lora) -> LoraConfig:
     )
 
 
-def _fingerprint(base: Loaded, examples_path: Path, lora: Lora, seed: int) -> str:
+def _fingerprint(base: Loaded, examples_path: Path, lora: Lora, seed: int, label_rule: str) -> str:
     """Of all that decides what is trained; what only decides how fast is left out."""
     said = {k: v for k, v in asdict(lora).items() if k not in ("micro_tokens", "checkpoint_every")}
     record = {
@@ -553,6 +588,8 @@ def _fingerprint(base: Loaded, examples_path: Path, lora: Lora, seed: int) -> st
         "device": base.device.type,
         "examples": hashlib.sha256(examples_path.read_bytes()).hexdigest(),
     }
+    if label_rule != TURN:  # a training that began before there was another one goes on
+        record["label_rule"] = label_rule
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 

@@ -341,7 +341,8 @@ class Guard:
 
     def _digits(self, loaded: Loaded, asks: Sequence[list[dict]]) -> float:
         """Mean probability that a reply begins with a digit from 1 to 9."""
-        from core.inference.option_scoring import Request, score
+        from core.inference.labels import Request
+        from core.inference.option_scoring import score
 
         requests = [Request(messages, DIGITS) for messages in asks]
         masses = [scored.mass for _, scored in score(loaded, requests, stop=self.stop)]

@@ -3,7 +3,7 @@
 import pytest
 
 from core.inference.chat_frames import SHAPES, framed, frames_of
-from core.inference.option_scoring import context_of
+from core.inference.labels import lead_of
 from core.models.load import chat_text
 from core.prompts.methods import askable
 from core.prompts.prompt_sets import load_prompt_set
@@ -13,7 +13,7 @@ from tests import tiny
 
 SURVEY, PROMPTS = load_bundled(), load_prompt_set()
 KENYA, ITEM = SURVEY.culture("KEN"), SURVEY.item("Q57")
-READ = {"written": chat_text, "probabilities": lambda *given: context_of(*given)[0]}
+READ = {"written": chat_text, "probabilities": lambda *given: lead_of(*given)[0]}
 
 
 def asked():

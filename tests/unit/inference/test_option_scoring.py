@@ -10,7 +10,9 @@ from core.asking.questionnaire import Questionnaire
 from core.asking.settings import AskSettings
 from core.errors import ModelError
 from core.inference import option_scoring, token_tree
-from core.inference.option_scoring import SINGLE, WHOLE, Request, score
+from core.inference.label_rules import LABEL, SINGLE, TURN, WHOLE
+from core.inference.labels import Request
+from core.inference.option_scoring import score
 from core.models.load import Loaded, chat, chat_text, encode
 from core.models.spec import ModelSpec
 from core.prompts.prompt_sets import load_prompt_set
@@ -59,32 +61,46 @@ def plain_forward(
     return np.array(found)
 
 
-def reference(loaded: Loaded, request: Request, kind: str) -> tuple[np.ndarray, str]:
+def reference(
+    loaded: Loaded, request: Request, kind: str, label_rule: str
+) -> tuple[np.ndarray, str]:
     """What score must return, worked out without it. The templates write labels as they are."""
     labels = {label: encode(loaded, label) for label in request.labels}
-    whole = any(len(tokens) > 1 for tokens in labels.values())
-    end = encode(loaded, tiny.END_OF_TURN[kind]) if whole else None
-    return plain_forward(loaded, request, labels, end), WHOLE if whole else SINGLE
+    if all(len(tokens) == 1 for tokens in labels.values()):
+        return plain_forward(loaded, request, labels, None), SINGLE
+    if label_rule == TURN:
+        end = encode(loaded, tiny.END_OF_TURN[kind])
+        return plain_forward(loaded, request, labels, end), WHOLE
+    # Of these labels only 10 continues another, 1: what is written as 10 is not a 1.
+    found = np.exp(plain_forward(loaded, request, labels, None))
+    if "10" in request.labels:
+        found[request.labels.index("1")] -= found[request.labels.index("10")]
+    return np.log(found), LABEL
 
 
+@pytest.mark.parametrize("label_rule", [LABEL, TURN])
 @pytest.mark.parametrize("digits", ["whole", "split"])
 @pytest.mark.parametrize("kind", list(tiny.TEMPLATES))
-def test_the_tree_equals_a_plain_forward(kind, digits):
+def test_the_tree_equals_a_plain_forward(kind, digits, label_rule):
     # Sliding windows (24 tokens) in Gemma and Mistral are far shorter than the prompts; a budget of
     # 50 makes every prompt straddle steps, so paths are cut, kept and branched from.
     loaded = tiny.loaded(kind, digits=digits)
     asked = requests()
-    found = dict(score(loaded, asked, token_budget=50))
+    found = dict(score(loaded, asked, label_rule=label_rule, token_budget=50))
     assert loaded.notes["shares"] is True
     assert sorted(found) == list(range(len(asked))) != []
+    rules = set()
     for index in range(0, len(asked), 3):
-        expected, rule = reference(loaded, asked[index], kind)
+        expected, rule = reference(loaded, asked[index], kind, label_rule)
         got = found[index]
+        rules.add(rule)
         assert got.rule == rule
         np.testing.assert_allclose(got.logprobs, expected, atol=3e-5)
         assert got.mass == pytest.approx(np.exp(expected).sum(), rel=1e-4)
         assert got.probs.sum() == pytest.approx(1, abs=1e-12)
         np.testing.assert_allclose(got.probs, np.exp(expected) / np.exp(expected).sum(), atol=1e-5)
+    several = {LABEL: LABEL, TURN: WHOLE}[label_rule]
+    assert rules == ({SINGLE} if digits == "whole" else {SINGLE, several})
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3"])
@@ -112,13 +128,14 @@ def test_a_quantised_model_equals_its_own_plain_forward(tmp_path, kind, precisio
     assert loaded.notes["shares"] is True
     gaps = []
     for index, request in enumerate(asked):
-        expected, _ = reference(loaded, request, kind)
+        expected, _ = reference(loaded, request, kind, LABEL)
         gaps.append(np.abs(found[index].logprobs - expected).max())
     # bf16 keeps 8 bits: logits of size 10 are rounded to 0.06; labels of a few tokens add up.
     assert np.mean(gaps) < 0.15
 
 
-def test_one_and_ten_never_share_mass():
+@pytest.mark.parametrize("label_rule", [LABEL, TURN])
+def test_one_and_ten_never_share_mass(label_rule):
     # A model that always writes "1", then "0", then ends its turn: a ten, never a one.
     loaded = tiny.loaded("qwen2", digits="split")
     one, zero = encode(loaded, "10")
@@ -149,8 +166,9 @@ def test_one_and_ten_never_share_mass():
     inner.register_forward_hook(remember, with_kwargs=True)
     item = SURVEY.item("Q164")  # importance of God, 1 to 10
     prompt = render(item, PROMPTS)
-    [(_, found)] = score(loaded, [Request(prompt.messages, prompt.labels)], token_budget=4096)
-    assert found.rule == WHOLE
+    request = Request(prompt.messages, prompt.labels)
+    [(_, found)] = score(loaded, [request], label_rule=label_rule, token_budget=4096)
+    assert found.rule == {LABEL: LABEL, TURN: WHOLE}[label_rule]
     assert prompt.labels[int(found.probs.argmax())] == "10"
     assert found.probs[prompt.labels.index("1")] < 1e-6
     assert found.mass == pytest.approx(1, abs=1e-5)
@@ -246,7 +264,7 @@ def test_a_model_with_attention_of_its_own_takes_the_padded_way():
     found = dict(score(loaded, asked))
     assert loaded.notes["shares"] is False
     for index in (0, 3, 6):
-        expected, _ = reference(loaded, asked[index], "llama")
+        expected, _ = reference(loaded, asked[index], "llama", LABEL)
         np.testing.assert_allclose(found[index].logprobs, expected, atol=3e-5)
 
 

@@ -14,7 +14,8 @@ from streamlit.testing.v1 import AppTest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.errors import ImportRefused, ModelError
-from core.inference.option_scoring import Request, score
+from core.inference.labels import Request
+from core.inference.option_scoring import score
 from core.jobs.choices import AskChoices
 from core.jobs.plan import plan_survey
 from core.jobs.queue import Jobs, open_jobs

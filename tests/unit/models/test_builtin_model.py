@@ -25,7 +25,8 @@ from bench.builtin.targets import (
     table,
 )
 from core.inference.generation import generate
-from core.inference.option_scoring import Request, score
+from core.inference.labels import Request
+from core.inference.option_scoring import score
 from core.models.load import load
 from core.models.spec import BUILTIN, ModelSpec
 from core.prompts.prompt_sets import load_prompt_set

@@ -9,7 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from core.errors import ModelError
-from core.inference.option_scoring import Request, score
+from core.inference.labels import Request
+from core.inference.option_scoring import score
 from core.models import memory_fit
 from core.models.load import (
     ModelSlot,

@@ -21,7 +21,9 @@ from transformers import (
 )
 
 from core.errors import ModelError, PluriscopeError
-from core.inference.option_scoring import Request, score
+from core.inference.label_rules import LABEL, TURN
+from core.inference.labels import Request
+from core.inference.option_scoring import score
 from core.jobs.messages import Finished, ModelChanged, Phase, read_line
 from core.jobs.worker import Channel, Worker
 from core.models import catalogue, memory_fit
@@ -97,7 +99,7 @@ def plain_hard(loaded, kind: str, batch: list[dict]) -> float:
     return float(loss.detach())
 
 
-def plain_soft(loaded, kind: str, batch: list[dict]) -> float:
+def plain_soft(loaded, kind: str, batch: list[dict], label_rule: str = LABEL) -> float:
     """KL(target || labels), each label from an unbatched forward of its own."""
     total, whole = 0.0, sum(example["weight"] for example in batch)
     for example in batch:
@@ -105,10 +107,14 @@ def plain_soft(loaded, kind: str, batch: list[dict]) -> float:
         one_token = all(len(encode(loaded, label)) == 1 for label in example["labels"])
         logprobs = []
         for label in example["labels"]:
-            tail = encode(loaded, label) if one_token else reply(loaded, kind, label)
+            ends = label_rule == TURN and not one_token
+            tail = reply(loaded, kind, label) if ends else encode(loaded, label)
             logits = loaded.model(torch.tensor([prompt + tail]), use_cache=False).logits[0]
             steps = torch.log_softmax(logits, -1)[len(prompt) - 1 : -1]
             logprobs.append(sum(steps[i, token] for i, token in enumerate(tail)))
+        if label_rule == LABEL and not one_token and "10" in example["labels"]:
+            one, ten = (example["labels"].index(label) for label in ("1", "10"))
+            logprobs[one] = torch.log(logprobs[one].exp() - logprobs[ten].exp())
         target = torch.tensor(example["target"], dtype=torch.float32)
         loss = (torch.xlogy(target, target) - target * torch.stack(logprobs)).sum()
         loss = loss * example["weight"] / whole
@@ -125,21 +131,27 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("labels", ["hard", "soft"])
+@pytest.mark.parametrize("labels", ["hard", "soft", "soft, end of turn"])
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_gradients_are_those_of_the_plain_padded_batch(kind, labels, way):
     loaded = adapted(kind)
+    labels, _, ends = labels.partition(", ")
+    label_rule = TURN if ends else LABEL
     batch = examples(labels, items=("Q57", "Q164"))
     for place, example in enumerate(batch):
         example["weight"] = 1.0 if labels == "hard" else 0.5 + place / len(batch)
-    plain = plain_hard if labels == "hard" else plain_soft
-    expected, wanted = gradients(loaded, lambda: plain(loaded, kind, batch))
+    if labels == "hard":
+        expected, wanted = gradients(loaded, lambda: plain_hard(loaded, kind, batch))
+    else:
+        expected, wanted = gradients(loaded, lambda: plain_soft(loaded, kind, batch, label_rule))
     # A budget of 300 tokens cuts the batch into several packs, some in the middle of a country.
     shared, room = WAYS[way]
     engine = Engine(loaded, room, shared)
     if room.again:
         loaded.model.gradient_checkpointing_enable({"use_reentrant": False})
-    found, got = gradients(loaded, lambda: backward(engine, lessons(loaded, batch)).loss)
+    found, got = gradients(
+        loaded, lambda: backward(engine, lessons(loaded, batch, label_rule)).loss
+    )
     assert found == pytest.approx(expected, rel=1e-5)
     largest = max(np.abs(grad).max() for grad in wanted.values())
     for name, grad in wanted.items():

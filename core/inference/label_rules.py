@@ -1,0 +1,13 @@
+"""What counts as the probability of an option: rules, by name, and their words."""
+
+from __future__ import annotations
+
+# What a user chooses. LABEL: its label is written and not continued into another label of the
+# question, whatever follows. TURN: its label is written and the turn ends right after it.
+LABEL = "label"
+TURN = "turn"
+LABEL_RULES = (LABEL, TURN)
+
+# What an answer was read by. Where every label is one token of its own both rules are this one.
+SINGLE = "single token"
+WHOLE = "whole label, end of turn"
