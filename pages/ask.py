@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import streamlit as st
 
+from core.analysis import option_mass
 from core.asking import languages
 from core.asking.settings import AskSettings, own_item
 from core.errors import PluriscopeError
@@ -57,6 +58,7 @@ def reopen(asked: side_by_side.SideBySide) -> None:
     st.session_state["ask_own_language"] = asked.own_language
     model_picker.set_picker(settings.model)
     methods.set_orders("ask", settings.orders)
+    methods.set_label_rule("ask", settings.label_rule)
     for name in DECODING:
         st.session_state[f"ask_{name}"] = getattr(settings, name)
     if wording := wording_of(settings):
@@ -184,6 +186,7 @@ def how_exactly() -> dict:
         st.session_state.setdefault(f"ask_{name}", getattr(AskChoices(), name))
     settings = {
         "orders": methods.pick_orders("ask"),
+        "label_rule": methods.pick_label_rule("ask"),
         "temperature": st.slider("Temperature", 0.0, 2.0, step=0.05, key="ask_temperature"),
         "top_p": st.slider("Top-p", 0.05, 1.0, step=0.05, key="ask_top_p"),
         "seed": int(st.number_input("Seed", 0, 2**31 - 1, key="ask_seed")),
@@ -215,8 +218,12 @@ def columns(item, sides, *, done: bool = False) -> list:
                 bars(side, table, top, level)
                 if verdict := side_by_side.verdict(item, side, sides):
                     st.markdown(f"**{plain(verdict)}**")
+                if low := option_mass.low_words(side.mass):
+                    st.caption(f":material/percent: {plain(low)}")
                 if side.written:
                     st.caption(plain(side_by_side.reading(item, side.written)))
+                if said := side_by_side.voices(item, side):
+                    st.caption(f":material/compare_arrows: {plain(said)}")
                 if done:
                     exact_prompt(item, side)
     # There with all its rows and columns before anything is asked, so that nothing moves later.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core import wording
-from core.analysis import robustness, scores
+from core.analysis import option_mass, robustness, scores
 from core.errors import PluriscopeError
 from core.figures.answers import answer_bars, distribution_by_country, means_scatter
 from core.prompts.methods import METHODS
@@ -202,6 +202,9 @@ def show_answers() -> None:
     if said:
         st.markdown(text.plain(said))
     here = held[(held["item"] == item.id) & (held["iso3"].isin([iso3, ""]) if iso3 else True)]
+    masses = table.set_index("item")["mass"]
+    if low := option_mass.low_words(masses.get(item.id)):
+        st.caption(f":material/percent: {text.plain(low)}")
     if steady := robustness.held_words(here):
         st.caption(f":material/repeat: {text.plain(steady)}")
     with st.expander("As a table"):

@@ -23,6 +23,7 @@ from pages.widgets.methods import (
     MORE,
     blank,
     fill,
+    pick_label_rule,
     pick_language,
     pick_orders,
     pick_ways,
@@ -101,6 +102,7 @@ def how_exactly() -> dict:
     settings = {"answering": ANSWERING[answering]}
     if answering == "Probabilities":
         settings["orders"] = pick_orders("run")
+        settings["label_rule"] = pick_label_rule("run")
     else:
         left, right = st.columns(2)
         settings["samples"] = int(

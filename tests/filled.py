@@ -200,3 +200,34 @@ def answered(store, plan, survey):
         store.update_run(run.id, state="done")
         made.append(store.run(run.id))
     return made[0]
+
+
+def weighed(
+    store: Store,
+    masses: dict[tuple[str, str], float],
+    *,
+    label_rule: str = "label",
+    scored: str = "label, not continued into another",
+) -> Run:
+    """A run as people of countries whose options weigh so much: (country, item) -> mass."""
+    cultures, asked = (list(dict.fromkeys(part)) for part in zip(*masses, strict=True))
+    plan = plan_survey(
+        store,
+        AskChoices(
+            ModelSpec("builtin"), methods=["country"], cultures=cultures, items=asked,
+            orders="given", label_rule=label_rule,
+        ),
+    )  # fmt: skip
+    prompts = load_prompt_set()
+    store.add_prompt_set(prompts.sha256, prompts.id, prompts.name, "en", dict(prompts.texts))
+    run = _add(store, plan.settings[0], plan.names[0], None)
+    even = {item: len(store.survey().item(item).options) for item in asked}
+    answers = [
+        Answer(
+            iso3, item, 0, (1 / even[item],) * even[item], mass, 1, "answered", scored, None, None
+        )
+        for (iso3, item), mass in masses.items()
+    ]
+    store.add_answers(run.no, answers)
+    store.update_run(run.id, state="done")
+    return store.run(run.id)

@@ -8,6 +8,12 @@ LABEL = "label"
 TURN = "turn"
 LABEL_RULES = (LABEL, TURN)
 
+RULE_WORDS = {
+    LABEL: "when its label is written and not continued into another, whatever follows",
+    TURN: "when its label is written and the turn ends right after it",
+}
+
 # What an answer was read by. Where every label is one token of its own both rules are this one.
 SINGLE = "single token"
+NOT_CONTINUED = "label, not continued into another"
 WHOLE = "whole label, end of turn"

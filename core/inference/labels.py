@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from core.errors import ModelError
-from core.inference.label_rules import LABEL, SINGLE, TURN, WHOLE
+from core.inference.label_rules import LABEL, NOT_CONTINUED, SINGLE, TURN, WHOLE
 from core.inference.token_tree import common
 from core.models.load import Loaded, chat_text, encode, special_tokens
 
@@ -183,9 +183,11 @@ class Term(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What is to be read off a model after a prompt. rule: SINGLE, LABEL or WHOLE. queries: what
-    follows the prompt, and the tokens whose probabilities are wanted after that. terms: one a
-    label."""
+    """What is to be read off a model after a prompt. rule: SINGLE, NOT_CONTINUED or WHOLE.
+
+    queries: what follows the prompt, and the tokens whose probabilities are wanted after that.
+    terms: one a label.
+    """
 
     rule: str
     queries: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
@@ -198,7 +200,7 @@ def reading(reply: Reply, label_rule: str) -> Reading:
     """The probability of each label by LABEL or TURN (see core.inference.label_rules.py)."""
     labels = reply.labels
     single = all(len(label) == 1 for label in labels)
-    rule = SINGLE if single else {LABEL: LABEL, TURN: WHOLE}[label_rule]
+    rule = SINGLE if single else {LABEL: NOT_CONTINUED, TURN: WHOLE}[label_rule]
     ends = reply.end if rule == WHOLE else ()
     wanted: dict[tuple[int, ...], dict[int, int]] = {}
     for tail in (label + ends for label in labels):
@@ -217,7 +219,7 @@ def reading(reply: Reply, label_rule: str) -> Reading:
             Term(
                 path(label + ends),
                 tuple(path(other, len(label)) for other in _next(label, labels))
-                if rule == LABEL
+                if rule == NOT_CONTINUED
                 else (),
             )
             for label in labels

@@ -253,6 +253,11 @@ class RunRecords(Database):
             sql, params = f"{sql} and iso3 = ?", [*params, iso3]
         return self.query(f"{sql} order by iso3, item, number", params)
 
+    def scored_by(self, run_no: int) -> set[str]:
+        """The rules by which a run's answers were scored or read (Answer.rule)."""
+        sql = "select distinct rule from answers where run_no = ?"
+        return {rule for (rule,) in self.rows(sql, [run_no])}
+
     def cells_answered(self, run_no: int) -> int:
         """How many (country, item) pairs a run holds any answer to."""
         return self.rows(

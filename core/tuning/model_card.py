@@ -9,6 +9,7 @@ from pathlib import Path
 from huggingface_hub import ModelCardData
 
 from core import wording
+from core.analysis import option_mass
 from core.errors import disk_in_words
 from core.metrics.metrics import HEADLINE, METRICS
 from core.models.adapter_exchange import CARD, plain
@@ -156,6 +157,9 @@ def _scores(store: Store, tuning_id: str, settings: TuneSettings, arm: Arm, seed
             )
     if len(rows) == 2:
         return _why_no_scores(store, tuning_id, settings, arm, seed)
+    after = (r for r in store.tuning_runs(tuning_id) if (r.arm, r.seed) == (arm.name, seed))
+    note = option_mass.low_note(store, *after)
+    rows += ["", note] if note else []
     return "\n".join([f"{METRICS[HEADLINE].label}, of 100.", "", *rows])
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from core import wording
-from core.analysis import scores
+from core.analysis import option_mass, scores
 from core.errors import PluriscopeError
 from core.metrics import distances, panel, relations
 from core.metrics import rates as metrics_rates
@@ -495,6 +495,12 @@ def rates_finding(table: pd.DataFrame) -> wording.Finding:
         if math.isfinite(people)
         else ""
     )
+    mass = 1 - table["outside"].mean()
+    if lost == 0 and option_mass.is_low(mass):
+        return wording.Finding(
+            f"Only {wording.percent(mass)} of what it would say is one of the options",
+            f"{option_mass.SMALL} Nothing was refused.{beside}",
+        )
     if lost == 0:
         return wording.Finding(
             "Every answer could be used",

@@ -168,6 +168,7 @@ def _run_columns(store: Store, run: Run, settings: AskSettings) -> dict[str, obj
         "answering": settings.answering,
         "derived_from": " ".join(settings.derived["sources"].values()) if settings.derived else "",
         "option_orders": settings.orders,
+        "label_rule": settings.label_rule if settings.answering == "probabilities" else "",
         "language": settings.language,
         "prompt_set": settings.prompt_set,
         "prompt_sha256": settings.prompt_sha256,
@@ -236,6 +237,7 @@ def download_table(
         "survey_version": settings.survey_version,
         "prompt_sha256": settings.prompt_sha256,
         "option_orders": settings.orders,
+        "label_rule": settings.label_rule if settings.answering == "probabilities" else "",
         "seed": settings.seed,
         "code_version": settings.code_version,
     }

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from core import wording
-from core.analysis import scores
+from core.analysis import option_mass, scores
 from core.analysis.cells import shares_of
 from core.asking.settings import AskSettings
 from core.inference.chat_frames import framed
@@ -42,10 +42,11 @@ def item_table(
 ) -> pd.DataFrame:
     """Every item of a run with its own score: in one country, or the mean over its countries.
 
-    Columns: item, position, label, question, topic, scale, value, floor, ceiling, refused,
-    unparsed (shares of the answers), before, change, low, high, clear (as metrics.compare_items
-    gives them; NaN and False without `before`, or where only one of the two has a score).
-    before: a run to compare with; the change is that from it, on the cells both were asked.
+    Columns: item, position, label, question, topic, scale, value, floor, ceiling, refused, unparsed
+    (shares of the answers), mass (of the options; NaN for written answers), before, change, low,
+    high, clear (as metrics.compare_items gives them; NaN and False without `before`, or where only
+    one of the two has a score). before: a run to compare with; the change is that from it, on the
+    cells both were asked.
     """
     sides = scores.panel(store, run, countries=[iso3] if iso3 else None)
     lines = score.item_lines(sides, metric)
@@ -64,6 +65,10 @@ def item_table(
             "unparsed": sides.unparsed.mean(0),
         }
     )
+    masses = option_mass.masses(store, run)
+    if iso3 and METHODS[run.method].needs_culture:
+        masses = masses[masses["iso3"] == iso3]
+    table["mass"] = table["item"].map(masses.groupby("item")["mass"].mean()).astype(float)
     changes = _item_changes(store, before, run, metric, iso3)
     table = table.merge(changes, on="item", how="left")
     return table.assign(clear=table["clear"].eq(True))
@@ -101,7 +106,7 @@ SORTS = {
 }
 
 
-ONLY = ("Came closer", "Moved away", "Refused or unreadable")
+ONLY = ("Came closer", "Moved away", "Refused or unreadable", "Mostly said otherwise")
 
 
 def arranged(
@@ -127,6 +132,7 @@ def arranged(
             table["clear"] & (table["change"] > 0),
             table["clear"] & (table["change"] < 0),
             table["refused"] + table["unparsed"] > 0,
+            table["mass"] < option_mass.LOW,
         )
         wanted = [test for name, test in zip(ONLY, tests, strict=True) if name in only]
         keep &= pd.concat(wanted, axis=1).any(axis=1)

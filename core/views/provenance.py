@@ -8,8 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from core.analysis import option_mass
 from core.asking import languages
 from core.asking.settings import AskSettings
+from core.inference.label_rules import RULE_WORDS
 from core.models.catalogue import describe, is_teaching
 from core.models.spec import precision_words, resolve_precision
 from core.prompts import translations
@@ -22,6 +24,7 @@ from core.store.store import Store
 from core.strict_json import strict_json
 from core.survey.survey import Survey
 from core.tuning.lineage import human_answers
+from core.wording import percent
 
 
 class Fact(NamedTuple):
@@ -50,6 +53,7 @@ def provenance(store: Store, run: Run) -> list[Fact]:
         Fact("Language", _language_words(settings)),
         *_wording_lines(settings),
         Fact("Answers", _answering_words(settings)),
+        *_label_lines(store, run),
         Fact("Seed", str(settings.seed)),
         Fact("Questions", _items_words(settings, survey)),
     ]
@@ -118,6 +122,17 @@ def _answering_words(settings: AskSettings) -> str:
         f"written, {how} to each question, "
         f"temperature {settings.temperature:g}, top-p {settings.top_p:g}"
     )
+
+
+def _label_lines(store: Store, run: Run) -> list[Fact]:
+    """Of probabilities: what counts as an option, and how much of the model's text is one."""
+    mass = option_mass.mass_of(store, run)
+    if run.settings.answering != "probabilities" or mass is None:
+        return []
+    return [
+        Fact("An option counts", RULE_WORDS[run.settings.label_rule], "label rule"),
+        Fact("On the options", f"{percent(mass)} of what it would say", "mass"),
+    ]
 
 
 def _language_words(settings: AskSettings) -> str:
@@ -275,6 +290,8 @@ def card(store: Store, run: Run) -> dict:
         "near_and_far": settings.neighbours,
         "answering": settings.answering,
         "option_orders": settings.orders if settings.answering == "probabilities" else "given",
+        "label_rule": settings.label_rule if settings.answering == "probabilities" else None,
+        "mass": option_mass.mass_of(store, run),
         "sampling": _sampling(settings),
         "seed": settings.seed,
         "survey": None if own else {

@@ -8,6 +8,7 @@ import pandas as pd
 
 from core.analysis import robustness, scores
 from core.asking import languages
+from core.inference.label_rules import RULE_WORDS, SINGLE
 from core.jobs import askings as jobs_askings
 from core.jobs.askings import Asking
 from core.metrics.metrics import HEADLINE
@@ -182,6 +183,19 @@ def draft_words(*of: Run) -> str:
     """A sentence where runs were asked in translations that are drafts; "" where none was."""
     told = (languages.draft_words(run.settings) for run in of)
     return " ".join(dict.fromkeys(filter(None, told)))
+
+
+def rule_words(store: Store, *of: Run) -> str:
+    """A sentence where runs that are compared count an option by two rules; "" elsewhere, and where
+    each label is a token of its own, so that both rules are one."""
+    told = {run.settings.label_rule: run for run in of if run.settings.answering == "probabilities"}
+    if len(told) < 2 or all(store.scored_by(run.no) <= {SINGLE} for run in told.values()):
+        return ""
+    each = [f"one {RULE_WORDS[rule]}" for rule in sorted(told)]
+    return (
+        f"These runs do not count an option alike: {listed(each)}. A difference between "
+        "them may come from that. Ask again by one rule to compare them."
+    )
 
 
 def headline_runs(asking: Asking) -> list[Run]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from core import strict_json, wording
-from core.analysis import robustness, scores
+from core.analysis import option_mass, robustness, scores
 from core.analysis.scores import COLUMNS
 from core.errors import PluriscopeError
 from core.jobs.askings import Asking
@@ -132,6 +132,8 @@ def score_words(record: dict) -> str:
     )
     used = record["uses_human_answers"]
     said += f"; uses people's answers: {used}" if used else ""
+    if option_mass.is_low(record["mass"]):
+        said += f"; only {wording.percent(record['mass'])} of what it would say is an option"
     moved = record["format_spread"]
     if moved is None:
         return said
@@ -151,6 +153,8 @@ def basic_record(store: Store, run_id: str, metric: str = HEADLINE, topic: str =
         "run": run.id,
         "method": run.method,
         "uses_human_answers": human_answers(store, run),
+        "label_rule": run.settings.label_rule,
+        "mass": option_mass.mass_of(store, run),
         "metric": metrics.metric(metric).name,
         "mean": {key: mean[key] for key in ("value", "low", "high")},
         "floor": mean["floor"],

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from core import wording
+from core.analysis import option_mass
 from core.analysis.cells import shares_of
 from core.asking.answers import Answer
 from core.asking.languages import own_translation
@@ -33,6 +34,7 @@ class Side(NamedTuple):
     shares: float64[K], the exact distribution over the options (NaN while there is none). people:
     float64[K] (NaN where they were not asked), n_people how many. written: the answer as it was
     written and read, None while there is none. scored_by, written_by: the runs it comes from.
+    mass: how much of what the model would say is one of the options (None while not known).
     language: what it is asked in; question: the words it is asked in, draft: nobody who grew up
     with the language has read them.
     """
@@ -46,6 +48,7 @@ class Side(NamedTuple):
     written: Answer | None
     scored_by: Run | None
     written_by: Run | None
+    mass: float | None = None
     language: str = ENGLISH
     question: str = ""
     draft: bool = False
@@ -179,14 +182,17 @@ def _side(store: Store, blank: Side, item: Item, made: dict[str, Run]) -> Side:
     """A side with what is held of it."""
     iso3 = blank.iso3
     scored, written = made.get("probabilities"), made.get("written")
-    shares, text = blank.shares, None
+    shares, text, mass = blank.shares, None, None
     if scored:
         shares = shares_of(store, scored, item).get(iso3, shares)
+        mass = option_mass.mass_of(store, scored, iso3)
     if written:
         answers = store.answers(written.no, item=item.id, iso3=iso3)
         if len(answers):
             text = _answer(answers.iloc[0])
-    return blank._replace(shares=shares, written=text, scored_by=scored, written_by=written)
+    return blank._replace(
+        shares=shares, mass=mass, written=text, scored_by=scored, written_by=written
+    )
 
 
 def _answer(row: pd.Series) -> Answer:
@@ -263,6 +269,24 @@ def verdict(item: Item, side: Side, sides: Sequence[Side]) -> str:
     return f"Of these countries, nearest to people in {wording.country(near.name)}."
 
 
+SMALL_SHARE = 0.1
+
+
+def voices(item: Item, side: Side) -> str:
+    """A sentence where what a model wrote is not what its probabilities say; "" elsewhere."""
+    if side.written is None or side.written.chosen is None or np.isnan(side.shares).any():
+        return ""
+    wrote = item.codes.index(side.written.chosen)
+    share, likeliest = float(side.shares[wrote]), int(side.shares.argmax())
+    if share >= SMALL_SHARE or wrote == likeliest:
+        return ""
+    return (
+        f"Two voices: it wrote “{item.options[wrote].label}”, which its probabilities give "
+        f"{wording.percent(share)}; likeliest there is “{item.options[likeliest].label}” with "
+        f"{wording.percent(float(side.shares[likeliest]))}."
+    )
+
+
 def how(asked: SideBySide) -> str:
     """How it was asked, and how long the writing took."""
     settings = asked.settings
@@ -323,6 +347,8 @@ def as_text(store: Store, asked: SideBySide) -> str:
         if side.written:
             text = " ".join((side.written.text or "").split())
             lines.append(f"  It wrote: “{text}” {reading(item, side.written)}")
+        for said in (option_mass.low_words(side.mass), voices(item, side)):
+            lines += [f"  {said}"] if said else []
     lines += ["", f"Model: {describe(asked.settings.model)}", f"Seed: {asked.settings.seed}"]
     lines += [f"Asked on {provenance.when_words(asked.runs[0].created)}", f"Id: {asked.group}"]
     return "\n".join(lines)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import pandas as pd
 
-from core.analysis import robustness, scores
+from core.analysis import option_mass, robustness, scores
 from core.metrics import inglehart_welzel, metrics
 from core.metrics.metrics import HEADLINE
 from core.store.runs import Run
@@ -22,13 +23,21 @@ from core.views.value_map import value_map
 def score_table(store: Store, run: Run, metric: str = "") -> pd.DataFrame:
     """A run's scores on every metric (or one), country by country; iso3 "" is their mean.
 
-    Columns: metric, iso3, name, zone, value, low, high, floor, ceiling, others, items, and
-    uses_human_answers (which of people's, "" for none).
+    Columns: metric, iso3, name, zone, value, low, high, floor, ceiling, others, items, mass (of the
+    options in what the model would say), and uses_human_answers (which of people's, "" for none).
     """
     names = [metric] if metric else list(metrics.METRICS)
     tables = [scores.table(store, run, name).assign(metric=name) for name in names]
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "metric", table.pop("metric"))
+    masses = option_mass.masses(store, run)
+    by_country = masses.groupby("iso3")["mass"].mean()
+    everywhere = float(masses["mass"].mean())
+    named = names_country(run)
+    table["mass"] = [
+        by_country.get(one, everywhere if not named or not one else math.nan)
+        for one in table["iso3"]
+    ]
     table["uses_human_answers"] = lineage.human_answers(store, run)
     return with_names(table, scores.survey_of(store, run))
 

@@ -11,6 +11,7 @@ from core.asking import languages
 from core.asking.settings import AskSettings
 from core.errors import PluriscopeError
 from core.home import home
+from core.inference.label_rules import LABEL, TURN
 from core.jobs import askings, plan
 from core.jobs.choices import AskChoices
 from core.prompts import translations
@@ -388,6 +389,31 @@ def set_orders(page: str, orders: str) -> None:
     """Set pick_orders, before it is drawn."""
     link_to(page, "orders", "" if orders == "both" else orders)
     st.session_state[f"{page}_orders"] = orders
+
+
+LABEL_RULE_NAMES = {LABEL: "Its label is written", TURN: "… and the turn ends"}
+
+
+def pick_label_rule(page: str) -> str:
+    return linked(
+        "An option counts when",
+        LABEL_RULE_NAMES,
+        name="label_rule",
+        page=page,
+        default=LABEL,
+        widget=st.segmented_control,
+        help=(
+            "Whatever the model would write after the number is no part of its choice. The other "
+            "rule, the first one here, is kept for comparing with older runs: it punishes options "
+            "that the model likes to spell out."
+        ),
+    )
+
+
+def set_label_rule(page: str, label_rule: str) -> None:
+    """Set pick_label_rule, before it is drawn."""
+    link_to(page, "label_rule", "" if label_rule == LABEL else label_rule)
+    st.session_state[f"{page}_label_rule"] = label_rule
 
 
 def wordings() -> list[str]:

@@ -9,7 +9,7 @@ import streamlit as st
 from pandas.io.formats.style import Styler
 
 from core import wording
-from core.analysis import scores
+from core.analysis import option_mass, scores
 from core.errors import PluriscopeError
 from core.figures.base import CONFIG, Figure, palette
 from core.jobs import askings, plan
@@ -25,7 +25,7 @@ from core.views import export, runs
 from core.views import provenance as views_provenance
 from pages.widgets.address import linked, unknown_in_address
 from pages.widgets.job_status import STATE_WORDS, job_progress
-from pages.widgets.session import is_dark, jobs, store
+from pages.widgets.session import is_dark, jobs, remembered, store
 from pages.widgets.text import plain
 
 TEACHING = spec.TEACHING
@@ -140,12 +140,16 @@ def teaching_note(*of: Run) -> None:
 
 
 def evidence_note(*of: Run) -> None:
-    """Wherever scores are shown: which of people's answers had a part in them, and whether the
-    questions were drafts."""
+    """Wherever scores are shown: which of people's answers had a part in them, whether questions
+    were drafts, whether options weigh little, and whether runs count them alike."""
     if said := runs.human_answers(store(), *of):
         st.caption(f":material/diversity_3: {plain(said)}")
     if said := runs.draft_words(*of):
         st.caption(f":material/translate: {plain(said)}")
+    if said := remembered(option_mass.low_note, *of):
+        st.caption(f":material/percent: {plain(said)}")
+    if said := remembered(runs.rule_words, *of):
+        st.caption(f":material/rule: {plain(said)}")
 
 
 def table(drawn: Figure, column_config: Mapping | None = None, height: int | str = "auto") -> None:

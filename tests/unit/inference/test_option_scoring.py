@@ -10,7 +10,7 @@ from core.asking.questionnaire import Questionnaire
 from core.asking.settings import AskSettings
 from core.errors import ModelError
 from core.inference import option_scoring, token_tree
-from core.inference.label_rules import LABEL, SINGLE, TURN, WHOLE
+from core.inference.label_rules import LABEL, NOT_CONTINUED, SINGLE, TURN, WHOLE
 from core.inference.labels import Request
 from core.inference.option_scoring import score
 from core.models.load import Loaded, chat, chat_text, encode
@@ -75,7 +75,7 @@ def reference(
     found = np.exp(plain_forward(loaded, request, labels, None))
     if "10" in request.labels:
         found[request.labels.index("1")] -= found[request.labels.index("10")]
-    return np.log(found), LABEL
+    return np.log(found), NOT_CONTINUED
 
 
 @pytest.mark.parametrize("label_rule", [LABEL, TURN])
@@ -99,7 +99,7 @@ def test_the_tree_equals_a_plain_forward(kind, digits, label_rule):
         assert got.mass == pytest.approx(np.exp(expected).sum(), rel=1e-4)
         assert got.probs.sum() == pytest.approx(1, abs=1e-12)
         np.testing.assert_allclose(got.probs, np.exp(expected) / np.exp(expected).sum(), atol=1e-5)
-    several = {LABEL: LABEL, TURN: WHOLE}[label_rule]
+    several = {LABEL: NOT_CONTINUED, TURN: WHOLE}[label_rule]
     assert rules == ({SINGLE} if digits == "whole" else {SINGLE, several})
 
 
@@ -168,7 +168,7 @@ def test_one_and_ten_never_share_mass(label_rule):
     prompt = render(item, PROMPTS)
     request = Request(prompt.messages, prompt.labels)
     [(_, found)] = score(loaded, [request], label_rule=label_rule, token_budget=4096)
-    assert found.rule == {LABEL: LABEL, TURN: WHOLE}[label_rule]
+    assert found.rule == {LABEL: NOT_CONTINUED, TURN: WHOLE}[label_rule]
     assert prompt.labels[int(found.probs.argmax())] == "10"
     assert found.probs[prompt.labels.index("1")] < 1e-6
     assert found.mass == pytest.approx(1, abs=1e-5)
