@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from core.commands import asking, exporting, importing, results, tuning
+from core.commands import asking, exporting, importing, models, results, tuning
 from core.commands.verbs import own_jobs
 from core.errors import PluriscopeError
 from core.strict_json import strict_json
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(
         required=True, metavar="ask|derive|runs|score|signal|robustness|references|export|import"
     )
-    for family in (asking, results, importing, tuning, exporting):
+    for family in (asking, results, importing, tuning, models, exporting):
         family.add(verbs)
     return top
 

@@ -25,7 +25,16 @@ from core.prompts.prompt_sets import load_prompt_set
 from core.store.jobs import Job
 from core.views import side_by_side
 from core.wording import CAUTION, count, country, listed
-from pages.widgets import address, job_status, methods, model_picker, results, session, surveys
+from pages.widgets import (
+    address,
+    get_model,
+    job_status,
+    methods,
+    model_picker,
+    results,
+    session,
+    surveys,
+)
 from pages.widgets.text import clock, plain, quotation
 
 MOST = 6
@@ -312,6 +321,7 @@ def before() -> None:
             st.caption("A question of your own has no answers of people to set beside it.")
         elif catalogue.is_teaching(model):
             st.caption(f":material/school: {results.TEACHING}")
+    get_model.offer("ask")
     if clicked:
         try:
             plan = plan_question(

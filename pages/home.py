@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.figures import base, maps
 from core.views import findings, runs, score_map
-from pages.widgets import job_status, results, session, text
+from pages.widgets import get_model, job_status, results, session, text
 
 DOORS = (
     # page, icon, its verb, what lies behind it
@@ -95,6 +95,7 @@ else:
     with st.expander("As a table", key="home_map_table", type="compact"):
         results.table(drawn)
 
+get_model.offer("home")
 st.space("small")
 pages = Path(__file__).parent
 for column, (page, icon, verb, what) in zip(st.columns(3, gap="large"), DOORS, strict=True):

@@ -150,7 +150,7 @@ def at_work(job: Job) -> None:
             query_params={"tuning": job.settings.tuning},
         )  # fmt: skip
         return
-    if job.kind == "merge":
+    if job.kind in ("merge", "get"):
         return
     so_far(job)
     with st.container(horizontal=True):

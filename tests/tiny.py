@@ -204,6 +204,57 @@ def save(
     return folder
 
 
+def save_gguf(file: Path, *, seed: int = 0) -> Path:
+    """A tiny Llama as a GGUF file, as llama.cpp's converter writes one. Returns `file`."""
+    import json
+
+    import numpy as np
+    import torch
+    from gguf import GGUFWriter
+
+    words = tokenizer("qwen2")
+    trained = json.loads(words.backend_tokenizer.to_str())["model"]
+    vocabulary = sorted(words.get_vocab(), key=words.get_vocab().get)
+    writer = GGUFWriter(str(file), "llama")
+    writer.add_context_length(512)
+    writer.add_embedding_length(64)
+    writer.add_block_count(2)
+    writer.add_feed_forward_length(96)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_vocab_size(len(vocabulary))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("smollm")
+    writer.add_token_list(vocabulary)
+    writer.add_token_types([3 if token in SPECIALS else 1 for token in vocabulary])
+    writer.add_token_merges([" ".join(pair) for pair in trained["merges"]])
+    writer.add_bos_token_id(words.bos_token_id)
+    writer.add_eos_token_id(words.eos_token_id)
+    writer.add_chat_template(CHATML)
+    random = np.random.default_rng(seed)
+    narrow, wide, norm = (32, 64), (96, 64), (64,)
+    block = {
+        "attn_q": (64, 64), "attn_k": narrow, "attn_v": narrow, "attn_output": (64, 64),
+        "ffn_gate": wide, "ffn_up": wide, "ffn_down": wide[::-1],
+        "attn_norm": norm, "ffn_norm": norm,
+    }  # fmt: skip
+    shapes = {f"blk.{i}.{name}.weight": shape for i in range(2) for name, shape in block.items()}
+    shapes |= {"token_embd.weight": (len(vocabulary), 64), "output_norm.weight": norm}
+    for name, shape in shapes.items():
+        values = random.normal(0, 0.2, shape) + (1 if shape == norm else 0)
+        in_16_bits = torch.tensor(
+            values, dtype=torch.bfloat16
+        )  # so that keeping them loses nothing
+        writer.add_tensor(name, in_16_bits.float().numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
 def save_adapter(folder: Path, base: Path, *, seed: int = 1, rank: int = 4, scale: float = 0.5):
     """Write a LoRA adapter for the model in `base` that changes its answers. Returns `folder`."""
     import torch

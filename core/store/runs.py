@@ -258,6 +258,10 @@ class RunRecords(Database):
         sql = "select distinct rule from answers where run_no = ?"
         return {rule for (rule,) in self.rows(sql, [run_no])}
 
+    def was_asked(self, model: str) -> bool:
+        """Is there any run of a model (ModelSpec.source), in the bin or not?"""
+        return bool(self.rows("select 1 from runs where model = ? limit 1", [model]))
+
     def cells_answered(self, run_no: int) -> int:
         """How many (country, item) pairs a run holds any answer to."""
         return self.rows(

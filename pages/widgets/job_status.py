@@ -86,7 +86,7 @@ def live_words(live: Live) -> str:
         return f"{live.doing}, {clock(live.elapsed)}"
     if live.phase == "comparing":
         return "Comparing with people"
-    if live.phase == "merging":
+    if live.phase in ("merging", "getting"):
         return f"{live.doing}, {clock(live.elapsed)}"
     done = wording.percent(live.done / live.total) if live.total else ""
     said = f"Asking {wording.count(live.total, 'question')}, {done}"
@@ -148,7 +148,11 @@ def job_progress(job: Job) -> None:
     facts = [live_words(live)]
     if live.total and (live.phase == "answering" or live.stage):
         facts.append(f"{live.done:,} of {live.total:,}")
-    if live.stage or live.phase not in ("loading", "merging"):  # there it is said already
+    if live.stage or live.phase not in (
+        "loading",
+        "merging",
+        "getting",
+    ):  # there it is said already
         facts.append(f"{clock(live.elapsed)} so far")
     if live.rate:
         facts.append(
@@ -174,7 +178,7 @@ def training_facts(facts: Mapping[str, float]) -> list[str]:
 
 def job_trouble(job: Job, key: str) -> None:
     """What went wrong: a sentence first, the traceback folded, the log to download."""
-    if job.state == "interrupted" and job.kind != "merge":
+    if job.state == "interrupted" and job.kind in ("ask", "tune"):
         st.caption(
             "Pluriscope was closed while this was under way. What was answered is saved; "
             "Resume asks only the rest."

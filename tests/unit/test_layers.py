@@ -37,9 +37,10 @@ HOMES = {
     "duckdb": {"core/store", "core/importers/reading.py"},
     "plotly": {"core/figures"},
     "torch": {"core/inference", "core/models/embedding.py", "core/models/load.py"}
+    | {"core/models/gguf_files.py"}
     | {"core/tuning/train.py", "core/tuning/training_files.py", "core/tuning/abilities/drift.py"},
     "transformers": {"core/inference", "core/models/embedding.py", "core/models/load.py"}
-    | {"core/tuning/train.py"},
+    | {"core/models/gguf_files.py", "core/tuning/train.py"},
     "peft": {"core/models/load.py", "core/tuning/train.py"},
     "bitsandbytes": {"core/models/load.py"},
     "lm_eval": {"core/tuning/abilities/lm_eval_tasks.py"},
