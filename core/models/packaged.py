@@ -67,7 +67,7 @@ PACKAGED = {one.name: one for one in (SMOLLM2,)}
 
 def folder_of(model: Packaged, home: Path) -> Path:
     """Where a packaged model is kept, whether it is there or not."""
-    return home / "models" / model.name
+    return home / "models" / model.title
 
 
 def is_here(model: Packaged, home: Path) -> bool:

@@ -59,10 +59,10 @@ def test_a_packaged_model_answers_as_the_file_does(tmp_path, gguf, index):
 
     home, said = tmp_path / "home", []
     folder = packaged.get(made(gguf), home, say=said.append)
-    assert folder == home / "models" / "tiny" and said
+    assert folder == home / "models" / "Tiny" and said
     assert at(folder).problem == "" and at(folder).licence == "apache-2.0"
     assert (folder / "LICENSE").read_text() == "Free to use."
-    assert {path.name for path in (home / "models").iterdir()} == {"tiny"}
+    assert {path.name for path in (home / "models").iterdir()} == {"Tiny"}
     loaded = load(ModelSpec(str(folder), precision="fp32"))
     plain = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
     ids = torch.tensor([[5, 7, 11, 2]])
