@@ -8,6 +8,7 @@ import unicodedata
 from pathlib import Path
 
 from core.errors import PluriscopeError
+from core.ordinary_files import read_ordinary
 
 _TAG = re.compile(r"<(script|style)\b[^>]*>.*?</\1\s*>|</?[a-zA-Z!][^<>]*>", re.I | re.S)
 # Invisible or direction-changing characters that make a text read otherwise than it is written.
@@ -59,7 +60,7 @@ def json_object(path: Path, most_mb: int, what: str) -> dict:
     try:
         if path.stat().st_size > most_mb * 1_000_000:
             raise PluriscopeError(f"{path.name} is larger than {most_mb} MB; it is not {what}.")
-        return parse_object(path.read_bytes())
+        return parse_object(read_ordinary(path))
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -33,6 +33,7 @@ from core.models.adapters import (
 )
 from core.models.catalogue import Entry
 from core.models.files import read_header, read_json, weight_files
+from core.ordinary_files import is_ordinary, read_ordinary
 from core.whole_files import write_whole
 
 CARD = "README.md"
@@ -69,8 +70,7 @@ def write_index(folder: Path, title: str = "") -> None:
 def read_card(folder: Path, limit: int = 100_000) -> str:
     """The text of an adapter's card as it stands; "" where it has none. It may be anybody's."""
     try:
-        with open(folder / CARD, encoding="utf-8", errors="replace") as file:
-            return file.read(limit)
+        return read_ordinary(folder / CARD).decode(errors="replace")[:limit]
     except OSError:
         return ""
 
@@ -188,6 +188,8 @@ def _opened(file: Path | bytes) -> Iterator[dict[PurePosixPath, Copy]]:
     if isinstance(file, Path) and file.is_dir():
         yield _of_folder(file)
         return
+    if isinstance(file, Path) and not is_ordinary(file):
+        raise ImportRefused(f"{file} is not an ordinary file, so it is not read.")
     try:
         with zipfile.ZipFile(io.BytesIO(file) if isinstance(file, bytes) else file) as archive:
             yield _of_zip(archive)

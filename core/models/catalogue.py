@@ -36,6 +36,7 @@ from core.models.spec import (
     ModelSpec,
     typed_path,
 )
+from core.ordinary_files import read_ordinary
 
 
 @dataclass(frozen=True)
@@ -292,7 +293,7 @@ def _entry_of_folder(path: Path, kind: str, source: str, name: str) -> Entry:
 def _licence(folder: Path) -> str:
     """The licence that a model's card names in its front matter; "" where there is none."""
     try:
-        card = (folder / "README.md").read_text(encoding="utf-8", errors="replace")[:20_000]
+        card = read_ordinary(folder / "README.md")[:20_000].decode(errors="replace")
     except OSError:
         return ""
     front = re.match(r"---\s*\n(.*?)\n---", card, re.DOTALL)

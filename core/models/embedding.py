@@ -10,7 +10,8 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from core.models import embedding_cache
-from core.models.load import loading_in_words, quiet, revision_of
+from core.models.files import revision_of
+from core.models.load import loading_in_words, quiet
 
 LONGEST = 512  # tokens; questions have a few dozen
 AT_ONCE = 32

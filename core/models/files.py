@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
 from core.errors import ModelError
+from core.ordinary_files import is_ordinary, read_ordinary
 from core.sanitize import parse_object
+
+Files = tuple[tuple[str, int, int], ...]  # name, bytes and time of writing in ns of each
 
 
 class Weights(NamedTuple):
@@ -40,7 +44,7 @@ class Weights(NamedTuple):
 def read_json(path: Path) -> dict:
     """A file's JSON object; empty where there is none or it cannot be read."""
     try:
-        return parse_object(path.read_bytes())
+        return parse_object(read_ordinary(path))
     except (OSError, ValueError):
         return {}
 
@@ -68,6 +72,9 @@ def problem(folder: Path) -> str:
 def _problem(folder: Path) -> str:
     if not folder.is_dir():
         return f"There is no folder {folder}."
+    for path in folder.iterdir():
+        if path.exists() and not path.is_dir() and not is_ordinary(path):
+            return f"{path.name} in {folder.name} is not an ordinary file, so it is not read."
     if not (folder / "config.json").is_file():
         if (folder / "adapter_config.json").is_file():
             return (
@@ -98,7 +105,7 @@ def _problem(folder: Path) -> str:
 def read_config(folder: Path) -> dict:
     """A model's config.json. Raises ModelError where it cannot be read."""
     try:
-        return parse_object((folder / "config.json").read_bytes())
+        return parse_object(read_ordinary(folder / "config.json"))
     except (OSError, ValueError) as error:
         raise ModelError(
             f"The file config.json in {folder} cannot be read. Download the model again."
@@ -191,3 +198,43 @@ def has_chat_template(folder: Path) -> bool:
     if any((folder / name).is_file() for name in ("chat_template.jinja", "chat_template.json")):
         return True
     return bool(read_json(folder / "tokenizer_config.json").get("chat_template"))
+
+
+# -- which files they are --------------------------------------------------------------------------
+
+
+def revision_of(folder: Path) -> str:
+    """The commit of a hub snapshot, or a hash over a local folder's configuration and weights."""
+    if folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name):
+        return folder.name
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.json")) + sorted(folder.glob("*.jinja")):
+        digest.update(path.name.encode() + path.read_bytes())
+    for path in weight_files(folder):
+        _hash_sampled(digest, path)
+    return f"sha256:{digest.hexdigest()}"
+
+
+def files_in(folder: Path) -> Files:
+    """How a folder's files lie there: quick to tell, and another once one was replaced."""
+    try:
+        files = [(path.name, path.stat()) for path in sorted(folder.iterdir()) if path.is_file()]
+    except OSError:  # there is no such folder
+        return ()
+    return tuple((name, facts.st_size, facts.st_mtime_ns) for name, facts in files)
+
+
+def _hash_sampled(digest: Any, path: Path, block: int = 1 << 20, blocks: int = 64) -> None:
+    """Hash a file: all of one up to 64 MiB, or else its head, size and 64 blocks spread evenly.
+
+    Training changes every matrix, so a sample tells versions apart in well under a second.
+    """
+    size = path.stat().st_size
+    digest.update(f"{path.name}:{size}".encode())
+    starts = [round(i * (size - block) / (blocks - 1)) for i in range(blocks)]
+    if size <= block * blocks:
+        starts = list(range(0, size, block))
+    with open(path, "rb") as stream:
+        for start in starts:
+            stream.seek(start)
+            digest.update(stream.read(block))

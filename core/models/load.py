@@ -6,16 +6,13 @@ import gc
 import hashlib
 import logging
 import re
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import torch
 from safetensors import SafetensorError
 from transformers import (
@@ -26,23 +23,25 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from core import wording
-from core.errors import ModelError
-from core.home import home
-from core.models import adapters, catalogue, hub, memory_fit
+from core.errors import ModelError, PluriscopeError
+from core.models import adapter_layers, adapters, catalogue, chat_template, hub, memory_fit
+from core.models import download as downloads
 from core.models import files as models_files
 from core.models.catalogue import describe
-from core.models.files import has_chat_template, quantised, read_config
+from core.models.download import Phase
+from core.models.files import (
+    Files,
+    files_in,
+    has_chat_template,
+    quantised,
+    read_config,
+    revision_of,
+)
 from core.models.spec import ModelSpec, precision_words, resolve_precision, typed_path
+from core.models.whole_weights import check_fit, check_numbers
+from core.ordinary_files import read_ordinary
 from core.sanitize import parse_object
 
-Phase = Callable[[str], None]
-Files = tuple[tuple[str, int, int], ...]  # name, bytes and time of writing in ns of each
-
-# Given to every chat template; one that does not know a name ignores it. Thinking models answer
-# at once. Llama 3.1 and later write today's date into the prompt: a fixed one (their own
-# fallback) keeps a run the same tomorrow.
-TEMPLATE_VALUES = {"enable_thinking": False, "thinking": False, "date_string": "26 Jul 2024"}
 DTYPES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
@@ -112,7 +111,7 @@ def wrap(
         memory_bytes=model.get_memory_footprint(),
         adapter_sha256=adapter_sha256,
         name=name,
-        folds_system=_folds_system(tokenizer, name),
+        folds_system=chat_template.folds_system(tokenizer, name),
     )
 
 
@@ -127,7 +126,7 @@ def chat_text(
     generation_prompt: end where the assistant's turn begins.
     """
     turns = _fold(messages) if loaded.folds_system else list(messages)
-    return _render(loaded.tokenizer, turns, generation_prompt, loaded.name)
+    return chat_template.render(loaded.tokenizer, turns, generation_prompt, loaded.name)
 
 
 def chat(
@@ -165,20 +164,6 @@ def stop_tokens(loaded: Loaded) -> set[int]:
     return {token for token in stops if token is not None}
 
 
-def _render(
-    tokenizer: PreTrainedTokenizerBase, turns: list[dict], generation_prompt: bool, name: str
-) -> str:
-    try:
-        return tokenizer.apply_chat_template(
-            turns,
-            tokenize=False,
-            add_generation_prompt=generation_prompt,
-            **TEMPLATE_VALUES,
-        )
-    except jinja2.TemplateError as error:
-        raise ModelError(f"The chat template of {name} refuses this prompt: {error}") from error
-
-
 def _fold(messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     """System text at the head of the first user turn, a blank line between."""
     system = [m["content"] for m in messages if m["role"] == "system" and m["content"]]
@@ -186,19 +171,6 @@ def _fold(messages: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     if system and turns:
         turns[0]["content"] = "\n\n".join([*system, turns[0]["content"]])
     return turns
-
-
-def _folds_system(tokenizer: PreTrainedTokenizerBase, name: str) -> bool:
-    """True where the template raises on a system message or leaves it out."""
-    probe = [
-        {"role": "system", "content": "Sunflower"},
-        {"role": "user", "content": "Marigold"},
-    ]
-    _render(tokenizer, probe[1:], True, name)  # a template that cannot do this is of no use
-    try:
-        return "Sunflower" not in _render(tokenizer, probe, True, name)
-    except ModelError:
-        return True
 
 
 # -- loading ---------------------------------------------------------------------------------------
@@ -214,19 +186,25 @@ def load(spec: ModelSpec, *, as_stored: bool = False, on_phase: Phase | None = N
     """
     say = on_phase or (lambda phase: None)
     if not as_stored:
-        _check_room(spec)
+        with loading_in_words(describe(replace(spec, adapter=None))):
+            _check_room(spec)
     base = _load_base(spec, say, as_stored)
     return _with_adapter(base, spec, say) if spec.adapter else base
 
 
 def _load_base(spec: ModelSpec, say: Phase, as_stored: bool = False) -> Loaded:
     name = describe(replace(spec, adapter=None))
+    with loading_in_words(name), quiet():
+        return _read_base(spec, name, say, as_stored)
+
+
+def _read_base(spec: ModelSpec, name: str, say: Phase, as_stored: bool) -> Loaded:
     say("Looking for the model")
     folder = catalogue.find(spec)
     if folder is None:
-        folder = _download(spec, name, say)
+        folder = downloads.download(spec, name, say)
         _check_room(spec)  # now that its files can be counted
-    files = _files(folder)
+    files = files_in(folder)
     stored = quantised(read_config(folder))
     precision = stored or resolve_precision(spec)
     if as_stored:
@@ -239,6 +217,7 @@ def _load_base(spec: ModelSpec, say: Phase, as_stored: bool = False) -> Loaded:
             "version."
         )
     say(f"Loading {name} in {precision_words(precision)}")
+    chat_template.TEMPLATE_PROCESS.get_ready()
     cuda = torch.cuda.is_available()
     whole = {name: dtype for dtype, name in DTYPES.items()}  # the others compute in compute_dtype
     options: dict[str, Any] = {
@@ -247,14 +226,17 @@ def _load_base(spec: ModelSpec, say: Phase, as_stored: bool = False) -> Loaded:
         "use_safetensors": True,
         "local_files_only": True,
         "trust_remote_code": spec.trust_remote_code,
+        "output_loading_info": True,
+        "ignore_mismatched_sizes": True,  # check_fit names them
     }
     if precision in ("nf4", "int8"):
         options["quantization_config"] = _quantisation(precision)
-    with loading_in_words(name), quiet():
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=spec.trust_remote_code
-        )
-        model = AutoModelForCausalLM.from_pretrained(folder, **options)
+    tokenizer = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=spec.trust_remote_code
+    )
+    check_numbers(folder, name)
+    model, found = AutoModelForCausalLM.from_pretrained(folder, **options)
+    check_fit(model, found, name)
     base = wrap(
         model,
         tokenizer,
@@ -263,14 +245,47 @@ def _load_base(spec: ModelSpec, say: Phase, as_stored: bool = False) -> Loaded:
         revision=revision_of(folder),
         precision=precision,
     )
+    _try_out(base)
     return replace(base, base_files=files)
+
+
+def _try_out(loaded: Loaded) -> None:
+    """Compute one short prompt, so that what does not fit together shows before a run begins.
+
+    In training mode: in the other one bitsandbytes repacks 4-bit weights, which then could not be
+    trained on.
+    """
+    rows = loaded.model.get_input_embeddings().weight.shape[0]
+    question = "Rate it from 1 to 3."
+    tokens = chat(loaded, [{"role": "user", "content": question}])
+    if not tokens or not encode(loaded, question):
+        raise ModelError(f"{loaded.name} could not be loaded: its tokenizer reads no words.")
+    words = max(loaded.tokenizer.vocab_size, max(tokens) + 1)
+    if words > rows:
+        raise ModelError(
+            f"{loaded.name} could not be loaded: its tokenizer knows {words:,} tokens and its "
+            f"weights {rows:,}, so they are not of one model. Download the model again."
+        )
+    ids = torch.tensor([tokens], device=loaded.device)
+    loaded.model.train()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            logits = loaded.model(input_ids=ids, use_cache=False).logits[0, -1]
+    finally:
+        loaded.model.eval()
+    if not torch.isfinite(logits).all():
+        raise ModelError(
+            f"{loaded.name} could not be loaded: what it answers in "
+            f"{precision_words(loaded.precision)} are no numbers. Choose another precision, or "
+            "download the model again."
+        )
 
 
 def _check_room(spec: ModelSpec, held_bytes: int = 0) -> None:
     """Refuse, before anything is read or downloaded, a model that is not there or would not fit."""
     if catalogue.find(spec) is None:
         offered = hub.look(spec.source, spec.revision, seconds=20)
-        if full := hub.no_room(spec.source, offered.size_bytes, _cache()):
+        if full := hub.no_room(spec.source, offered.size_bytes, downloads.cache()):
             raise ModelError(full)
     room = memory_fit.fit(spec, held_bytes=held_bytes)
     if not room.fits:
@@ -322,120 +337,18 @@ def _quantisation(precision: str) -> BitsAndBytesConfig:
     )
 
 
-def _download(spec: ModelSpec, name: str, say: Phase) -> Path:
-    from huggingface_hub import snapshot_download
-
-    say(f"Downloading {name}")
-    cache = _cache()
-    try:
-        with hub.in_words(spec.source, spec.revision), _bytes_told(spec, name, say):
-            folder = snapshot_download(
-                spec.source,
-                revision=spec.revision,
-                cache_dir=cache,
-                allow_patterns=hub.wanted(spec.trust_remote_code),
-                ignore_patterns=list(hub.UNWANTED),
-            )
-    except OSError as error:
-        raise ModelError(f"The download of {spec.source} could not be written: {error}") from error
-    models_files.check(Path(folder))
-    return Path(folder)
-
-
-def _cache() -> Path:
-    """Where downloads go."""
-    return catalogue.hub_caches(home())[0]
-
-
-@contextmanager
-def _bytes_told(spec: ModelSpec, name: str, say: Phase, every: float = 1.0) -> Iterator[None]:
-    """Within, say how much of a download there is, how fast it comes and how long it will take."""
-    offered = hub.told(spec.source, spec.revision)
-    total = offered.size_bytes if offered else 0
-    over = threading.Event()
-    # When there was how much of it, of late: what came in the last seconds tells the pace.
-    seen = deque([(time.monotonic(), hub.bytes_here(spec.source, _cache()))], maxlen=15)
-
-    def watch() -> None:
-        while not over.wait(every):
-            seen.append((time.monotonic(), hub.bytes_here(spec.source, _cache())))
-            (since, before), (now, here) = seen[0], seen[-1]
-            started = here - before > total / 100  # before, only small files came
-            rate = (here - before) / (now - since) if started else 0.0
-            say(_download_words(name, here, total, rate))
-
-    watcher = threading.Thread(target=watch, daemon=True, name="download")
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
-
-
-def _download_words(name: str, here: int, total: int, rate: float) -> str:
-    """here, total: bytes; total is 0 where it is not known. rate: bytes a second."""
-    of = f" of {wording.size(total)}" if total else ""
-    line = f"Downloading {name}: {wording.size(min(here, total or here))}{of}"
-    if rate < 1:
-        return line
-    line += f", {wording.size(rate)} a second"
-    seconds = (total - here) / rate
-    if seconds <= 0:
-        return line
-    left = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(5, round(seconds / 5) * 5)} s"
-    return f"{line}, about {left} left"
-
-
-def revision_of(folder: Path) -> str:
-    """The commit of a hub snapshot, or a hash over a local folder's configuration and weights."""
-    if folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name):
-        return folder.name
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.json")) + sorted(folder.glob("*.jinja")):
-        digest.update(path.name.encode() + path.read_bytes())
-    for path in models_files.weight_files(folder):
-        _hash_sampled(digest, path)
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _files(folder: Path) -> Files:
-    """How a folder's files lie there: quick to tell, and another once one was replaced."""
-    try:
-        files = [(path.name, path.stat()) for path in sorted(folder.iterdir()) if path.is_file()]
-    except OSError:  # there is no such folder
-        return ()
-    return tuple((name, facts.st_size, facts.st_mtime_ns) for name, facts in files)
-
-
 def base_as_read(loaded: Loaded) -> bool:
     """Do the files of a model, its adapter aside, lie there as when they were read?
 
     Raises ModelError where its folder is gone or can no longer be used.
     """
     folder = catalogue.find(loaded.spec)
-    return folder is not None and loaded.base_files == _files(folder)
+    return folder is not None and loaded.base_files == files_in(folder)
 
 
 def _adapter_as_read(loaded: Loaded) -> bool:
     adapter = loaded.spec.adapter
-    return not adapter or loaded.adapter_files == _files(typed_path(adapter))
-
-
-def _hash_sampled(digest: Any, path: Path, block: int = 1 << 20, blocks: int = 64) -> None:
-    """Hash a file: all of one up to 64 MiB, or else its head, size and 64 blocks spread evenly.
-
-    Training changes every matrix, so a sample tells versions apart in well under a second.
-    """
-    size = path.stat().st_size
-    digest.update(f"{path.name}:{size}".encode())
-    starts = [round(i * (size - block) / (blocks - 1)) for i in range(blocks)]
-    if size <= block * blocks:
-        starts = list(range(0, size, block))
-    with open(path, "rb") as stream:
-        for start in starts:
-            stream.seek(start)
-            digest.update(stream.read(block))
+    return not adapter or loaded.adapter_files == files_in(typed_path(adapter))
 
 
 # -- adapters --------------------------------------------------------------------------------------
@@ -443,19 +356,17 @@ def _hash_sampled(digest: Any, path: Path, block: int = 1 << 20, blocks: int = 6
 
 def _with_adapter(base: Loaded, spec: ModelSpec, say: Phase) -> Loaded:
     """Put an adapter on a base. The base's modules now hold it; _without_adapter takes it off."""
-    from peft import PeftModel
-
     say("Adding the adapter")
     folder = typed_path(spec.adapter)
     weights = folder / adapters.ADAPTER_WEIGHTS
-    files = _files(folder)
+    files = files_in(folder)
     if not adapters.is_adapter(folder):
         raise ModelError(
             f"{spec.adapter} is not an adapter: it needs adapter_config.json and "
             "adapter_model.safetensors."
         )
     try:
-        config = parse_object((folder / adapters.ADAPTER_CONFIG).read_bytes())
+        config = parse_object(read_ordinary(folder / adapters.ADAPTER_CONFIG))
         models_files.read_header(weights)
     except (OSError, ValueError) as error:
         raise ModelError(f"The adapter {folder.name} cannot be read: {error}") from error
@@ -465,13 +376,9 @@ def _with_adapter(base: Loaded, spec: ModelSpec, say: Phase) -> Loaded:
         f"{_named(config)}. Choose that model, or another adapter."
     )
     try:
-        with loading_in_words(base.name), quiet(), _packed_as_is(base.model):
-            model = PeftModel.from_pretrained(base.model, folder, is_trainable=False)
-    except ModelError:
-        _strip(base.model)
-        raise
+        with memory_in_words(base.name), quiet():
+            model = adapter_layers.put_on(base.model, folder)
     except (RuntimeError, ValueError, KeyError) as error:  # shapes or layers that are not there
-        _strip(base.model)
         raise wrong from error
     if not _lora_loaded(model, weights):
         model.unload()
@@ -547,37 +454,6 @@ def bare(loaded: Loaded) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _packed_as_is(model: Any) -> Iterator[None]:
-    """Within, reading a 4-bit model's state leaves its weights alone.
-
-    On a CPU bitsandbytes repacks 4-bit weights at the first forward, and unpacks them, with a loss
-    (its scales go through bf16), whenever state_dict() is called, as peft does to find its place:
-    the base would answer a little differently ever after (measured: log-probabilities off by 0.2).
-    """
-    states = [getattr(weight, "quant_state", None) for weight in model.parameters()]
-    packed = [s for s in states if getattr(s, "packing_format_for_cpu", False)]
-    for state in packed:
-        state.packing_format_for_cpu = False
-    try:
-        yield
-    finally:
-        for state in packed:
-            state.packing_format_for_cpu = True
-
-
-def _strip(model: Any) -> None:
-    """Take a half-attached adapter out of a base."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    for name, module in list(model.named_modules()):
-        if isinstance(module, BaseTunerLayer):
-            parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, module.get_base_layer())
-    for attribute in ("peft_config", "_hf_peft_config_loaded"):
-        model.__dict__.pop(attribute, None)
-
-
 # -- failures in words -----------------------------------------------------------------------------
 
 
@@ -595,25 +471,32 @@ def memory_in_words(name: str, words: str | None = None) -> Iterator[None]:
         raise
 
 
+# Why: docs/decisions.md, "Anything that goes wrong while a model is read is about the model."
 @contextmanager
 def loading_in_words(name: str) -> Iterator[None]:
-    """Turn what torch and transformers raise while loading a model into a ModelError."""
+    """Turn whatever is raised while a model is being read into a ModelError."""
     try:
         with memory_in_words(name):
             yield
+    except PluriscopeError:
+        raise
     except SafetensorError as error:
         raise ModelError(
             f"The weights of {name} are damaged ({error}). Delete them and download them again."
         ) from error
     except ImportError as error:
         raise ModelError(f"{name} needs a package that is not installed: {error}") from error
-    except (OSError, ValueError) as error:
+    except Exception as error:  # configs and tokenizers of strangers go wrong in every way
         text = " ".join(str(error).split())
         if "trust_remote_code" in text:
             raise ModelError(
                 f"{name} comes with Python code of its own that would run on this machine. If "
                 "you trust its makers, tick “run this model's own code” and load it again."
             ) from error
+        if not isinstance(error, (OSError, ValueError)) or not text:
+            text = (
+                f"its files are damaged, or not for this version ({type(error).__name__}: {text})"
+            )
         raise ModelError(f"{name} could not be loaded: {text[:300]}") from error
 
 
@@ -676,7 +559,8 @@ class ModelSlot:
             held.release()
             self._held = base
         else:
-            _check_room(spec, held.memory_bytes if held else 0)
+            with loading_in_words(describe(base_spec)):
+                _check_room(spec, held.memory_bytes if held else 0)
             self.unload()
             del held
             self._held = _load_base(spec, say)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core.errors import PluriscopeError
+from core.ordinary_files import read_ordinary
 from core.prompts.prompt_sets import PromptSet
 from core.prompts.render import Example
 from core.sanitize import clean_text, json_object, visible
@@ -376,7 +377,7 @@ def _lines(path: Path) -> list[str]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise PluriscopeError(f"{path.name} is larger than 20 MB; this is no list of items.")
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        return read_ordinary(path).decode("utf-8-sig").splitlines()
     except FileNotFoundError:
         raise PluriscopeError(f"There is no file {path}.") from None
     except UnicodeDecodeError:

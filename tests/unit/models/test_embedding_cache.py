@@ -11,7 +11,7 @@ from core.jobs.choices import AskChoices
 from core.jobs.plan import plan_survey
 from core.jobs.queue import Jobs
 from core.models import embedding, embedding_cache
-from core.models.load import revision_of
+from core.models.files import revision_of
 from core.models.spec import ModelSpec
 from core.prompts.demonstrations import choose_examples, questions
 from core.store.store import Store

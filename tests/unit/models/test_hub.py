@@ -8,8 +8,9 @@ import pytest
 from core.errors import ModelError
 from core.home import home
 from core.models import catalogue, hub, memory_fit
+from core.models.download import _bytes_told, _download_words
 from core.models.hub import NotReached
-from core.models.load import ModelSlot, _bytes_told, _download_words, load
+from core.models.load import ModelSlot, load
 from core.models.spec import ModelSpec
 from tests import tiny
 from tests.hub import COMMIT, GATED, serve

@@ -12,9 +12,9 @@ from core.errors import ModelError
 from core.inference.labels import Request
 from core.inference.option_scoring import score
 from core.models import memory_fit
+from core.models.chat_template import folds_system
 from core.models.load import (
     ModelSlot,
-    _folds_system,
     chat,
     chat_text,
     compute_dtype,
@@ -113,7 +113,7 @@ def test_a_template_that_drops_the_system_text_is_noticed():
     loaded = tiny.loaded("qwen2")
     silent = "{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] }}{% endif %}"
     loaded.tokenizer.chat_template = silent + "{% endfor %}"
-    assert _folds_system(loaded.tokenizer, "silent")
+    assert folds_system(loaded.tokenizer, "silent")
 
 
 def test_special_tokens_are_written_once():
