@@ -295,7 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         print(json.dumps({**result, "peak": peak(), "loaded": before}))
         return result
 
-    lora = Lora(batch=options.batch, precision="bf16")
+    lora = Lora(batch=options.batch, precision="bf16", warmup=0.0)  # as both have it for few steps
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_examples(folder / "examples.jsonl", options.steps * options.batch, options.countries)
@@ -305,7 +305,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             **compare(folder, lora, options.threads, options.cpu_time),
         }
         if torch.cuda.is_available():
-            result["card"] = on_a_card(folder, Lora(batch=options.batch))
+            result["card"] = on_a_card(folder, Lora(batch=options.batch, warmup=0.0))
     speed, held = result["examples_per_second"], result["peak_mb"]
     losses = result["losses"]["ours"]
     print(

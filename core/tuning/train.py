@@ -279,9 +279,15 @@ def _mixed(loaded: Loaded) -> Any:
 # -- the schedule ----------------------------------------------------------------------------------
 
 
+FEW_STEPS = 10  # from here down there is no warm-up
+
+
 def learning_rate(lora: Lora, step: int, steps: int) -> float:
-    """Linear warm-up, then half a cosine down to zero, as transformers has it. step: from 0."""
-    warm = math.ceil(lora.warmup * steps)
+    """Linear warm-up, then half a cosine down to zero, as transformers has it. step: from 0.
+
+    The first step of a warm-up has rate 0; in a training of FEW_STEPS that would be much or all.
+    """
+    warm = math.ceil(lora.warmup * steps) if steps > FEW_STEPS else 0
     if step < warm:
         return lora.learning_rate * step / max(warm, 1)
     gone = (step - warm) / max(steps - warm, 1)

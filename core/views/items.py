@@ -106,7 +106,7 @@ SORTS = {
 }
 
 
-ONLY = ("Came closer", "Moved away", "Refused or unreadable", "Mostly said otherwise")
+ONLY = ("Came closer", "Moved away", "Refused or unreadable", "Off the options")
 
 
 def arranged(

@@ -35,3 +35,9 @@ def test_a_template_that_is_endless_for_one_prompt_harms_no_other():
         with pytest.raises(ModelError, match=r"chat template of x .* come to an end"):
             render(endless, TURNS, True, "x")
         assert "Kenya" in render(good, TURNS, True, "y")
+
+
+def test_today_is_the_same_day_for_every_template():
+    tokenizer = tiny.tokenizer()
+    tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }}, {{ date_string }}." + tiny.LLAMA3
+    assert render(tokenizer, TURNS, True, "x").startswith("26 Jul 2024, 26 Jul 2024.")

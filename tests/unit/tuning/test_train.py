@@ -256,7 +256,7 @@ def test_steps_are_those_of_transformers_trainer(tmp_path, tiny_model, monkeypat
     monkeypatch.chdir(tmp_path)
     spec = ModelSpec(str(tiny_model), precision="fp32")
     batch = examples("hard")
-    lora = Lora(rank=4, alpha=8, batch=6, epochs=2, learning_rate=0.01, warmup=0.3)
+    lora = Lora(rank=4, alpha=8, batch=6, epochs=2, learning_rate=0.01, warmup=0.0)
     steps = []
     train(spec, write(tmp_path, batch), lora, tmp_path / "ours", seed=7, on_step=steps.append)
     losses, weights = trainer_losses(load(spec), "llama", batch, lora)
@@ -272,6 +272,9 @@ def test_steps_are_those_of_transformers_trainer(tmp_path, tiny_model, monkeypat
 
 def test_the_rate_of_learning_is_transformers_cosine():
     lora = Lora(learning_rate=2e-4, warmup=0.1)
+    # Of one step, or of few, none is at rate 0.
+    for steps in (1, 2, 5, 10):
+        assert all(learning_rate(lora, step, steps) > 0 for step in range(steps))
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lora.learning_rate)
     schedule = get_cosine_schedule_with_warmup(optimizer, 5, 48)  # warm-up: a tenth, rounded up
     for step in range(48):
