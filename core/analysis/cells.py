@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from core.analysis.cross_fitting import over_orders
+from core.asking.parsing import LOST
 from core.metrics.panel import most_likely
 from core.store.runs import Run
 from core.store.store import Store
@@ -34,8 +35,8 @@ class Cells(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """R stored answers. persona, item, number: where each belongs. state: "answered", "refused" or
-    "unparseable". option: index of the option it was read as, -1 where none was looked for or
+    """R stored answers. persona, item, number: where each belongs. state: as parsing.STATES
+    has them. option: index of the option it was read as, -1 where none was looked for or
     found. shares: float64[R, K], NaN rows where it was not answered."""
 
     persona: np.ndarray
@@ -64,7 +65,7 @@ def cells(
     for index in np.flatnonzero((rows.state == "refused") & (rows.option >= 0)):
         cell = rows.persona[index], rows.item[index]
         chosen[cell] = rows.option[index] if chosen[cell] < 0 else chosen[cell]
-    refused, unparsed = (_part(rows, shape, state) for state in ("refused", "unparseable"))
+    refused, unparsed = (_part(rows, shape, states) for states in (("refused",), LOST))
     return Cells(shares, chosen, refused, unparsed)
 
 
@@ -145,10 +146,10 @@ def _placed(rows: _Rows, shape: tuple[int, int]) -> np.ndarray:
     return answers
 
 
-def _part(rows: _Rows, shape: tuple[int, int], state: str) -> np.ndarray:
-    """float64[P, I]: which share of a cell's answers is in a state; 0 where there is none."""
+def _part(rows: _Rows, shape: tuple[int, int], states: Sequence[str]) -> np.ndarray:
+    """float64[P, I]: which share of a cell's answers is in one of some states; 0 where none is."""
     cell = rows.persona * shape[1] + rows.item
     size = shape[0] * shape[1]
     asked = np.bincount(cell, minlength=size)
-    there = np.bincount(cell[rows.state == state], minlength=size)
+    there = np.bincount(cell[np.isin(rows.state.astype(str), states)], minlength=size)
     return (there / np.maximum(asked, 1)).reshape(shape)

@@ -11,8 +11,8 @@ class Answer:
 
     number: which option order or sample. probs: over the item's options in canonical code order
     (empty for written answers); mass: what the options weighed before normalising. chosen: a code,
-    or None where the answer was refused or could not be read. state: "answered", "refused" or
-    "unparseable". rule: how it was scored or parsed. text: what was written.
+    or None where the answer was refused or could not be read. state: one of
+    parsing.STATES. rule: how it was scored or parsed. text: what was written.
     """
 
     iso3: str

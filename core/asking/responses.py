@@ -109,7 +109,9 @@ def _written(
     if stop():  # cut short: what was being written is unasked, not answered
         return
     seconds = (time.monotonic() - began) / len(group)
-    yield [read_written(p, w.text, seconds) for p, w in zip(group, written, strict=True)]
+    yield [
+        read_written(p, w.text, seconds, w.finished) for p, w in zip(group, written, strict=True)
+    ]
 
 
 def answer_seed(seed: int, key: tuple[str, str, int], shared: bool = False) -> int:
@@ -124,9 +126,11 @@ def answer_seed(seed: int, key: tuple[str, str, int], shared: bool = False) -> i
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), signed=True)
 
 
-def read_written(planned: Planned, text: str, seconds: float | None = None) -> Answer:
-    """A written text as an Answer: parsed, refused or unparseable."""
-    parsed = parse(text, planned.item, planned.prompt)
+def read_written(
+    planned: Planned, text: str, seconds: float | None = None, finished: bool = True
+) -> Answer:
+    """A written text as an Answer, read by parsing.parse. finished: False where it was cut off."""
+    parsed = parse(text, planned.item, planned.prompt, finished)
     return Answer(
         *planned.key,
         probs=(),

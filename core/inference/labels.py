@@ -13,20 +13,10 @@ import numpy as np
 
 from core.errors import ModelError
 from core.inference.label_rules import LABEL, NOT_CONTINUED, SINGLE, TURN, WHOLE
+from core.inference.thought_marks import THOUGHTS, open_thought
 from core.inference.token_tree import common
 from core.models.load import Loaded, chat_text, encode, special_tokens
 
-# What opens a thought, and what closes it, in the templates of reasoning models.
-THOUGHTS = {
-    "<think>": "</think>",
-    "<thinking>": "</thinking>",
-    "<thought>": "</thought>",
-    "<reasoning>": "</reasoning>",
-    "<seed:think>": "</seed:think>",
-    "[THINK]": "[/THINK]",
-    "◁think▷": "◁/think▷",
-    "<|START_THINKING|>": "<|END_THINKING|>",
-}
 TOKEN = ">u4"  # tokens as big-endian 32-bit integers, so that bytes sort as token sequences do
 
 
@@ -84,22 +74,14 @@ def _turn(loaded: Loaded, roles: Sequence[str]) -> Turn:
         return Turn(0, "", "")
     lead, found, tail = replied.rpartition(REPLY)
     opened = prompt.rpartition(ASK)[2]
-    if thought := _open_thought(opened):
+    # Why: docs/decisions.md, "A thought that a template opens is closed at once."
+    if thought := open_thought(opened):
         return Turn(0, f"{THOUGHTS[thought]}\n\n", tail if found else "")
     if not found or ASK not in lead or ASK not in prompt:
         return Turn(0, "", "")
     lead = lead.rpartition(ASK)[2]
     same = common(opened, lead)
     return Turn(len(opened) - same, lead[same:], tail)
-
-
-# Why: docs/decisions.md, "A thought that a template opens is closed at once."
-def _open_thought(text: str) -> str:
-    """The mark of a thought that a text opens and leaves open; "" where it leaves none open."""
-    for opens, closes in THOUGHTS.items():
-        if opens in text and closes not in text.rpartition(opens)[2]:
-            return opens
-    return ""
 
 
 # -- the tokens of labels --------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from core.analysis.cells import cells
+from core.asking.parsing import LOST
 from core.asking.settings import AskSettings
 from core.models.spec import resolve_precision
 from core.sanitize import not_a_formula
@@ -121,7 +122,7 @@ def run_table(store: Store, run_id: str) -> pd.DataFrame:
                         "people_basis": people.basis if people else "",
                         "answers": len(answers),
                         "refused": int(states.get("refused", 0)),
-                        "unreadable": int(states.get("unparseable", 0)),
+                        "unreadable": sum(int(states.get(state, 0)) for state in LOST),
                     }
                 )
     table = pd.DataFrame(rows, columns=_ROW_COLUMNS)

@@ -309,8 +309,10 @@ def raw_answers(store: Store, run: Run, item: Item, iso3: str) -> pd.DataFrame:
 
 
 def _answer_words(item: Item, code: int | None, state: str) -> str:
-    if state == "refused":
-        return "refused"
+    if state in ("refused", "cut off"):
+        return state
+    if state == "contradictory":
+        return "says two things"
     if code not in item.codes:
         return "cannot be read"
     label = item.option(code).label

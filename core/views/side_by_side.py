@@ -301,6 +301,10 @@ def reading(item: Item, answer: Answer) -> str:
     """How a written answer was read: the option, and the rule that decided."""
     if answer.state == "refused":
         return f"Read as a refusal: {answer.rule}."
+    if answer.state == "contradictory":
+        return f"Says two things: {answer.rule}."
+    if answer.state == "cut off":
+        return f"Cut off before an answer: {answer.rule}."
     if answer.chosen is None:
         return f"Cannot be read: {answer.rule}."
     return f"Read as “{item.option(answer.chosen).label}”: {answer.rule}."
