@@ -21,8 +21,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
+from core import wording
 from core.errors import ImportRefused, ModelError, PluriscopeError
-from core.models import adapters, catalogue, spec
+from core.models import adapter_settings, adapters, catalogue, spec
 from core.models import files as models_files
 from core.models.adapters import (
     ADAPTER_CONFIG,
@@ -121,16 +122,6 @@ MOST_FILES = 2_000
 MOST_BYTES = 8 * 1024**3
 MOST_TEXT_BYTES = 5 * 1024**2
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
-
-# Of adapter_config.json only what describes a LoRA; other keys name Python modules to import,
-# files to read, or ways of training that say nothing about asking.
-# Why: docs/decisions.md, "Of an imported adapter's settings only LoRA's are kept."
-CONFIG_KEYS = (
-    *("peft_type", "task_type", "base_model_name_or_path", "revision", "peft_version"),
-    *("r", "lora_alpha", "lora_dropout", "target_modules", "bias", "fan_in_fan_out"),
-    *("use_rslora", "use_dora", "rank_pattern", "alpha_pattern"),
-    *("layers_to_transform", "layers_pattern"),
-)
 
 
 class BroughtIn(NamedTuple):
@@ -313,69 +304,32 @@ def _check_all(folder: Path) -> None:
         raise ImportRefused("Its countries' adapters were tuned on different models.")
 
 
+# Why: docs/decisions.md, "A setting of an adapter is used, harmless or refused."
 def _check_one(folder: Path) -> str:
-    """Check an adapter's settings and its tensors; write back only the settings known. The base."""
-    config = read_json(folder / ADAPTER_CONFIG)
-    if config.get("peft_type") != "LORA":
+    """Check an adapter's settings and its tensors; write back only settings that are used. The
+    base."""
+    said = read_json(folder / ADAPTER_CONFIG)
+    if wrong := adapter_settings.problem(said):
+        raise ImportRefused(wording.capital(wrong))
+    if said.get("modules_to_save") or said.get("trainable_token_indices"):
         raise ImportRefused(
-            f"It is not a LoRA adapter ({config.get('peft_type') or 'its settings cannot be read'})"
-            ". Other kinds cannot be put on here."
+            "It brings whole layers of its own beside its LoRA weights, and only LoRA is imported. "
+            "Merge it into its model and use that, or give its folder to “ask --adapter”."
         )
-    if config.get("modules_to_save") or config.get("trainable_token_indices"):
-        raise ImportRefused(
-            "It brings whole layers of its own beside its LoRA weights; such an adapter cannot be "
-            "put on here. Merge it into its model, and use that."
-        )
-    known = {key: config[key] for key in CONFIG_KEYS if config.get(key) is not None}
-    if not _sensible(known):
-        raise ImportRefused(f"The settings in {ADAPTER_CONFIG} are not those of a LoRA adapter.")
-    write_whole(
-        folder / ADAPTER_CONFIG, json.dumps({**known, "inference_mode": True}, indent=1) + "\n"
-    )
-    _pairs(folder)
-    return str(known.get("base_model_name_or_path") or "")
-
-
-def _sensible(config: Mapping) -> bool:
-    modules = config.get("target_modules")
-    names = modules if isinstance(modules, list) else [modules]
-    return (
-        isinstance(config.get("r"), int)
-        and 0 < config["r"] <= 4096
-        and isinstance(config.get("lora_alpha", 1), int | float)
-        and 0 < len(names) <= 2_000
-        # Names, not patterns: a pattern could take for ever to match.
-        and all(isinstance(n, str) and re.fullmatch(r"[\w.-]{1,200}", n) for n in names)
-        and all(
-            isinstance(config.get(key, {}), dict)
-            and all(re.fullmatch(r"[\w.^$\\-]{1,200}", pattern) for pattern in config.get(key, {}))
-            for key in ("rank_pattern", "alpha_pattern")
-        )
-    )
-
-
-def _pairs(folder: Path) -> dict[str, dict[str, tuple[int, ...]]]:
-    """The shapes of lora_A and lora_B by the layer they belong to. Refuses other tensors."""
-    weights = folder / ADAPTER_WEIGHTS
     try:
-        header = read_header(weights)
+        header = read_header(folder / ADAPTER_WEIGHTS)
     except (ModelError, OSError) as error:
         raise ImportRefused(
             f"The weights in {ADAPTER_WEIGHTS} are damaged or not safetensors."
         ) from error
-    layers: dict[str, dict[str, tuple[int, ...]]] = {}
-    for name, tensor in header.items():
-        match = re.fullmatch(r"base_model\.model\.(.+)\.(lora_[AB])\.weight", name)
-        if not match or tensor.dtype not in ("F32", "F16", "BF16"):
-            raise ImportRefused(f"It holds a tensor that is not LoRA's ({name[:120]}).")
-        layers.setdefault(match[1], {})[match[2]] = tensor.shape
-    for layer, shapes in layers.items():
-        a, b = shapes.get("lora_A", ()), shapes.get("lora_B", ())
-        if len(a) != 2 or len(b) != 2 or a[0] != b[1]:
-            raise ImportRefused(f"Its weights of {layer} do not fit each other.")
-    if not layers:
-        raise ImportRefused("It holds no weights.")
-    return layers
+    if wrong := adapter_settings.tensors_problem(said, header):
+        raise ImportRefused(wording.capital(wrong))
+    adapter = adapter_settings.read(folder)
+    if adapter.whole:
+        raise ImportRefused(f"It holds a tensor that is not LoRA's ({next(iter(adapter.whole))}).")
+    settings = {**adapter.config, "inference_mode": True}
+    write_whole(folder / ADAPTER_CONFIG, json.dumps(settings, indent=1) + "\n")
+    return str(said.get("base_model_name_or_path") or "")
 
 
 def _base_of(adapter: AdapterEntry, home: Path) -> Entry | None:
@@ -387,19 +341,65 @@ def _base_of(adapter: AdapterEntry, home: Path) -> Entry | None:
 
 
 def _check_shapes(folder: Path, base: Entry) -> None:
-    """Refuse an adapter whose layers are not those of its base, by the files' headers."""
+    if layer := _misfit(folder, base):
+        raise ImportRefused(
+            f"It does not fit {base.name} on this machine, which it says it was tuned on: "
+            f"their layers {layer} differ. Look for the adapter of this version of the model."
+        )
+
+
+def _misfit(folder: Path, base: Entry) -> str:
+    """The first layer of an adapter that its base does not have so, by the files' headers."""
     stored: dict[str, tuple[int, ...]] = {}
     for file in weight_files(base.path):
         stored |= {name: t.shape for name, t in models_files.read_header(file).items()}
     if models_files.weights(base.path).quantised:
-        return  # its matrices are packed; loading looks at the layers themselves
-    for layer, shapes in _pairs(folder).items():
-        shape = stored.get(f"{layer}.weight")
-        if shape is None or shape != (shapes["lora_B"][0], shapes["lora_A"][1]):
-            raise ImportRefused(
-                f"It does not fit {base.name} on this machine, which it says it was tuned on: "
-                f"their layers {layer} differ. Look for the adapter of this version of the model."
+        return ""  # its matrices are packed; loading looks at the layers themselves
+    adapter = adapter_settings.read(folder)
+    if adapter.config.get("target_parameters"):
+        return ""
+    for layer, shapes in adapter.layers.items():
+        a, b = adapter_settings.pair(shapes)
+        across = adapter.config.get("fan_in_fan_out") or "lora_embedding_A" in shapes
+        wide = (a[1], b[0]) if across else (b[0], a[1])
+        # An output head may be the embeddings, and in no file; loading looks at it.
+        if layer != "lm_head" and _stored(f"{layer}.weight", stored) != wide:
+            return layer
+    return ""
+
+
+def _stored(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...] | None:
+    """The shape of a tensor whose name in the files may lack the head, or have one more."""
+    if name in shapes:
+        return shapes[name]
+    near = [s for n, s in shapes.items() if n.endswith(f".{name}") or name.endswith(f".{n}")]
+    return near[0] if len(near) == 1 else None
+
+
+# -- another name for the same model ---------------------------------------------------------------
+
+
+def fitting(adapter: AdapterEntry, home: Path) -> list[Entry]:
+    """Models on this machine with the layers that an adapter is for, whatever it calls its base."""
+    here = [e for e in [catalogue.builtin(), *catalogue.on_this_machine(home)] if not e.problem]
+    parts = _parts(adapter.path)
+    return [e for e in here if not any(_misfit(part, e) for part in parts)]
+
+
+def take_for(adapter: AdapterEntry, base: Entry) -> None:
+    """Have an adapter name another base from now on; somebody said that the two are one model.
+
+    Raises ModelError where their layers differ.
+    """
+    for part in _parts(adapter.path):
+        if layer := _misfit(part, base):
+            raise ModelError(
+                f"{adapter.name} does not fit {base.name}: their layers {layer} differ."
             )
+    for part in _parts(adapter.path):
+        said = read_json(part / ADAPTER_CONFIG) | {"base_model_name_or_path": base.source}
+        said.pop("revision", None)  # of the other name
+        write_whole(part / ADAPTER_CONFIG, json.dumps(said, indent=1) + "\n")
 
 
 def merged_folder(home: Path, name: str) -> Path:

@@ -7,17 +7,70 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from core.models.adapter_settings import Adapter, pair
 
-def put_on(model: Any, folder: Path) -> Any:
+
+def put_on(model: Any, folder: Path, adapter: Adapter) -> Any:
     """The model with an adapter on; its modules hold the adapter from here on. Raises as PEFT."""
-    from peft import PeftModel
+    from peft import LoraConfig, PeftModel
 
     try:
         with _packed_as_is(model):
-            return PeftModel.from_pretrained(model, folder, is_trainable=False).eval()
+            tuned = PeftModel.from_pretrained(
+                model, folder, config=LoraConfig(**adapter.config), is_trainable=False
+            )
     except BaseException:
         _strip(model)
         raise
+    return tuned.eval()
+
+
+def misfit(model: Any, adapter: Adapter) -> str:
+    """Where an adapter's layers are not those of a model, in words; "" where they fit."""
+    modules = dict(model.named_modules())
+    if adapter.config.get("target_parameters"):
+        return ""
+    for layer, shapes in adapter.layers.items():
+        module = modules.get(layer)
+        if module is None:
+            return f"that model has no layer {layer[:120]}"
+        wide = _sides(module)
+        a, b = pair(shapes)
+        if wide and wide != (b[0], a[1]):
+            return (
+                f"its layer {layer[:120]} is {b[0]} by {a[1]}, and the model's {wide[0]} by "
+                f"{wide[1]}"
+            )
+    return ""
+
+
+def _sides(module: Any) -> tuple[int, int] | None:
+    """How many values leave a layer, and how many come in."""
+    for out, into in (("out_features", "in_features"), ("embedding_dim", "num_embeddings")):
+        if hasattr(module, out):
+            return getattr(module, out), getattr(module, into)
+    if hasattr(module, "nf"):  # GPT-2's layers
+        return module.nf, module.weight.shape[0]
+    return None
+
+
+def in_place(tuned: Any, adapter: Adapter) -> bool:
+    """Did every tensor of the file find its place, and every place a tensor? peft only warns."""
+    places = {_stored_name(name) for name, _ in tuned.named_parameters()}
+    lora = {name for name in places if ".lora_" in name}
+    stored = {
+        _stored_name(f"base_model.model.{layer}.{part}")
+        for layer, shapes in adapter.layers.items()
+        for part in shapes
+    }
+    return lora == stored and places >= {_stored_name(name) for name in adapter.whole}
+
+
+def _stored_name(name: str) -> str:
+    """A parameter's name as an adapter's file has it, without the ending of weights."""
+    for part in (".modules_to_save.default", ".default"):
+        name = name.replace(part, "")
+    return name.removesuffix(".weight")
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class AdapterEntry:
     def base_name(self) -> str:
         """The base for people: its hub id, or the name of its folder."""
         local = self.base.startswith(("/", "~", ".")) or "\\" in self.base
-        name = Path(self.base).name if local else self.base
+        name = model_name(self.base) if local else self.base
         return BUILTIN_NAME if name == BUILTIN.name else name
 
 
@@ -126,9 +126,31 @@ def adapters_sha256(folder: Path) -> str:
 
 def fits_base(adapter: AdapterEntry, source: str) -> bool:
     """May this adapter be put on that model, as far as names tell? Loading looks closer."""
-    here = {Path(source).name.casefold(), source.casefold()}
-    named = adapter.base.casefold()
-    return not named or named in here or Path(named).name in here
+    return same_model(adapter.base, source)
+
+
+def same_model(named: str, source: str) -> bool:
+    """Is what an adapter calls its base this model, as far as names tell? True where it names none.
+
+    Whose copy it is does not matter, nor how its weights are packed.
+    """
+    return not named or _plain_name(named) == _plain_name(source)
+
+
+def model_name(source: str) -> str:
+    """The last part of a hub id or of a path, on whatever system."""
+    return re.split(r"[\\/]", source.rstrip("\\/"))[-1]
+
+
+# How copies with packed weights are called: "unsloth/Llama-3.2-1B-Instruct-unsloth-bnb-4bit".
+_PACKED = re.compile(r"(-unsloth)?(-bnb)?[-_](4bit|8bit|int4|int8|nf4|gptq|awq|bf16|fp16)$")
+
+
+def _plain_name(source: str) -> str:
+    name = model_name(source).casefold()
+    while (shorter := _PACKED.sub("", name)) != name:
+        name = shorter
+    return name
 
 
 def _written(folder: Path) -> list[float]:

@@ -7,10 +7,9 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,9 +23,18 @@ from transformers import (
 )
 
 from core.errors import ModelError, PluriscopeError
-from core.models import adapter_layers, adapters, catalogue, chat_template, hub, memory_fit
+from core.models import (
+    adapter_layers,
+    adapter_settings,
+    adapters,
+    catalogue,
+    chat_template,
+    hub,
+    memory_fit,
+)
 from core.models import download as downloads
 from core.models import files as models_files
+from core.models.adapter_settings import Adapter
 from core.models.catalogue import describe
 from core.models.download import Phase
 from core.models.files import (
@@ -38,9 +46,7 @@ from core.models.files import (
     revision_of,
 )
 from core.models.spec import ModelSpec, precision_words, resolve_precision, typed_path
-from core.models.whole_weights import check_fit, check_numbers
-from core.ordinary_files import read_ordinary
-from core.sanitize import parse_object
+from core.models.whole_weights import check_fit, check_numbers, check_numbers_of
 
 DTYPES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
@@ -52,7 +58,8 @@ class Loaded:
     revision: commit of a hub model, or "sha256:…" over a local folder. precision: the one in use.
     memory_bytes: of all weights. folds_system: the template has no system role, so system text
     goes to the head of the first user turn. notes: what scoring finds out about this model once.
-    base_files, adapter_files: as they lay in their folders before they were read.
+    base_files, adapter_files: as they lay in their folders before they were read. leaves_base: the
+    adapter, if any, can be taken off and leaves the very base.
     """
 
     spec: ModelSpec
@@ -68,6 +75,7 @@ class Loaded:
     notes: dict[str, Any] = field(default_factory=dict, repr=False)
     base_files: Files = field(default=(), repr=False)
     adapter_files: Files = field(default=(), repr=False)
+    leaves_base: bool = True
 
     def release(self) -> None:
         """Let go of the weights; asking this model again raises ModelError."""
@@ -185,11 +193,12 @@ def load(spec: ModelSpec, *, as_stored: bool = False, on_phase: Phase | None = N
     ModelError that says what to do.
     """
     say = on_phase or (lambda phase: None)
+    adapter = _adapter_of(spec)
     if not as_stored:
         with loading_in_words(describe(replace(spec, adapter=None))):
             _check_room(spec)
     base = _load_base(spec, say, as_stored)
-    return _with_adapter(base, spec, say) if spec.adapter else base
+    return _with_adapter(base, spec, adapter, say) if adapter else base
 
 
 def _load_base(spec: ModelSpec, say: Phase, as_stored: bool = False) -> Loaded:
@@ -281,6 +290,10 @@ def _try_out(loaded: Loaded) -> None:
         )
 
 
+def _adapter_of(spec: ModelSpec) -> Adapter | None:
+    return adapter_settings.read(typed_path(spec.adapter)) if spec.adapter else None
+
+
 def _check_room(spec: ModelSpec, held_bytes: int = 0) -> None:
     """Refuse, before anything is read or downloaded, a model that is not there or would not fit."""
     if catalogue.find(spec) is None:
@@ -354,35 +367,26 @@ def _adapter_as_read(loaded: Loaded) -> bool:
 # -- adapters --------------------------------------------------------------------------------------
 
 
-def _with_adapter(base: Loaded, spec: ModelSpec, say: Phase) -> Loaded:
+def _with_adapter(base: Loaded, spec: ModelSpec, adapter: Adapter, say: Phase) -> Loaded:
     """Put an adapter on a base. The base's modules now hold it; _without_adapter takes it off."""
     say("Adding the adapter")
     folder = typed_path(spec.adapter)
     weights = folder / adapters.ADAPTER_WEIGHTS
     files = files_in(folder)
-    if not adapters.is_adapter(folder):
-        raise ModelError(
-            f"{spec.adapter} is not an adapter: it needs adapter_config.json and "
-            "adapter_model.safetensors."
-        )
-    try:
-        config = parse_object(read_ordinary(folder / adapters.ADAPTER_CONFIG))
-        models_files.read_header(weights)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"The adapter {folder.name} cannot be read: {error}") from error
-    _check_base(base, config, folder.name)
-    wrong = ModelError(
-        f"The adapter {folder.name} does not fit {base.name}: it was tuned on another model"
-        f"{_named(config)}. Choose that model, or another adapter."
-    )
+    _check_base(base, adapter.config, folder.name)
+    check_numbers_of(weights, f"The adapter {folder.name}")
+    if why := adapter_layers.misfit(base.model, adapter):
+        raise _wrong(base, adapter.config, folder.name, why)
     try:
         with memory_in_words(base.name), quiet():
-            model = adapter_layers.put_on(base.model, folder)
-    except (RuntimeError, ValueError, KeyError) as error:  # shapes or layers that are not there
-        raise wrong from error
-    if not _lora_loaded(model, weights):
+            model = adapter_layers.put_on(base.model, folder, adapter)
+    except PluriscopeError:
+        raise
+    except Exception as error:  # peft raises whatever there is
+        raise _wrong(base, adapter.config, folder.name, " ".join(str(error).split())) from error
+    if not adapter_layers.in_place(model, adapter):
         model.unload()
-        raise wrong
+        raise _wrong(base, adapter.config, folder.name, "its weights are not those of its settings")
     return replace(
         base,
         spec=spec,
@@ -392,38 +396,40 @@ def _with_adapter(base: Loaded, spec: ModelSpec, say: Phase) -> Loaded:
         name=describe(spec),
         notes={},
         adapter_files=files,
+        leaves_base=adapter.leaves_base,
     )
 
 
-def _check_base(base: Loaded, config: dict, adapter: str) -> None:
+def _wrong(base: Loaded, config: Mapping, adapter: str, why: str) -> ModelError:
+    named = adapters.model_name(config.get("base_model_name_or_path") or "")
+    return ModelError(
+        f"The adapter {adapter} does not fit {base.name}: {why[:300]}. Choose the model it was "
+        f"tuned on{f' ({named})' if named else ''}, or another adapter."
+    )
+
+
+def _check_base(base: Loaded, config: Mapping, adapter: str) -> None:
     """Refuse an adapter that says it was tuned on another model, or on another version of it."""
-    named = Path(config.get("base_model_name_or_path") or "").name
+    source = config.get("base_model_name_or_path") or ""
+    named = adapters.model_name(source)
     revision = config.get("revision") or ""
     sure = re.fullmatch(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}", revision)
     if sure and revision == base.revision:
         return
-    if sure and base.revision:
+    here = {adapters.model_name(base.spec.source), base.name}
+    same_files = not named or named.casefold() in {name.casefold() for name in here}
+    if sure and base.revision and same_files:
         raise ModelError(
-            f"The adapter {adapter} was tuned on another version of its model{_named(config)} "
-            f"than the {base.name} on this machine. Tune it again, or use that version."
+            f"The adapter {adapter} was tuned on another version of its model"
+            f"{f' ({named})' if named else ''} than the {base.name} on this machine. Tune it "
+            "again, or use that version."
         )
-    here = {Path(base.spec.source).name, base.name}
-    if named and not any(named.casefold() == name.casefold() for name in here):
+    if not any(adapters.same_model(source, name) for name in here):
         raise ModelError(
             f"The adapter {adapter} was tuned on {named}, not on {base.name}. Choose {named}, or "
-            "another adapter."
+            f"another adapter. If {base.name} is the same model under another name, say so: "
+            "Library, Adapters, Details."
         )
-
-
-def _named(config: dict) -> str:
-    base = Path(config.get("base_model_name_or_path") or "").name
-    return f" ({base})" if base else ""
-
-
-def _lora_loaded(model: Any, weights: Path) -> bool:
-    """Did every tensor of the adapter find its place? peft only warns when some did not."""
-    held = sum(1 for name, _ in model.named_parameters() if "lora_" in name)
-    return held == sum(1 for name in models_files.read_header(weights) if "lora_" in name)
 
 
 def _without_adapter(loaded: Loaded, base_spec: ModelSpec) -> Loaded:
@@ -438,6 +444,7 @@ def _without_adapter(loaded: Loaded, base_spec: ModelSpec) -> Loaded:
         name=describe(base_spec),
         notes={},
         adapter_files=(),
+        leaves_base=True,
     )
 
 
@@ -450,6 +457,11 @@ def bare(loaded: Loaded) -> Iterator[None]:
     if not loaded.spec.adapter:
         yield
         return
+    if not loaded.leaves_base:
+        raise ModelError(
+            f"{loaded.name} cannot be compared with its base at once: the adapter changes more "
+            "than LoRA's layers. Ask the two one after the other."
+        )
     with loaded.model.disable_adapter():
         yield
 
@@ -547,6 +559,7 @@ class ModelSlot:
         held = self._held
         say = on_phase or (lambda phase: None)
         base_spec = replace(spec, adapter=None)
+        adapter = _adapter_of(spec)
         same_base = (
             held is not None
             and replace(held.spec, adapter=None) == base_spec
@@ -554,7 +567,7 @@ class ModelSlot:
         )
         if same_base and held.spec == spec and _adapter_as_read(held):
             return held
-        if same_base:
+        if same_base and held.leaves_base:
             base = _without_adapter(held, base_spec) if held.spec.adapter else replace(held)
             held.release()
             self._held = base
@@ -564,11 +577,20 @@ class ModelSlot:
             self.unload()
             del held
             self._held = _load_base(spec, say)
-        if spec.adapter:
-            bare = self._held
-            self._held = _with_adapter(bare, spec, say)  # on failure the bare base stays held
-            bare.release()
+        if adapter:
+            self._put_on(spec, adapter, say)
         return self._held
+
+    def _put_on(self, spec: ModelSpec, adapter: Adapter, say: Phase) -> None:
+        """On failure the bare base stays held, unless the adapter may have changed it."""
+        bare = self._held
+        try:
+            self._held = _with_adapter(bare, spec, adapter, say)
+        except ModelError:
+            if not adapter.leaves_base:
+                self.unload()
+            raise
+        bare.release()
 
     def unload(self) -> None:
         """Let go of the model and give its memory back."""

@@ -26,14 +26,18 @@ def check_numbers(folder: Path, name: str) -> None:
     if files in _finite_in:
         return
     for file in weight_files(folder):
-        with safe_open(file, framework="pt") as opened:
-            for tensor in opened.keys():  # noqa: SIM118
-                if not _finite(opened.get_tensor(tensor)):
-                    raise ModelError(
-                        f"{name} could not be loaded: its weights {tensor} ({file.name}) hold "
-                        "values that are no numbers. Download the model again."
-                    )
+        check_numbers_of(file, name)
     _finite_in.add(files)
+
+
+def check_numbers_of(file: Path, name: str) -> None:
+    with safe_open(file, framework="pt") as opened:
+        for tensor in opened.keys():  # noqa: SIM118
+            if not _finite(opened.get_tensor(tensor)):
+                raise ModelError(
+                    f"{name} could not be loaded: its weights {tensor} ({file.name}) hold values "
+                    "that are no numbers. Download it again."
+                )
 
 
 def _finite(tensor: torch.Tensor) -> bool:
