@@ -10,11 +10,15 @@ from core.commands.verbs import verb
 from core.errors import PluriscopeError
 from core.importers import IMPORTERS, import_into, importer
 from core.jobs.queue import Jobs
+from core.models import adapter_exchange
+from core.models.spec import ModelSpec
 
 
 def add(verbs: argparse._SubParsersAction) -> None:
     bring = verb(verbs, "import", _import, "bring in a survey, or answers recorded elsewhere")
-    bring.add_argument("kind", choices=[*IMPORTERS, "translation"], help="what kind of file it is")
+    bring.add_argument(
+        "kind", choices=[*IMPORTERS, "translation", "adapter"], help="what kind of file it is"
+    )
     bring.add_argument(
         "--survey", default="wvs7", help="for a translation: of which survey's items"
     )
@@ -35,11 +39,19 @@ def add(verbs: argparse._SubParsersAction) -> None:
     bring.add_argument(
         "--model", default="", help="culturespa: which model gave the recorded answers"
     )
+    bring.add_argument(
+        "--for",
+        default="",
+        metavar="MODEL",
+        help="adapter: it is for this model, although it names another",
+    )
 
 
 def _import(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
     if a.kind == "translation":
         return _import_translation(jobs, a)
+    if a.kind == "adapter":
+        return _import_adapter(jobs, a)
     module = importer(a.kind)
     wanted = {"name": a.name}
     for flag, kind, option in (
@@ -47,6 +59,7 @@ def _import(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
         ("unweighted", "wvs", {"weighted": False}),
         ("keep_rows", "wvs", {"keep_rows": True}),
         ("model", "culturespa", {"model": a.model}),
+        ("for", "adapter", {}),
     ):
         if getattr(a, flag):
             if a.kind != kind:
@@ -63,6 +76,20 @@ def _import(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
         *result["notes"],
     ]
     return result, "\n".join(lines)
+
+
+def _import_adapter(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:
+    base = getattr(a, "for")
+    brought = adapter_exchange.bring_in(
+        a.path, jobs.store.home, name=a.name, base=ModelSpec(base) if base else None
+    )
+    result = {
+        "folder": str(brought.adapter.path),
+        "tuned_on": brought.adapter.base,
+        "model": brought.base.source if brought.base else None,
+    }
+    fits = adapter_exchange.fitting(brought.adapter, jobs.store.home)
+    return result, adapter_exchange.imported_words(brought, fits)
 
 
 def _import_translation(jobs: Jobs, a: argparse.Namespace) -> tuple[dict, str]:

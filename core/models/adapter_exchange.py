@@ -17,6 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
@@ -131,11 +132,13 @@ class BroughtIn(NamedTuple):
     base: Entry | None
 
 
-def bring_in(file: Path | bytes, home: Path, *, name: str = "") -> BroughtIn:
+def bring_in(
+    file: Path | bytes, home: Path, *, name: str = "", base: spec.ModelSpec | None = None
+) -> BroughtIn:
     """Copy an adapter made elsewhere into `home`/adapters: a folder, a zip, or a zip's bytes.
 
     Only LoRA in safetensors is taken, and only its known files; it is checked before anything is
-    kept. Raises ImportRefused with what is wrong.
+    kept. base: the model it is for, whatever it says. Raises ImportRefused with what is wrong.
     """
     if isinstance(file, Path) and not os.path.exists(file):
         raise ImportRefused(f"There is no file or folder {file}.")
@@ -152,17 +155,35 @@ def bring_in(file: Path | bytes, home: Path, *, name: str = "") -> BroughtIn:
         entry = adapters.adapter_entry(folder)
         if entry is None:
             raise ImportRefused(NO_ADAPTER)
-        base = _base_of(entry, home)
         if base is not None:
+            take_for(entry, _entry_here(base))
+            entry = adapters.adapter_entry(folder)
+        here = _entry_here(base) if base else _base_of(entry, home)
+        if here is not None:
             for part in _parts(folder):
-                _check_shapes(part, base)
+                _check_shapes(part, here)
         own = read_json(folder / (ADAPTER_INDEX if entry.countries else ADAPTER_RECORD)).get(
             "title"
         )
         kept = _free_name(shelf, _folder_name(str(own or title)))
         folder.rename(kept)
     entry = adapters.adapter_entry(kept)
-    return BroughtIn(entry, base)
+    return BroughtIn(entry, here)
+
+
+def imported_words(brought: BroughtIn, fits: Sequence[Entry]) -> str:
+    """What to say of an imported adapter. fits: models here that have its layers."""
+    adapter, base = brought
+    said = f"“{adapter.name}” is imported. "
+    if base:
+        return f"{said}It fits {base.name}: choose it under Adapter when you ask that model."
+    said += f"Its model ({adapter.base_name or 'unnamed'}) is not on this machine"
+    if not fits:
+        return f"{said}, so whether it fits is checked when it is first used."
+    return (
+        f"{said} under that name. Its layers fit {wording.listed([one.name for one in fits])}: if "
+        "that is the same model, say so under Details (or import it with --for)."
+    )
 
 
 NO_ADAPTER = (
@@ -376,6 +397,13 @@ def _stored(name: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]
     return near[0] if len(near) == 1 else None
 
 
+def _entry_here(model: spec.ModelSpec) -> Entry:
+    folder = catalogue.find(model)
+    if folder is None:
+        raise ModelError(f"{model.source} is not on this machine. Download it first.")
+    return replace(catalogue.at(folder), source=model.source, name=catalogue.describe(model))
+
+
 # -- another name for the same model ---------------------------------------------------------------
 
 
@@ -397,8 +425,10 @@ def take_for(adapter: AdapterEntry, base: Entry) -> None:
                 f"{adapter.name} does not fit {base.name}: their layers {layer} differ."
             )
     for part in _parts(adapter.path):
-        said = read_json(part / ADAPTER_CONFIG) | {"base_model_name_or_path": base.source}
-        said.pop("revision", None)  # of the other name
+        said = read_json(part / ADAPTER_CONFIG)
+        if not adapters.same_model(str(said.get("base_model_name_or_path") or ""), base.source):
+            said.pop("revision", None)  # of the model of the other name
+        said["base_model_name_or_path"] = base.source
         write_whole(part / ADAPTER_CONFIG, json.dumps(said, indent=1) + "\n")
 
 

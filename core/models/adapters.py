@@ -129,6 +129,7 @@ def fits_base(adapter: AdapterEntry, source: str) -> bool:
     return same_model(adapter.base, source)
 
 
+# Why: docs/decisions.md, "One model has many names."
 def same_model(named: str, source: str) -> bool:
     """Is what an adapter calls its base this model, as far as names tell? True where it names none.
 

@@ -537,6 +537,7 @@ def quiet() -> Iterator[None]:
 # -- the model held ------------------------------------------------------------------------------
 
 
+# Why: docs/decisions.md, "The base is read anew after adapters that are more than LoRA's layers."
 # Why: docs/decisions.md, "What is in memory stands only for the files it was read from."
 class ModelSlot:
     """Holds one model. The old one is let go of before the next is loaded."""

@@ -120,6 +120,7 @@ def merging(adapter: AdapterEntry) -> None:
                 "could be merged into one model."
             )
         )
+        another_name(adapter)
         return
     with st.form("merge", border=False):
         country = None
@@ -186,12 +187,31 @@ def bring_in(file: bytes | Path, name: str) -> None:
     except PluriscopeError as error:
         st.error(text.plain(str(error)))
         return
-    adapter, base = brought
-    st.session_state["adapter_said"] = f"“{adapter.name}” is imported. " + (
-        f"It fits {base.name}: choose it under Adapter when you ask that model."
-        if base
-        else f"Its model ({adapter.base_name or 'unnamed'}) is not on this machine, so whether it "
-        "fits is checked when it is first used."
+    fits = [] if brought.base else adapter_exchange.fitting(brought.adapter, home())
+    st.session_state["adapter_said"] = adapter_exchange.imported_words(brought, fits)
+    st.rerun()
+
+
+def another_name(adapter: AdapterEntry) -> None:
+    """One question where its base is not here by name, and models here have its layers."""
+    fits = adapter_exchange.fitting(adapter, home())
+    if not fits:
+        return
+    with st.form("another_name", border=False):
+        st.caption(
+            text.plain(
+                f"It says that it was tuned on {adapter.base_name or 'no model by name'}, which is "
+                "not on this machine under that name. Its layers and their sizes fit a model that "
+                "is; only you can know whether it is the same one."
+            )
+        )
+        base = st.selectbox("Model", fits, format_func=lambda one: one.name, key="named_base")
+        if not st.form_submit_button("It is this model", icon=":material/check:"):
+            return
+    adapter_exchange.take_for(adapter, base)
+    st.session_state["adapter_said"] = (
+        f"“{adapter.name}” is for {base.name} from now on: choose it under Adapter when you ask "
+        "that model."
     )
     st.rerun()
 

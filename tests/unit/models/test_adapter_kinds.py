@@ -1,20 +1,24 @@
 """Every kind of LoRA adapter answers as in plain peft, and the base is the base again after it."""
 
 import json
+import os
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
+from streamlit.testing.v1 import AppTest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from core import __main__ as command
 from core.errors import ImportRefused, ModelError
 from core.inference.option_scoring import Request, score
 from core.models import adapter_settings, adapters
-from core.models.adapter_exchange import bring_in, fitting, take_for
+from core.models.adapter_exchange import bring_in, export_zip, fitting, read_card, take_for
 from core.models.load import ModelSlot, bare, load
 from core.models.spec import ModelSpec
 from tests import tiny
@@ -255,6 +259,48 @@ def test_an_adapter_of_another_name_is_taken_once_somebody_says_so(bases, some, 
     np.testing.assert_allclose(answers(load(spec)), plain(spec.source, some), atol=1e-4)
 
 
+@pytest.fixture
+def named_otherwise(bases, some, home):
+    """A home with the llama, and an adapter of it that calls its base by another name."""
+    shutil.copytree(bases / "llama", home / "models" / "llama")
+    return settings(some, base_model_name_or_path="maker/theirs")
+
+
+def test_a_command_takes_it_with_a_flag(named_otherwise, home, capsys):
+    def said(*flags: str) -> dict:
+        capsys.readouterr()
+        assert command.main(["import", "adapter", str(named_otherwise), *flags, "--json"]) == 0
+        return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    assert said()["model"] is None
+    model = str(home / "models" / "llama")
+    kept = said("--for", model)
+    assert kept["model"] == kept["tuned_on"] == model
+    assert load(ModelSpec(model, precision="fp32", adapter=kept["folder"])).adapter_sha256
+    assert command.main(["import", "adapter", str(named_otherwise), "--for", "builtin"]) != 0
+    assert "does not fit Built-in model" in capsys.readouterr().err
+
+
+def details_page():
+    from core.home import home
+    from core.models import adapters
+    from pages.widgets.adapters import details
+
+    details(adapters.adapters(home())[0])
+
+
+def test_the_page_asks_once(named_otherwise, home, app):
+    kept = bring_in(named_otherwise, home).adapter
+    at = AppTest.from_function(details_page).run()
+    assert any("under that name" in caption.value for caption in at.caption)
+    assert [box.options for box in at.selectbox] == [["llama"]]
+    next(b for b in at.button if b.label == "It is this model").click().run()
+    assert not at.exception and "is for llama from now on" in at.session_state["adapter_said"]
+    model = str(home / "models" / "llama")
+    assert load(ModelSpec(model, precision="fp32", adapter=str(kept.path))).adapter_sha256
+    assert "Merge and save" in [b.label for b in AppTest.from_function(details_page).run().button]
+
+
 def test_an_adapter_of_other_shapes_is_never_taken(bases, tmp_path):
     home = tmp_path / "home"
     tiny.save(home / "models" / "wide", "llama", hidden_size=128)
@@ -265,3 +311,22 @@ def test_an_adapter_of_other_shapes_is_never_taken(bases, tmp_path):
     settings(folder, base_model_name_or_path="wide")
     with pytest.raises(ModelError, match="does not fit wide: its layer"):
         load(wide)
+
+
+# -- only ordinary files ---------------------------------------------------------------------------
+
+
+def test_only_ordinary_files_are_read(some, bases, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (Path("/dev/zero"), pipe):
+        with pytest.raises(ImportRefused, match="not an ordinary file"):
+            bring_in(path, tmp_path / "home")
+        with pytest.raises(ModelError, match="is not an adapter"):
+            load(ModelSpec(str(bases / "llama"), precision="fp32", adapter=str(path)))
+    shutil.copytree(some, tmp_path / "home" / "adapters" / "some")
+    for name in ("README.md", "training.json"):
+        (tmp_path / "home" / "adapters" / "some" / name).unlink(missing_ok=True)
+        os.mkfifo(tmp_path / "home" / "adapters" / "some" / name)
+    (entry,) = adapters.adapters(tmp_path / "home")
+    assert entry.name == "some" and read_card(entry.path) == "" and export_zip(entry)
