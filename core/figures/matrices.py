@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -202,6 +203,20 @@ def picked(event: object) -> tuple[str, ...]:
 # Who is it like
 
 
+class _Shading(NamedTuple):
+    """How the cells of a matrix are filled. limits: the values at both ends of stops, its colours.
+    write: numbers into the cells. on: the page they lie on."""
+
+    limits: tuple[float, float]
+    stops: Sequence[str]
+    write: bool
+    on: Palette
+
+    def colour(self, value: float) -> str:
+        low, high = self.limits
+        return shade(self.stops, (value - low) / (high - low))
+
+
 def fit_matrix(
     cells: pd.DataFrame,
     personas: pd.DataFrame,
@@ -244,7 +259,8 @@ def fit_matrix(
     )
     sheet.margin(gutter, 2)
     at = {iso3: head + step * (k + 0.5) for k, iso3 in enumerate(order)}
-    _draw_fits(sheet, cells, names, at, step, centred, limits, stops, n <= 20 and room >= 22, on)
+    shading = _Shading(limits, stops, n <= 20 and room >= 22, on)
+    _draw_fits(sheet, cells, names, at, step, centred, shading)
     _draw_own(sheet, names, at, step, on)
     if chosen and set(chosen) <= set(order):
         marked = "#0B6E69" if not dark else "#5BC8BE"
@@ -264,14 +280,9 @@ def _draw_fits(
     at: dict[str, float],
     step: float,
     centred: bool,
-    limits: tuple[float, float],
-    stops: Sequence[str],
-    write: bool,
-    on: Palette,
+    shading: _Shading,
 ) -> None:
-    """The cells of fit_matrix. at: y of each country, in the order of the columns. write: numbers
-    into the cells."""
-    low, high = limits
+    """The cells of fit_matrix. at: y of each country, in the order of the columns."""
     place = {iso3: k for k, iso3 in enumerate(at)}
     shown = cells[cells["persona"].isin(place) & cells["country"].isin(place)]
     values = shown["centred" if centred else "value"]
@@ -282,19 +293,19 @@ def _draw_fits(
     data = _fit_data(shown, names)
     columns, rows = [place[c] for c in shown["country"]], [at[p] for p in shown["persona"]]
     if len(place) > MOST_CLICKED:
-        _heat(sheet, columns, rows, values, stops, limits, data, hover)
+        _heat(sheet, columns, rows, values, shading.stops, shading.limits, data, hover)
         return
     said = wording.signed if centred else wording.number
     _cells(
         sheet,
         columns,
         rows,
-        [shade(stops, (x - low) / (high - low)) for x in values],
+        [shading.colour(x) for x in values],
         height=step,
-        edge=on.page,
+        edge=shading.on.page,
         data=data,
         hover=hover,
-        text=[said(x, 0 if not centred else 1) for x in values] if write else None,
+        text=[said(x, 0 if not centred else 1) for x in values] if shading.write else None,
         name="fits",
     )
 
@@ -560,7 +571,8 @@ def topic_grid(
     reach = 3 * scale(metric).step
     limits = (-reach, reach) if change else (scale(metric).limits[0], scale(metric).limits[-1])
     stops = _diverging(on) if change else CLOSENESS
-    _draw_topic_cells(sheet, df, order, at, tall, limits, stops, n <= 20 and room >= 22, on)
+    shading = _Shading(limits, stops, n <= 20 and room >= 22, on)
+    _draw_topic_cells(sheet, df, order, at, tall, shading)
     _draw_topic_names(sheet, at, tall, narrow, on)
     _heads(sheet, [names[iso3] for iso3 in order], head - 6, room, on)
     for k, text in enumerate(_topic_keys(label, limits, stops, change, narrow)):
@@ -574,19 +586,16 @@ def _draw_topic_cells(
     order: Sequence[str],
     at: dict[str, float],
     tall: float,
-    limits: tuple[float, float],
-    stops: Sequence[str],
-    write: bool,
-    on: Palette,
+    shading: _Shading,
 ) -> None:
-    """The cells of topic_grid. at: y of each topic. write: numbers into the cells."""
-    change, (low, high) = "clear" in df, limits
+    """The cells of topic_grid. at: y of each topic."""
+    change = "clear" in df
     place = {iso3: k for k, iso3 in enumerate(order)}
     said = wording.signed if change else wording.number
     colours, letters = [], []
     for row in df.itertuples():
-        colour, sure = shade(stops, (row.value - low) / (high - low)), not change or row.clear
-        colours.append(colour if sure else shade((on.panel, colour), 0.16))
+        colour, sure = shading.colour(row.value), not change or row.clear
+        colours.append(colour if sure else shade((shading.on.panel, colour), 0.16))
         letters.append(said(row.value, 0) if sure else "")
     _cells(
         sheet,
@@ -594,10 +603,10 @@ def _draw_topic_cells(
         [at[topic] for topic in df["topic"]],
         colours,
         height=tall,
-        edge=on.page,
+        edge=shading.on.page,
         data=[(f"{r.topic}{BETWEEN}{r.iso3}", *_topic_words(r, change)) for r in df.itertuples()],
         hover="<b>%{customdata[1]}</b><br>%{customdata[2]}<br>%{customdata[3]}<br>%{customdata[4]}",
-        text=letters if write else None,
+        text=letters if shading.write else None,
         name="topics",
     )
 

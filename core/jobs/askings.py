@@ -55,12 +55,12 @@ def askings(store: Store, *, kind: str | None = "survey") -> list[Asking]:
     for group, members in groups.items():
         members.sort(key=lambda run: run.no)
         job = jobs.get(members[0].id)
-        name = job.title if job else _shared_name(members)
+        name = job.title if job else _common_name(members)
         result.append(Asking(group, name, tuple(members), job))
     return result
 
 
-def _shared_name(runs: Sequence[Run]) -> str:
+def _common_name(runs: Sequence[Run]) -> str:
     """What runs that were made together have in common of their names."""
     parts = [run.name.split(" · ") for run in runs]
     same = list(itertools.takewhile(lambda one: len(set(one)) == 1, zip(*parts, strict=False)))

@@ -94,7 +94,7 @@ def score_so_far(run: Run) -> float:
 
 def pick_asking(page: str, known: Sequence[askings.Asking], label: str = "Run") -> askings.Asking:
     """Choose one of the askings that have answers. In the address: ?run= and the id of any run."""
-    names = {one.group: asking_label(one) for one in known}
+    names = {one.group: dated_name(one) for one in known}
 
     def read(run_id: str) -> str:
         found = runs.find_asking(known, run_id)
@@ -112,7 +112,8 @@ def pick_asking(page: str, known: Sequence[askings.Asking], label: str = "Run") 
     return next(one for one in known if one.group == chosen)
 
 
-def asking_label(asking: askings.Asking) -> str:
+def dated_name(asking: askings.Asking) -> str:
+    """An asking in a list of askings: its name, when it was asked, its state unless complete."""
     day = f"{asking.runs[0].created:%-d %b %Y, %H:%M}"
     state = "" if runs.is_complete(asking) else f" · {STATE_WORDS.get(asking.state, '').lower()}"
     return f"{asking.name} · {day}{state}"

@@ -19,7 +19,7 @@ from pages.widgets.session import jobs, store
 from pages.widgets.text import plain, when
 
 
-def asking_words(asking: askings.Asking) -> str:
+def asking_facts(asking: askings.Asking) -> str:
     """Under an asking's name: how it ended, how much it holds, its model, its date."""
     first = asking.runs[0]
     held = f"{asking.answered:,} answers"
@@ -46,7 +46,7 @@ def asking_row(asking: askings.Asking, also: Also | None = None) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         with st.container(gap=None):
             st.markdown(plain(asking.name))
-            st.caption(asking_words(asking))
+            st.caption(asking_facts(asking))
         if job and job.state in RESUMABLE:
             st.button("Resume", key=f"resume_{job.id}", on_click=jobs().resume, args=(job.id,))
         if asking.runs[0].kind == "question":

@@ -64,7 +64,7 @@ def pick_source(page: str, known: Sequence[askings.Asking]) -> askings.Asking | 
     In the address: ?run= and the id of a run, or "people:" and a survey. A link to a question
     alone opens a run that asked it.
     """
-    names = {one.group: results.asking_label(one) for one in known}
+    names = {one.group: results.dated_name(one) for one in known}
     shelf = on_shelf(session.store())
     alone = {f"{PEOPLE}{key}": f"People alone: {name}" for key, name in shelf.items()}
     newest = {f"{PEOPLE}{key.split('@')[0]}": f"{PEOPLE}{key}" for key in reversed(shelf)}
