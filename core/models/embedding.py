@@ -12,6 +12,7 @@ from transformers import AutoModel, AutoTokenizer
 from core.models import embedding_cache
 from core.models.files import revision_of
 from core.models.load import loading_in_words, quiet
+from core.models.whole_weights import check_fit, check_numbers
 
 LONGEST = 512  # tokens; questions have a few dozen
 AT_ONCE = 32
@@ -40,9 +41,19 @@ def embed(folder: Path, texts: Sequence[str]) -> np.ndarray:
     """float32[N, D]: see vectors()."""
     with loading_in_words(folder.name), quiet():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModel.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, dtype=torch.float32
-        ).eval()
+        check_numbers(folder, folder.name)
+        model, found = AutoModel.from_pretrained(
+            folder,
+            use_safetensors=True,
+            local_files_only=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+        # The mean of the last layer needs no pooler, and many encoders are stored without one.
+        missing = {name for name in found["missing_keys"] if not name.startswith("pooler.")}
+        check_fit(model, {**found, "missing_keys": missing}, folder.name)
+        model.eval()
     most = min(LONGEST, getattr(model.config, "max_position_embeddings", LONGEST))
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token

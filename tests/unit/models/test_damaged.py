@@ -1,5 +1,6 @@
 """Whatever is wrong with a model's files, it is said of the model and before anything is asked."""
 
+import re
 import shutil
 
 import numpy as np
@@ -11,10 +12,11 @@ from core.errors import ModelError
 from core.inference.chat_frames import frames_of
 from core.inference.option_scoring import Request, score
 from core.models import catalogue, memory_fit
+from core.models.embedding import embed
 from core.models.load import ModelSlot, load
 from core.models.spec import ModelSpec
 from tests import tiny
-from tests.unit.models.damage import DAMAGES, WEIGHTS, value
+from tests.unit.models.damage import DAMAGES, WEIGHTS, value, without
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -98,3 +100,17 @@ def test_what_does_not_fit_in_memory_is_still_said_so(folder, monkeypatch):
     monkeypatch.setattr(memory_fit, "free_memory", lambda: ("cpu", 1000))
     with pytest.raises(ModelError, match="needs about"):
         load(ModelSpec(str(folder)))
+
+
+@pytest.mark.parametrize(
+    ("part", "words"), [("encoder.layer.1.", "encoder.layer.1."), ("pooler", "")]
+)
+def test_an_encoder_for_meanings_has_all_its_layers(tmp_path, part, words):
+    folder = tiny.encoder(tmp_path / "encoder")
+    before = embed(folder, ["family", "work"])
+    without(folder, part)
+    if words:
+        with pytest.raises(ModelError, match=re.escape(words)):
+            embed(folder, ["family", "work"])
+    else:
+        np.testing.assert_array_equal(embed(folder, ["family", "work"]), before)
