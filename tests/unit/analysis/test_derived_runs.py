@@ -220,7 +220,7 @@ def answered(store, **wish):
 def test_amplifying_stays_within_one_language(tmp_path):
     store = Store(tmp_path)
     wish = {"methods": ["country", "amplified"], "language": "own"}
-    with pytest.raises(PluriscopeError, match="Ask everybody in one language"):
+    with pytest.raises(PluriscopeError, match="one language"):
         plan_survey(store, AskChoices(ModelSpec("builtin"), cultures=["DEU", "KEN"], **wish))
     # Kenya was surveyed in English first, which the plain questions are in as well.
     assert plan_survey(store, AskChoices(ModelSpec("builtin"), cultures=["KEN"], **wish)).derive
@@ -230,7 +230,7 @@ def test_amplifying_stays_within_one_language(tmp_path):
     (own,) = answered(store, cultures=["DEU", "KEN"], methods=["country"], language="own")
     (kenyan,) = answered(store, cultures=["KEN"], methods=["country"], language="own")
     for refused in (lambda: derived_runs.amplify(store, own), lambda: plan_plain(store, own)):
-        with pytest.raises(PluriscopeError, match="Ask everybody in one language"):
+        with pytest.raises(PluriscopeError, match="one language"):
             refused()
     assert derived_runs.plain_of(store, kenyan).id == english[0].id
     assert derived_runs.plain_of(store, german[1]).id == german[0].id

@@ -115,13 +115,13 @@ def test_both_orders_of_one_wording_are_two_formats_and_one_order_is_no_spread(a
     one = runs.in_wording(asking, "pluriscope")
     found = runs.format_spread(store, one, "country")
     assert (found.wordings, found.formats) == (1, 2)
-    assert robustness.spread_words(found).startswith("Asked with 2 orders of the options, a")
+    assert robustness.spread_words(found).startswith("Asked with 2 orders")
     assert set(runs.held(store, one, "country")["of"]) == {2}
     stored = json.dumps({**json.loads(made[1].stored), "orders": "given"})
     given = replace(made[1], stored=stored)
     assert runs.format_spread(store, one._replace(runs=(given,)), "country") is None
     assert robustness.record(store, [given]) == {"format_spread": None, "held": None}
-    with pytest.raises(PluriscopeError, match="one wording and one order"):
+    with pytest.raises(PluriscopeError, match="one order"):
         robustness.spread(store, [given])
 
 
@@ -138,7 +138,7 @@ def test_a_ranking_by_place_alone_is_grey(tmp_path):
     record = score_records.score_record(store, country.id)
     assert record["format_spread"]["greyed"] and record["format_spread"]["formats"] == 2
     assert record["held"] == {"mean": 1.0, "of": 2.0}  # the other option in the other order
-    assert "more than countries differ" in score_records.score_words(record)
+    assert "more than countries" in score_records.score_words(record)
     table = tables.spread_table(store, country).set_index("iso3")
     assert table["greyed"].all() and table.loc["KEN", "spread"] == found.countries["KEN"]
     assert table.loc["", "spread"] == found.mean

@@ -87,16 +87,9 @@ def test_one_verdict_over_all_in_words(snapshot):
     worse = outcome("prose", -4, -2)
     moved = outcome("plain answers", -7, -5, drift=True)
     assert paired_tests.overall([fine]).sentence == snapshot
-    assert paired_tests.overall([fine, unsure]) == (
-        UNSURE,
-        "No cost was found: no worse, within 1 point, in 1 of 2 tests; too small to call in "
-        "“Rhymes”.",
-    )
-    assert paired_tests.overall([fine, unsure, worse, moved]) == (
-        WORSE,
-        "Tuning cost something else: its prose suffered (−3.0 points) and its plain answers "
-        "suffered (−6.0 points). It is no worse, within 1 point, in 1 of 4 tests.",
-    )
+    for tests, verdict in ([fine, unsure], UNSURE), ([fine, unsure, worse, moved], WORSE):
+        over_all = paired_tests.overall(tests)
+        assert over_all.verdict == verdict and over_all.sentence == snapshot
     assert [t.words for t in (fine, unsure, worse, moved)] == [
         "no worse (within 1 point)", "too small to call", "worse", "moved"
     ]  # fmt: skip
@@ -110,7 +103,7 @@ def test_a_record_is_json_and_can_be_read_again():
     assert paired_tests.outcomes(read) == [replace(odd, figures={"perplexity": None, "kl": 0.25})]
 
 
-def test_several_adapters_give_the_mean_and_name_the_lowest():
+def test_several_adapters_give_the_mean_and_name_the_lowest(snapshot):
     facts = {"model_name": "m", "precision": "fp32", "seconds": 2.0}
     records = {
         iso3: paired_tests.record([outcome("sums", low, high)], ["no network"], facts)
@@ -120,7 +113,7 @@ def test_several_adapters_give_the_mean_and_name_the_lowest():
     (sums,) = paired_tests.outcomes(one)
     assert (sums.difference, sums.low, sums.high) == pytest.approx((-1.0, -1.7, -0.3))
     assert sums.verdict == one["verdict"] == WORSE
-    assert sums.note == "Mean of 2 adapters; lowest USA (−2.0)."
+    assert "USA (−2.0)" in sums.note and sums.note == snapshot
     assert one["notes"] == ["no network"] and set(one["adapters"]) == {"KEN", "USA"}
 
 
@@ -252,7 +245,7 @@ def test_a_ruinous_adapter_is_called_that(tmp_path):
     adapter = tiny.save_adapter(tmp_path / "adapter", BUILTIN, scale=2.0)
     record = told(MeasureAbilities(ModelSpec("builtin"), adapter))
     assert record["verdict"] == WORSE
-    assert "it predicts plain replies less well" in record["sentence"]
+    assert "less well" in record["sentence"]
     assert "its plain answers moved" in record["sentence"]
     tests = {test.name: test for test in paired_tests.outcomes(record)}
     assert tests["facts_country"].n == 3 * 18
@@ -268,7 +261,7 @@ def test_without_the_harness_a_sentence_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     monkeypatch.setitem(sys.modules, "lm_eval.tasks", None)
     said = lm_eval_tasks.compare(tiny.loaded(), "mmlu")
-    assert said.startswith("“General knowledge (MMLU)” was not tested: lm-evaluation-harness is")
+    assert "MMLU" in said and "not tested" in said and "lm-evaluation-harness" in said
     assert "pip install" in said
 
 

@@ -146,9 +146,9 @@ def test_the_questions_that_separate_two_countries(kept):
 
 def test_too_few_personas_are_said_to_be_too_few(kept):
     store, made, _ = kept
-    with pytest.raises(PluriscopeError, match="fewer than three countries"):
+    with pytest.raises(PluriscopeError, match="three countries"):
         compare.fits(store, made.written)
-    with pytest.raises(PluriscopeError, match="the same for every country"):
+    with pytest.raises(PluriscopeError, match="same for every"):
         compare.spread(store, made.plain)
 
 
@@ -166,12 +166,12 @@ def test_people_themselves_differ_as_much_as_people(kept, snapshot):
     assert compare.spread_finding(found).headline == snapshot
 
 
-def test_a_flat_run_is_warned_of_and_the_fuller_one_is_clearly_fuller(kept):
+def test_a_flat_run_is_warned_of_and_the_fuller_one_is_clearly_fuller(kept, snapshot):
     store, made, people = kept
     flat = compare.spread(store, made.country)
     assert flat.diversity.high < compare.FLAT
     told = compare.spread_finding(flat)
-    assert told.headline == "The personas are far too much alike"
+    assert told.headline == snapshot
     assert "stereotype" in told.paragraph
     change = compare.spread_change(store, made.country, made.other_country)
     assert change.value == pytest.approx(
@@ -179,7 +179,7 @@ def test_a_flat_run_is_warned_of_and_the_fuller_one_is_clearly_fuller(kept):
     )
     assert change.clear and change.value > 0
     fuller = compare.spread_finding(compare.spread(store, made.other_country), change)
-    assert "points more than in the other run" in fuller.paragraph
+    assert "points more" in fuller.paragraph
     assert compare.spread_change(store, made.plain, made.country) is None
     same = compare.spread_change(store, people, people)
     assert "too small to call" in compare.spread_finding(flat, same).paragraph
@@ -227,12 +227,12 @@ def test_arrows_begin_where_the_other_run_stands(kept):
     assert found.model["from_x"].to_numpy() == pytest.approx(plain["x"].iloc[0])
     between = value_map(store, made.other_country, made.country).model
     assert between["from_x"].tolist() == pytest.approx(found.model["x"].tolist())
-    assert "than the answers given plainly" in map_finding(found, made.plain).paragraph
+    assert "given plainly" in map_finding(found, made.plain).paragraph
 
 
 def test_the_map_of_values_names_what_a_run_did_not_ask(kept):
     store, made, _ = kept
-    with pytest.raises(PluriscopeError, match=r"did not ask.*Q184.*core set"):
+    with pytest.raises(PluriscopeError, match=r"Q184.*core set"):
         value_map(store, made.written)
     notes = map_notes(value_map(store, made.country))
     assert "73%" in notes[0]
@@ -272,20 +272,19 @@ def test_the_ladder_holds_every_reference_and_the_runs_among_them(kept, snapshot
         assert table.loc[key, "value"] == pytest.approx(mean[column], abs=0.02)
     top = ladder_finding(views_ladder.ladder(store, people), people)
     assert top.headline == snapshot
-    assert "the average of the five most alike" in top.paragraph
+    assert "five most alike" in top.paragraph
 
 
-def test_rates_are_counted_by_country(kept):
+def test_rates_are_counted_by_country(kept, snapshot):
     store, made, _ = kept
     table = compare.rates(store, made.written).set_index("iso3")
     assert table["refused"].to_dict() == {"KEN": 0.25, "USA": 0.25}
     assert table["unparsed"].to_dict() == {"KEN": 0.25, "USA": 0.25}
-    assert compare.rates_finding(table.reset_index()).headline == (
-        "50% of the answers cannot be used"
-    )
+    half = compare.rates_finding(table.reset_index()).headline
+    assert half.startswith("50%") and half == snapshot
     exact = compare.rates(store, made.country)
     assert exact["outside"].to_numpy() == pytest.approx(0.003, abs=1e-6)
-    assert compare.rates_finding(exact).headline == "Every answer could be used"
+    assert compare.rates_finding(exact).headline == snapshot
     plain = compare.rates(store, made.plain)
     assert (plain["iso3"].tolist(), plain["name"].tolist()) == ([""], ["all countries"])
     # What lies off the scale, by hand for one country.
@@ -464,7 +463,7 @@ def test_every_figure_has_a_sentence_and_the_same_numbers_as_a_table(kept):
 def test_on_an_empty_store_compare_has_the_button_that_mends_it(app):
     at = app("compare")
     assert not at.exception
-    assert "Nothing has been asked yet" in said(at)
+    assert "asked yet" in said(at)
     assert [b.label for b in at.button].count("Ask the built-in model") == 1
 
 
@@ -476,7 +475,7 @@ def test_each_face_opens_with_a_sentence_of_its_own(filled_pages, face, show):
     assert not at.exception
     assert len(at.title) == 1
     if face == "apart" and show == "plain":
-        assert "the same for every country" in said(at)
+        assert "same for every" in said(at)
     else:
         assert len(at.get("plotly_chart")) >= 1
         assert "National averages hide" in said(at)
@@ -519,7 +518,7 @@ def test_mangled_links_to_compare_degrade(filled_pages):
     at = page("compare", run="gone", show="x", measure="y", face="z", order="?", cells="?",
               persona="XXX", against="<b>", country="1", grid="no", **{"with": "gone"})  # fmt: skip
     assert not at.exception
-    assert "The link asks for the run “gone”" in said(at)
+    assert "run “gone”" in said(at)
 
 
 def test_the_numbers_of_compare_can_be_taken_away(filled_pages):
@@ -608,7 +607,8 @@ def test_runs_that_asked_nothing_on_a_topic_are_left_out_and_named(home, capsys)
     assert command.main(["score", "--run", "all", "--topic", "Corruption", "--json"]) == 0
     told = capsys.readouterr()
     assert json.loads(told.out) == []
-    assert told.err.count("is left out: This run asked nothing on 'Corruption'") == 2
+    left_out = [line for line in told.err.splitlines() if "left out" in line]
+    assert len(left_out) == 2 and all("'Corruption'" in line for line in left_out)
 
 
 @pytest.mark.parametrize("name", ["run.csv", "run.json", "run.parquet"])
@@ -786,21 +786,21 @@ def tuned(tmp_path_factory):
     [("", ""), ("soft", ""), ("cct_soft", NEAR_FAR), ("people", SHARES), ("own", SHARES),
      ("elsewhere", lineage.TAUGHT_ELSEWHERE)],
 )  # fmt: skip
-def test_what_an_adapter_was_taught_is_on_every_score(tuned, arm, used):
+def test_what_an_adapter_was_taught_is_on_every_score(tuned, arm, used, snapshot):
     store, made = tuned
     run = made[arm]
     assert lineage.human_answers(store, run) == used
     record = score_records.score_record(store, run.id)
     assert record["uses_human_answers"] == used
-    assert (f"uses people's answers: {used}" in score_records.score_words(record)) == bool(used)
+    words = score_records.score_words(record)
+    assert used in words and ("people's answers" in words) == bool(used)
     for table in (tables.score_table(store, run, "emd"), export.run_table(store, run.id)):
         assert set(table["uses_human_answers"]) == {used}
     assert provenance.card(store, run)["uses_human_answers"] == used
     assert json.loads(export.run_json(store, run.id))["uses_human_answers"] == used
-    assert f"People’s answers used: {used or 'none'}" in provenance.provenance_text(store, run)
+    assert f"answers used: {used or 'none'}" in provenance.provenance_text(store, run)
     said = runs.human_answers(store, made[""], run)
-    assert said == (f"“As a person from …, after tuning” uses people’s answers: {used}."
-                    if used else "")  # fmt: skip
+    assert used in said and said == (snapshot if used else "")
 
 
 @pytest.mark.parametrize(("merged", "used"), [("people", SHARES), ("soft", ""),

@@ -133,7 +133,8 @@ def test_a_score_is_read_against_the_ceiling(snapshot):
 
 def test_the_way_to_the_ceiling(snapshot):
     # (82 - 50) / (90 - 50) = 0.8
-    assert findings.way(82, 50, 90).startswith("80% of the way from even odds")
+    way = findings.way(82, 50, 90)
+    assert way.startswith("80%") and way == snapshot
     assert findings.way(40, 50, 90) == snapshot
     assert findings.way(82, 90, 90) == ""
     assert findings.way(math.nan, 50, 90) == ""
@@ -156,7 +157,7 @@ def test_a_plain_run_alone_names_whom_it_is_like(snapshot):
     assert found.paragraph == snapshot
 
 
-def test_the_nearest_three_are_said_to_share_a_part_of_the_world():
+def test_the_nearest_three_are_said_to_share_a_part_of_the_world(snapshot):
     seven = scored(
         *((n, "English-Speaking", v, 80.0) for n, v in
           [("Canada", 90), ("Australia", 90), ("New Zealand", 88)]),
@@ -164,8 +165,9 @@ def test_the_nearest_three_are_said_to_share_a_part_of_the_world():
     )  # fmt: skip
     found = findings.findings(seven)
     # Australia and Canada tie; the alphabet decides.
-    assert found.headline.endswith("people in Australia, Canada and New Zealand")
-    assert found.paragraph.startswith("All three are in the English-speaking world. On average")
+    assert found.headline.endswith("Australia, Canada and New Zealand")
+    assert "English-speaking" in found.paragraph
+    assert found.paragraph == snapshot
 
 
 def test_a_gap_to_the_guess_within_the_interval_is_not_called():
@@ -191,41 +193,35 @@ def test_many_countries_are_counted_and_the_most_moved_named(snapshot):
     change = changes(*((n, k + 1.0, k >= 5) for k, n in enumerate(names)))
     found = findings.findings(None, run, change, CLEARLY)
     assert found.headline == snapshot
-    assert found.paragraph.startswith(
-        "Asked as a person from each country, it moves closer to people in 7 of the 12 "
-        "countries, most in C11, C10 and C09; for 5 the change is too small to call. On average "
-        "its answers then score 70.0 of 100, less than"
-    )
+    assert "7 of the 12" in found.paragraph and "C11, C10 and C09" in found.paragraph
+    assert found.paragraph == snapshot
 
 
-def test_gains_and_losses_of_many_are_counted_once_of_how_many():
+def test_gains_and_losses_of_many_are_counted_once_of_how_many(snapshot):
     names = [f"C{k:02d}" for k in range(12)]
     run = scored(*((n, "Latin America", 70.0, 80.0) for n in names))
     change = changes(*((n, k - 5.5, True) for k, n in enumerate(names)))
-    assert (
-        "it moves closer to people in 6 of the 12 countries, most in C11 and C10; it moves away "
-        "from people in 6, most in C00 and C01. On average"
-    ) in findings.findings(None, run, change, CLEARLY).paragraph
+    said = findings.findings(None, run, change, CLEARLY).paragraph
+    assert "6 of the 12" in said and "C11 and C10" in said and "C00 and C01" in said
+    assert said == snapshot
 
 
 def test_every_one_is_every_one(snapshot):
     run = scored(*((n, "Latin America", 80.0, 80.0) for n in "ABCD"))
     up = changes(*((n, k + 1.0, True) for k, n in enumerate("ABCD")))
-    assert "closer to people in every one of the 4 countries, most in D and C." in (
-        findings.findings(None, run, up, CLEARLY).paragraph
-    )
+    assert findings.findings(None, run, up, CLEARLY).paragraph == snapshot
     down = up.assign(value=-up["value"])
     fallen = Difference(-2.5, -4.0, -1.0, 0.001, True)
     found = findings.findings(None, run, down, fallen)
     assert found.headline == snapshot
-    assert "away from people in every one of the 4 countries, most in D and C." in found.paragraph
+    assert found.paragraph == snapshot
 
 
 def test_what_cannot_be_told_is_not_told(snapshot):
     change = changes(*((n, 0.5, False) for n in FOUR["name"]))
     found = findings.findings(None, FOUR, change, UNCLEAR)
     assert found.headline == snapshot
-    assert "the change is too small to call in all 4 countries." in found.paragraph
+    assert found.paragraph == snapshot
 
 
 def test_gains_and_losses_that_cancel_are_told_as_both(snapshot):
@@ -241,15 +237,11 @@ def test_one_country_is_spoken_of_as_one(snapshot):
     kenya = FOUR.iloc[:1]
     found = findings.findings(kenya)
     assert found.headline == snapshot
-    assert found.paragraph.startswith("Its answers score 70.0 of 100, less than a guess")
+    assert found.paragraph == snapshot
     found = findings.findings(None, kenya, changes(("Kenya", 6.0, True)), CLEARLY)
-    assert found.paragraph.startswith(
-        "Asked as a person from Kenya, it moves closer to people in Kenya. Its answers then score"
-    )
+    assert found.paragraph == snapshot
     found = findings.findings(None, kenya, changes(("Kenya", 0.1, False)), UNCLEAR)
-    assert found.paragraph.startswith(
-        "Asked as a person from Kenya, the change is too small to call. Its answers"
-    )
+    assert found.paragraph == snapshot
 
 
 def test_two_countries_are_set_against_each_other(snapshot):
@@ -274,9 +266,8 @@ def test_a_verdict_counts_steps_along_the_scale(snapshot):
     five = item("ordinal", 5)
     at = np.eye(5)
     # From the first answer to the third, where people are: two steps nearer.
-    assert findings.verdict(five, at[2], at[0], at[2], "Kenya") == (
-        "moved two steps towards people in Kenya"
-    )
+    nearer = findings.verdict(five, at[2], at[0], at[2], "Kenya")
+    assert "two steps towards" in nearer and nearer == snapshot
     # Past them: from one step away on one side to two on the other.
     assert findings.verdict(five, at[2], at[1], at[4], "Kenya") == snapshot
     # To the other side, as far as before.
@@ -284,22 +275,18 @@ def test_a_verdict_counts_steps_along_the_scale(snapshot):
     assert findings.verdict(five, at[2], at[1], at[1], "Kenya") == "did not move"
 
 
-def test_a_tenth_of_the_answers_is_a_little():
+def test_a_tenth_of_the_answers_is_a_little(snapshot):
     five = item("ordinal", 5)
     before, after = np.array([1.0, 0, 0, 0, 0]), np.array([0.9, 0.1, 0, 0, 0])
     # 0.1 of the answers one step nearer: a tenth of a step, 0.025 of the scale.
-    assert findings.verdict(five, np.eye(5)[4], before, after, "Kenya") == (
-        "moved a little towards people in Kenya"
-    )
+    assert findings.verdict(five, np.eye(5)[4], before, after, "Kenya") == snapshot
 
 
 def test_off_scale_answers_are_no_step():
     # Three on the scale and one off it: from end to end is two steps, not three.
     four = item("ordinal", 4, off=(4,))
     at = np.eye(4)
-    assert findings.verdict(four, at[2], at[0], at[2], "Kenya") == (
-        "moved two steps towards people in Kenya"
-    )
+    assert "two steps towards" in findings.verdict(four, at[2], at[0], at[2], "Kenya")
 
 
 def test_without_a_scale_answers_are_counted():
@@ -312,10 +299,8 @@ def test_without_a_scale_answers_are_counted():
     assert findings.verdict(two, [0, 1.0], [1.0, 0], [0.7, 0.3], "Kenya") == said
 
 
-def test_no_answer_and_nobody_asked_are_said():
+def test_no_answer_and_nobody_asked_are_said(snapshot):
     three, none = item("ordinal", 3), np.full(3, math.nan)
     at = np.eye(3)
-    assert findings.verdict(three, at[0], none, at[1], "Kenya") == "gave no answer that can be read"
-    assert findings.verdict(three, none, at[0], at[1], "Kenya") == (
-        "people in Kenya were not asked this"
-    )
+    assert findings.verdict(three, at[0], none, at[1], "Kenya") == snapshot
+    assert findings.verdict(three, none, at[0], at[1], "Kenya") == snapshot

@@ -110,8 +110,8 @@ def test_items_show_people_alone_where_nothing_was_asked(home, app, tmp_path):
     assert not at.exception
     assert at.selectbox(key="items_run").value == key
     assert at.selectbox(key="items_item").value == "Q1"
-    assert "people’s answers, no model" in said(at)
-    assert "Groups of fewer than 50 people are left out" in said(at)
+    assert "no model" in said(at)
+    assert "fewer than 50" in said(at)
     groups = next(frame.value for frame in at.dataframe if "Group" in frame.value)
     assert groups.set_index("Group")["People"]["Women"] == 60
     at = app("items", run=f"people:{survey.id}", see="answers")
@@ -148,7 +148,7 @@ def test_a_survey_without_numbers_of_people_works_on_every_page(home, app, tmp_p
         assert "nan" not in said(at).casefold().replace("finance", ""), name
     at = app("ask", survey=survey.id, people="IND", item="G0001")
     assert not at.exception
-    assert "How many people answered is not known" in said(at)
+    assert "answered is not known" in said(at)
 
 
 ONE_COUNTRY = [{**row, "Q122": 1 + k % 2} for k, row in enumerate(KENYA)]
