@@ -57,7 +57,7 @@ def test_flags_come_in_the_order_asked_for():
 def test_a_strength_is_a_number_or_auto():
     assert given(AskChoices(), "--alpha", "auto").alpha is None
     assert given(AskChoices(), "--alpha", "1.5").alpha == 1.5
-    with pytest.raises(PluriscopeError, match="--alpha takes a number or auto, not 'much'"):
+    with pytest.raises(PluriscopeError, match=r"--alpha.*'much'"):
         given(AskChoices(), "--alpha", "much")
 
 

@@ -150,9 +150,9 @@ def packed(path, columns, rows=50_000, size=10_000_000):
 
 def test_a_parquet_bomb_is_refused_before_it_unpacks(tmp_path):
     path = packed(tmp_path / "g.parquet", globalopinionqa.COLUMNS)
-    assert "a cell of 10,000,000 bytes" in globalopinionqa.check(path).problems[0]
+    assert "10,000,000 bytes" in globalopinionqa.check(path).problems[0]
     path = packed(tmp_path / "t.parquet", table.REQUIRED, rows=500_000, size=100_000)
-    assert "would unpack to 50,000 MB" in table.check(path).problems[0]
+    assert "50,000 MB" in table.check(path).problems[0]
 
 
 def test_a_parquet_file_of_endless_lists_is_refused(tmp_path):
@@ -272,11 +272,10 @@ def test_a_number_too_large_to_be_one_is_refused(tmp_path):
     assert not globalopinionqa.check(goqa(tmp_path / "g.csv", rows)).can_import
 
 
-def test_a_formula_is_shown_as_it_stands(tmp_path):
+def test_a_formula_is_shown_as_it_stands(tmp_path, snapshot):
     path = lines_of(tmp_path / "mine.csv", lambda rows: rows[1].update(option="=1+1"))
-    assert table.problems(path)["problem"].tolist() == [
-        "“=1+1” begins like a spreadsheet formula; write it as text."
-    ]
+    (problem,) = table.problems(path)["problem"]
+    assert "“=1+1”" in problem and problem == snapshot
 
 
 # -- which kind, which order -----------------------------------------------------------------------
@@ -302,7 +301,7 @@ def test_the_data_set_may_be_a_folder_as_hugging_face_lays_it_out(tmp_path):
     assert glance(folder).kind == "globalopinionqa"
     assert globalopinionqa.read(folder).survey.version == expected
     (folder / "data" / "more.csv").write_text("a,b\n1,2\n")
-    assert "holds 2 CSV, Parquet or Arrow files" in globalopinionqa.check(folder).problems[0]
+    assert "holds 2" in globalopinionqa.check(folder).problems[0]
 
 
 def arrow_stream(path, columns, **options):

@@ -63,7 +63,7 @@ def test_a_model_too_large_for_memory_is_refused_before_the_download(served, mon
     monkeypatch.setattr(memory_fit, "free_memory", lambda: ("cpu", 4 * 1024**3))
     slot = ModelSlot()
     held = slot.get(ModelSpec(str(folder), precision="fp32"))
-    with pytest.raises(ModelError, match=r"tiny needs about .* but only 4.0 GiB are free"):
+    with pytest.raises(ModelError, match=r"tiny needs .* only 4.0 GiB"):
         slot.get(ModelSpec(SOURCE))
     assert not served.downloads()
     assert slot.current is held  # and it stays
@@ -106,18 +106,16 @@ def test_a_downloaded_model_is_handed_out_again(served):
     assert not served.requests
 
 
-def test_the_words_of_a_download():
+def test_the_words_of_a_download(snapshot):
     words = _download_words
     gib = 1024**3
-    assert words("X", 0, 2 * gib, 0.0) == "Downloading X: 0 bytes of 2.1 GB"
-    assert words("X", gib, 2 * gib, gib / 256) == (
-        "Downloading X: 1.1 GB of 2.1 GB, 4.2 MB a second, about 4 min left"
-    )
+    assert words("X", 0, 2 * gib, 0.0) == snapshot
+    assert words("X", gib, 2 * gib, gib / 256) == snapshot
     assert words("X", gib, 2 * gib, gib / 41).endswith(", about 40 s left")
 
 
 def test_what_stands_in_the_way_is_a_sentence(served):
-    with pytest.raises(ModelError, match="no model maker/nothing on Hugging Face"):
+    with pytest.raises(ModelError, match="no model maker/nothing"):
         load(ModelSpec("maker/nothing"))
     with pytest.raises(ModelError, match="accept its licence first"):
         load(ModelSpec(GATED))
@@ -129,7 +127,7 @@ def test_only_pickles_on_the_hub_are_refused_before_the_download(tmp_path):
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "pytorch_model.bin").write_bytes(b"0")
     with serve({"maker/old": tmp_path / "old"}) as served:
-        with pytest.raises(ModelError, match="no safetensors weights on Hugging Face"):
+        with pytest.raises(ModelError, match="no safetensors"):
             load(ModelSpec("maker/old"))
         assert not served.downloads()
 

@@ -54,18 +54,10 @@ def test_a_snapshot_reads_back_the_same(tmp_path):
     assert np.array_equal(again.shares["KEN", "Q57"].values, SURVEY.shares["KEN", "Q57"].values)
 
 
-def test_the_prompt_of_a_country_word_for_word():
+def test_the_prompt_of_a_country_word_for_word(snapshot):
     system, user = render(SURVEY.item("Q57"), PROMPTS, "country", KENYA).messages
-    assert system["content"] == (
-        "You are an ordinary person with values of your own. You grew up and live in the "
-        "following country: Kenya. You are taking part in a survey about values. Answer "
-        "honestly, from your own point of view."
-    )
-    assert user["content"] == (
-        "Question: As a rule, can you trust most people, or must you be very careful with "
-        "others?\n\nOptions:\n1. Most people can be trusted\n2. You must be very careful\n\n"
-        "Reply with the number of the option you choose and nothing else."
-    )
+    assert "Kenya" in system["content"] and system["content"] == snapshot
+    assert "1. Most people" in user["content"] and user["content"] == snapshot
 
 
 def test_plain_prompts_name_no_country():

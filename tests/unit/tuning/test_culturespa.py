@@ -21,6 +21,8 @@ from core.prompts.render import option_orders, render
 from core.store.store import Store
 from core.survey.survey import WRITTEN_SURVEY, load_bundled
 from core.tuning.culturespa.filtering import (
+    NUMBERS_ONLY,
+    REPEATED,
     judge,
     judge_file,
     load_verdict,
@@ -185,8 +187,8 @@ def test_the_filter_keeps_what_the_study_kept(study_questions, study_survey):
     sifted = study_filter([(q["question"], q["option_lst"]) for q in study_questions], study_survey)
     reasons = Counter(one.reason for one in sifted)
     assert sorted(reasons.values()) == [13, 31, 109, 12_847]
-    assert reasons["word for word an earlier question"] == 13_000 - 12_891
-    assert reasons["options are numbers, and the question does not say what they mean"] == 31
+    assert reasons[REPEATED] == 13_000 - 12_891
+    assert reasons[NUMBERS_ONLY] == 31
     kept = Counter(
         q["class"] for q, one in zip(study_questions, sifted, strict=True) if not one.reason
     )
@@ -423,23 +425,21 @@ def test_held_out_topics_are_not_written_on_and_empty_ones_say_so():
     settings = tuning(held_out_topics=(CORRUPTION,))
     assert {r.topic for r in next_round(settings, SURVEY, PROMPTS, [], 1).requests} == {ECONOMY}
     bare = tuning(held_out_items=tuple(i.id for i in SURVEY.select(ECONOMY)))
-    with pytest.raises(PluriscopeError, match=r"“Economic Values” is held out.*Hold out fewer"):
+    with pytest.raises(PluriscopeError, match=r"“Economic Values”.*fewer"):
         next_round(bare, SURVEY, PROMPTS, [], 1)
 
 
-def test_a_topic_that_cannot_be_filled_is_given_up_in_words(monkeypatch):
+def test_a_topic_that_cannot_be_filled_is_given_up_in_words(monkeypatch, snapshot):
     this = sys.modules[__name__]
     monkeypatch.setattr(this, "model_writes", lambda requests: ["no"] * len(requests))
     settings = tuning()
     wrote = write_all(settings, 1)
     assert len(wrote) == 2 * (5 * 30 + 24)
-    with pytest.raises(PluriscopeError, match="wrote no question that can be used"):
+    with pytest.raises(PluriscopeError, match="no question"):
         shortfalls(settings, wrote)
     some_good = [replace_text(wrote[0], "Is it?")._replace(state="kept"), *wrote[1:]]
     said = shortfalls(settings, some_good)
-    assert said[0] == (
-        "Economic Values: 1 of 30 questions after 174 tries (no JSON in the text: 173)."
-    )
+    assert "1 of 30" in said[0] and "174 tries" in said[0] and said[0] == snapshot
 
 
 @needs_study
@@ -761,11 +761,9 @@ def test_a_control_differs_from_its_sister_in_one_thing(sister, control):
         assert len(taught(ARMS[sister])) == len(taught(ARMS[control]))
 
 
-def test_which_of_people_s_answers_an_arm_uses_is_said():
+def test_which_of_people_s_answers_an_arm_uses_is_said(snapshot):
     assert ARMS["soft_all"].human_answers == ARMS["culturespa"].human_answers == ""
-    assert ARMS["cct_soft_all"].human_answers == (
-        "which countries are near and far, from the survey"
-    )
+    assert ARMS["cct_soft_all"].human_answers == snapshot
     assert "not held out" in ARMS["people"].human_answers
     assert ARMS["people_shift"].shift == 1 and ARMS["people_shift"].uses_human_answers
 
@@ -804,9 +802,9 @@ def test_people_s_shares_are_taught_in_both_orders_and_never_what_is_held_out():
 
 def test_too_few_examples_say_which_knob_to_turn():
     few = PAIRS.assign(differs=[n < 3 for n in range(len(PAIRS))])
-    with pytest.raises(PluriscopeError, match=r"only 3 examples .* an arm that takes all pairs"):
+    with pytest.raises(PluriscopeError, match=r"3 examples.*all pairs"):
         taught(ARMS["culturespa"], pairs=few)
-    with pytest.raises(PluriscopeError, match=r"only 0 examples for KEN .* more questions"):
+    with pytest.raises(PluriscopeError, match=r"0 examples for KEN.*more questions"):
         taught(replace(ARMS["culturespa"], mode="specific"), pairs=few)
 
 
@@ -831,7 +829,7 @@ def test_a_full_disk_is_said_with_what_to_do(tmp_path):
         "draft": lambda path: draft.add(0, "text"),
     }.items():
         (tmp_path / f"{name}.part").symlink_to("/dev/full")
-        with pytest.raises(PluriscopeError, match=r"No space left on device.*Make room"):
+        with pytest.raises(PluriscopeError, match=r"No space left.*Make room"):
             save(tmp_path / name)
 
 
