@@ -71,7 +71,7 @@ def test_an_upload_is_kept_on_disk_until_it_is_imported(home, app):
     ]  # nothing is stored before the last step
     at = press(at, "import_do")
     assert not list((home / "uploads").rglob("*.csv"))
-    assert "2 questions and 2 countries are in the store" in said(at)
+    assert "2 questions and 2 countries" in said(at)
     assert session.store().survey("my-survey").shares["KEN", "tea"].n_valid == 1012
     assert "my survey" in said(app("import"))  # after a refresh it is still there
 
@@ -81,13 +81,13 @@ def test_a_translation_is_added_and_leads_to_asking_in_it(app):
     add = [button.label for button in at.button].index("Add the translation")
     at.file_uploader(key="import_translated").upload("mine.jsonl", line("Q57").encode())
     at = at.button[add].click().run()
-    assert "no wording in Japanese yet" in said(at)
+    assert "wording in Japanese" in said(at)
     files = at.file_uploader(key="import_translated")
     files.upload("mine.jsonl", line("Q57").encode())
     files.upload("prompts.json", prompts().encode())
     at = at.button[add].click().run()
     assert not at.exception
-    assert "Japanese: 1 of 259 questions" in said(at)
+    assert "Japanese: 1 of 259" in said(at)
     assert "ja" in languages.available(session.store().survey())
 
 
@@ -130,7 +130,7 @@ def test_a_column_under_another_name_is_pointed_out(tmp_path, app):
         for row in KENYA
     ]
     at = look(app, sheet(tmp_path / "wvs.csv", rows))
-    assert "has no column B_COUNTRY_ALPHA" in said(at)
+    assert "no column B_COUNTRY_ALPHA" in said(at)
     assert at.button(key="import_do").disabled
     box = next(box for box in at.selectbox if box.label == "Country")
     at = box.set_value("Land").run()
@@ -147,7 +147,7 @@ def test_answers_in_words_are_explained(tmp_path, app):
     path = sheet(tmp_path / "wvs.csv", rows, header=LABELS.get)
     at = look(app, path)
     box = next(box for box in at.selectbox if box.label.startswith("“Ja”"))
-    assert "Q57, Trust in most people · 9 people" in box.label
+    assert "Q57" in box.label and "9 people" in box.label
     box.set_value(1)
     press(at.run(), "import_do")
     assert session.store().survey(wvs.SURVEY_ID).shares["KEN", "Q57"].values == pytest.approx(
@@ -166,12 +166,13 @@ def test_an_order_of_answers_is_given_and_taken(tmp_path, app):
     at = press(at, "import_do")
     survey = session.store().survey("globalopinionqa")
     assert [item.scale for item in survey.items] == ["binary", "ordinal", "nominal"]
-    assert "How many people answered is not published" in said(at)
+    assert "answered is not published" in said(at)
 
 
 def test_the_studys_answers_lead_to_the_map(tmp_path, app):
     at = look(app, study(tmp_path / "study"))
-    assert "3 questions, 2 countries, 3 recorded runs" in said(at)
+    for count in ("3 questions", "2 countries", "3 recorded runs"):
+        assert count in said(at)
     (model,) = [field for field in at.text_input if field.label == "Which model answered"]
     assert model.value == culturespa.MODEL
     model.set_value("example/another-8b")

@@ -67,7 +67,7 @@ def test_a_link_names_a_survey_by_its_id_or_with_its_version(two_surveys, app):
         assert at.selectbox(key="run_survey").value == f"{OWN}@{two_surveys.version}"
     at = app("ask", survey="gone-123")
     assert not at.exception
-    assert "The link asks for the survey “gone-123”" in said(at)
+    assert "survey “gone-123”" in said(at)
     assert at.selectbox(key="ask_survey").value == "wvs7"
 
 
@@ -97,7 +97,7 @@ def test_a_survey_of_few_countries_is_not_asked_across_cultures(two_surveys, app
     at = app("run", survey=OWN)
     at.pills(key="ways").set_value(["Cross-culture"]).run()
     assert not at.exception
-    assert "names 6 other countries of the survey; survey has 2 in all" in said(at)
+    assert "6 other countries" in said(at) and "2 in all" in said(at)
     assert at.button(key="start").disabled
     at = app("ask", survey=OWN, ask_as="Cross-culture thinking")
     at.button(key="ask_button").click().run()
@@ -132,7 +132,7 @@ def test_an_emptied_bin_forgets_surveys_but_not_those_of_runs(two_surveys, app):
     store.delete_runs([one.id for one in store.runs()])
     assert store.forget_surveys() == 0  # they can still be taken back
     at = app("library", shelf="Storage")
-    assert "2 runs with 12 answers and 1 survey" in said(at)
+    assert "2 runs with" in said(at) and "12 answers and 1 survey" in said(at)
     assert at.button(key="empty_bin")
     assert (store.empty_bin(), store.forget_surveys()) == (2, 1)
     assert store.surveys(deleted=True).empty

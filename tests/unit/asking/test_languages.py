@@ -132,7 +132,7 @@ def planned(store, **changes):
     return plan_survey(store, AskChoices(ModelSpec("example/model"), **changes))
 
 
-def test_each_country_is_asked_in_its_first_language_with_a_translation(store):
+def test_each_country_is_asked_in_its_first_language_with_a_translation(store, snapshot):
     made = planned(store, language="own", cultures="all")
     plain, country = made.settings
     assert plain.language == "en" and len(plain.cultures) == 61
@@ -141,18 +141,18 @@ def test_each_country_is_asked_in_its_first_language_with_a_translation(store):
     assert speaks["IND"] == "hi" and "JPN" not in speaks  # Japanese is not there
     assert country.cultures == tuple(speaks) and len(speaks) == 42
     notes = " ".join(made.notes)
-    assert "no translation into a language of 19 countries, which are left out" in notes
-    assert "Japan" in notes and "Amharic, Hindi and Thai are drafts" in notes
+    assert "19 countries" in notes and "Japan" in notes
+    assert "Amharic, Hindi and Thai" in notes
+    assert notes == snapshot
 
 
-def test_what_is_not_translated_is_left_out_or_asked_in_english_and_never_silently(store):
+def test_what_is_not_translated_is_left_out_or_asked_in_english_and_never_silently(store, snapshot):
     every = len(SURVEY.items)
     left_out = planned(store, language="de", items="all", methods=["country"], cultures=["DEU"])
     (german,) = left_out.settings
     assert german.items == tuple(i.id for i in SURVEY.select("core"))
-    assert f"{every - 52} of {every} questions are not translated into German, and left out." in (
-        left_out.notes
-    )
+    (said,) = [note for note in left_out.notes if f"{every - 52} of {every}" in note]
+    assert "German" in said and said == snapshot
     instead = planned(
         store,
         language="de",
@@ -171,7 +171,7 @@ def test_what_is_not_translated_is_left_out_or_asked_in_english_and_never_silent
         ).planned()
     }
     assert by_item["Q57"].startswith("Frage:") and by_item["Q58"].startswith("Question:")
-    with pytest.raises(PluriscopeError, match="None of these questions is translated into German"):
+    with pytest.raises(PluriscopeError, match="translated into German"):
         planned(store, language="de", items=["Q58"])
     with pytest.raises(PluriscopeError, match="There are: English"):
         planned(store, language="ja")
@@ -226,12 +226,12 @@ def test_settings_from_before_there_were_languages_still_load(store):
 # -- a user's own ----------------------------------------------------------------------------------
 
 
-def test_a_users_translation_is_asked(home, tmp_path, capsys):
+def test_a_users_translation_is_asked(home, tmp_path, capsys, snapshot):
     file = tmp_path / "mine" / "ja.jsonl"
     file.parent.mkdir()
     file.write_text(f"{line('Q57')}\n{line('Q58', draft=True)}\n", encoding="utf-8")
     assert main(["import", "translation", str(file)]) == 2
-    assert "no wording in Japanese yet" in capsys.readouterr().err
+    assert "wording in Japanese" in capsys.readouterr().err
     (file.parent / "prompts.json").write_text(prompts(), encoding="utf-8")
     (file.parent / "countries.json").write_text(
         json.dumps({"ja": {"JPN": "日本"}}), encoding="utf-8"
@@ -245,11 +245,12 @@ def test_a_users_translation_is_asked(home, tmp_path, capsys):
     assert made.settings[1].speaks == {"DEU": "de", "JPN": "ja"}
     asked = {key[:2] for key in made.settings[1].planned_cells(SURVEY)}
     assert asked == {("JPN", "Q57"), ("JPN", "Q58"), ("DEU", "Q57")}
-    assert "1 of 2 questions is not translated into German, and left out." in made.notes
+    (said,) = [note for note in made.notes if "1 of 2" in note]
+    assert "German" in said and said == snapshot
     across = planned(store, language="ja", items=["Q57"], methods=["cross_culture"], cultures="all")
     (said,) = [note for note in across.notes if "English name" in note]
-    assert said.startswith("In Japanese 60 countries are called by the English name")
-    assert "Andorra" in said and said.endswith("and 48 others.") and "Japan," not in said
+    assert "60 countries" in said and "48 others" in said and "Japan," not in said
+    assert said == snapshot
     assert not any("English name" in note for note in made.notes)
     store.close()
 
@@ -352,7 +353,7 @@ def test_a_translation_is_kept_without_markup_and_unseen_characters(tmp_path):
     assert there.prompts.texts["question_user"] == "質問：{question}\n選択肢：\n{options}"
     assert there.countries == {"JPN": "日本 !"}
     file.write_text(line("Q57", question="<b></b>"), encoding="utf-8")
-    with pytest.raises(PluriscopeError, match="Line 1: a text holds nothing but markup"):
+    with pytest.raises(PluriscopeError, match=r"Line 1.*markup"):
         translations.add(file, SURVEY, tmp_path / "other", bundled=True)
 
 
@@ -386,7 +387,7 @@ def test_wordings_without_their_blanks_and_other_files_are_refused(tmp_path):
         translations.add(file, SURVEY, tmp_path / "home", bundled=True)
     file.write_text(line("Q1"), encoding="utf-8")
     (tmp_path / "prompts.json").write_text(prompts(question_user="?"), encoding="utf-8")
-    with pytest.raises(PluriscopeError, match=r"question_user lacks \{question\}, \{options\}"):
+    with pytest.raises(PluriscopeError, match=r"question_user.*\{question\}, \{options\}"):
         translations.add(file, SURVEY, tmp_path / "home", bundled=True)
 
 
@@ -417,7 +418,8 @@ def test_answers_in_several_languages_are_one_run_that_says_so(home, tiny_model)
     assert "Frage:" in items.prompt_of(store, run, item, "DEU").messages[1]["content"]
     assert "Question:" in items.prompt_of(store, run, item, "KEN").messages[1]["content"]
     assert "ไทย" in items.prompt_of(store, run, item, "THA").messages[0]["content"]
-    assert "each in its own language (some in draft)" in runs.run_kicker(store, run)
+    kicker = runs.run_kicker(store, run)
+    assert "own language" in kicker and "in draft" in kicker
     assert "into Thai is a draft" in runs.draft_words(run)
     assert "German 1" in provenance.provenance_text(store, run)
     record = json.loads(export.run_json(store, run.id))

@@ -184,21 +184,21 @@ def test_an_arm_that_makes_countries_alike_is_called_that(made_store):
     assert row["diversity"] == pytest.approx(0, abs=1e-6)
     assert row["diversity_change"] == pytest.approx(-table.loc["base", "diversity"], abs=1e-6)
     assert row["diversity_clear"] and row["harm"]
-    assert "makes countries more alike" in row["verdict"]
+    assert "more alike" in row["verdict"]
     run = made_store.store.run(made_store.store.arms(made_store.id)[0]["runs"][0])
     apart = relations.distances(scores.panel(made_store.store, run))
     assert table.loc["base", "diversity"] == pytest.approx(relations.diversity(apart).ratio)
 
 
-def test_an_arm_that_takes_answers_away_is_said_to_lower_the_score(store):
+def test_an_arm_that_takes_answers_away_is_said_to_lower_the_score(store, snapshot):
     made = Made(store, settings(arm("worse"))).runs("base", same(before))
     made.runs("worse", same(closer(-0.3)))
     row = made.table().loc["worse"]
     assert row["clear"] and row["harm"] and row["change"] < 0
     assert row["verdict"].startswith("Lowers the score by")
     said = experiment.finding(made.table(), "all")
-    assert said.headline == "No arm clearly brings the model closer"
-    assert "1 arm clearly lowers the score: worse (by" in said.paragraph
+    assert said.headline == snapshot
+    assert "1 arm clearly lowers" in said.paragraph and "worse (by" in said.paragraph
 
 
 def test_one_seed_is_the_comparison_that_the_map_makes(store):
@@ -231,7 +231,7 @@ def test_the_base_asked_once_serves_every_seed(store):
     assert (table.loc["base", "seeds"], table.loc[BETTER, "seeds"]) == (1, 3)
 
 
-def test_arms_that_are_not_there_yet_say_why(store):
+def test_arms_that_are_not_there_yet_say_why(store, snapshot):
     arms = [arm(name) for name in ("waiting", "half", "failed", "gone")]
     made = Made(store, settings(*arms, seeds=(1,))).runs("base", same(before))
     made.runs("half", same(before), part=0.5, state="running")
@@ -242,10 +242,10 @@ def test_arms_that_are_not_there_yet_say_why(store):
     store.empty_bin()
     table = made.table()
     assert table["change"].isna().sum() == 4
-    assert table.loc[["waiting", "half", "failed", "gone"], "verdict"].tolist() == [
-        "Not finished.", "Not finished.", "Too few pairs.",
-        "Its answers are no longer here: the runs were deleted.",
+    assert table.loc[["waiting", "half", "failed"], "verdict"].tolist() == [
+        "Not finished.", "Not finished.", "Too few pairs."
     ]  # fmt: skip
+    assert "deleted" in table.loc["gone", "verdict"] and table.loc["gone", "verdict"] == snapshot
     assert table.loc["failed", "state"] == "failed"
     assert experiment.finding(table, "all").headline == "No arm is done yet"
 
@@ -295,7 +295,7 @@ def test_parts_are_scored_apart(store):
         gap = 100 - (row["score"] - row["change"])
         assert row["change"] == pytest.approx(way * gap, rel=1e-5)
     assert kept["verdict"].startswith("Lowers the score by")
-    assert "on questions kept out of it" in kept["verdict"]
+    assert "kept out" in kept["verdict"]
     run = store.run(store.arms(made.id)[0]["runs"][0])
     for part, countries in (("all", COUNTRIES[:3]), ("held_out_countries", ("JPN",))):
         value = metrics.values(scores.panel(store, run, countries=countries), "tv").mean()
@@ -379,9 +379,7 @@ def test_a_better_prompt_is_a_line_to_reach_for(store):
     table = made.table()
     gap = table.loc["better_prompt"]
     assert table.loc[BETTER, "change"] == pytest.approx(gap["change"] / 2, rel=1e-5)
-    assert "brings 50% of that to the plain country prompt" in (
-        experiment.finding(table, "all").paragraph
-    )
+    assert "brings 50%" in experiment.finding(table, "all").paragraph
 
 
 # -- curves, controls, diversity -----------------------------------------------------------------
@@ -438,7 +436,8 @@ def test_arms_that_weigh_pairs_by_distance_are_compared_among_themselves(store):
     assert over["cct_soft"] > 0 and over.drop("cct_soft").isna().all()
     for name, said in (("cct_soft", "yes"), ("cct_soft_all", "no")):
         text = model_card.card(store, made.id, ARMS[name], 1)
-        assert f"| Weighted by how far answers are apart | {said} |" in text
+        (row,) = [line for line in text.splitlines() if line.startswith("| Weighted by")]
+        assert row.endswith(f"| {said} |")
 
 
 def test_people_stand_at_the_ceiling_and_at_their_own_diversity(made_store):
@@ -480,9 +479,9 @@ def test_what_one_arm_did_says_whether_it_flattened_countries(made_store):
     apart, said = told(FLAT)
     assert apart.before.value == pytest.approx(table.loc["base", "diversity"])
     assert apart.after.value == pytest.approx(table.loc[FLAT, "diversity"], abs=1e-6)
-    assert "Tuning made countries more alike: they lie 0% as far apart as people do" in said
+    assert "more alike" in said and "0% as far" in said
     assert "alike" not in told(SAME)[1] and "apart" not in told(SAME)[1]
-    assert "told countries apart more" in told(BETTER)[1]
+    assert "apart more" in told(BETTER)[1]
 
 
 # -- what it cost --------------------------------------------------------------------------------
