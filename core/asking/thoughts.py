@@ -22,8 +22,8 @@ def without_thought(text: str) -> str | None:
     if _ANALYSIS.match(text):
         return None
     for opens, closes in THOUGHTS.items():
-        if closes in text:
-            return text.rpartition(closes)[2]
-        if opens in text:
+        rest = re.split(re.escape(closes), text, flags=re.IGNORECASE)[-1]
+        if re.search(re.escape(opens), rest, re.IGNORECASE):
             return None
+        text = rest
     return text

@@ -1,5 +1,7 @@
 """Written answers are read by stated rules. Run: pytest tests/unit/asking/test_parsing.py"""
 
+import time
+
 import pytest
 
 from core.asking.parsing import parse, refuses
@@ -46,7 +48,7 @@ FAMILY = SURVEY.item("Q1")  # four options in words
             "contradictory",
         ),
         (FAMILY, "1. Very important\n2. Rather important\nMy answer is 2.", 2, "answered"),
-        (FAMILY, "Very important, or rather important", 1, "answered"),
+        (FAMILY, "Very important, or rather important", None, "contradictory"),
         (FAMILY, "It is very important or rather important", None, "contradictory"),
         (JUSTIFIED, "1.5", None, "unparseable"),
         (FAMILY, "I have 3 children whom I love.", None, "unparseable"),
@@ -63,6 +65,39 @@ FAMILY = SURVEY.item("Q1")  # four options in words
         (FAMILY, "[THINK]1 or 2?[/THINK]4", 4, "answered"),
         (FAMILY, "analysisThe user asks; 1 fits.assistantfinal2", 2, "answered"),
         (FAMILY, "analysisThe user asks; 1 fits", None, "cut off"),
+        (FAMILY, "Option 3", 3, "answered"),
+        (FAMILY, "I would choose: 2 (Rather important)", 2, "answered"),
+        (FAMILY, '{"answer": 2}', 2, "answered"),
+        (FAMILY, "\\boxed{3}", 3, "answered"),
+        (FAMILY, "My answer is two.", 2, "answered"),
+        (FAMILY, "２", 2, "answered"),
+        (FAMILY, "❸", 3, "answered"),
+        (FAMILY, "2️⃣", 2, "answered"),
+        (FAMILY, "<answer>2</answer>", 2, "answered"),
+        (FAMILY, "我选 2。", 2, "answered"),
+        (FAMILY, "not 1", None, "unparseable"),
+        (FAMILY, "I would not choose 1", None, "unparseable"),
+        (FAMILY, "Not 1, the answer is 2.", 2, "answered"),
+        (FAMILY, "3 children keep me busy", None, "unparseable"),
+        (FAMILY, "2 of my friends say so", None, "unparseable"),
+        (FAMILY, "3 percent", None, "unparseable"),
+        (FAMILY, "$5", None, "unparseable"),
+        (FAMILY, "1 (Rather important)", None, "contradictory"),
+        (FAMILY, "Rather important (1)", None, "contradictory"),
+        (FAMILY, "My answer is 1, rather important.", None, "contradictory"),
+        (FAMILY, "1\n2\n3\n4", None, "contradictory"),
+        (FAMILY, "I choose 2 or 3", None, "contradictory"),
+        (FAMILY, "The answer is 1. No, the answer is 2.", None, "contradictory"),
+        (FAMILY, "2. Rather important\nThis answer is incorrect.", None, "contradictory"),
+        (FAMILY, "I don't think family is very important", None, "unparseable"),
+        (FAMILY, "<think>1</think>2<think>3", None, "cut off"),
+        (FAMILY, "<THINK>1</THINK>2", 2, "answered"),
+        (JUSTIFIED, "On a scale of 1 to 10, I would say 7.", 7, "answered"),
+        (JUSTIFIED, "7 (1 = never, 10 = always)", 7, "answered"),
+        (JUSTIFIED, "seven", 7, "answered"),
+        (JUSTIFIED, "1 (always justifiable)", None, "contradictory"),
+        (JUSTIFIED, "My son is in grade 3.", None, "unparseable"),
+        (JUSTIFIED, "6.6", None, "unparseable"),
         (FAMILY, "", None, "unparseable"),
         (FAMILY, "Family matters.", None, "unparseable"),
         (FAMILY, "I cannot answer that.", None, "refused"),
@@ -163,3 +198,25 @@ def test_a_label_stands_for_the_code_it_was_shown_beside():
     assert parse("Most people can be trusted", TRUST, prompt).code == 1
     numbers = render(JUSTIFIED, PROMPTS, order=option_orders(JUSTIFIED, "reversed")[0])
     assert parse("10", JUSTIFIED, numbers).code == 10  # on number scales the number is the answer
+
+
+def test_a_text_cut_off_has_no_answer_that_may_go_on():
+    prompt = render(JUSTIFIED, PROMPTS)
+    assert parse("The answer is 1", JUSTIFIED, prompt, finished=False).state == "cut off"
+    assert parse("The answer is 1.", JUSTIFIED, prompt, finished=False).code == 1
+    assert parse("The answer is 3", JUSTIFIED, prompt, finished=False).code == 3
+    agree = SURVEY.item("Q33")
+    assert parse("I agree that men", agree, render(agree, PROMPTS), finished=False).code is None
+
+
+def test_a_number_shown_twice_is_read_once():
+    study = render(JUSTIFIED, PROMPTS)._replace(messages=({"role": "user", "content": "6.6\n7.7"},))
+    assert parse("I would choose option 6.6", JUSTIFIED, study).code == 6
+    assert parse("5.5", JUSTIFIED, study).state == "unparseable"
+
+
+def test_long_texts_are_read_in_a_moment():
+    for text in ("1\n", "(", " ", "answer is ", "very important ", "1 or ", "<think>", "not "):
+        began = time.monotonic()
+        parse(text * (20_000 // len(text)), FAMILY, render(FAMILY, PROMPTS))
+        assert time.monotonic() - began < 2, text
