@@ -31,7 +31,6 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKED = ROOT / "tests" / "fixtures" / "home_of_version_5.tar.xz"
-MADE_AT = "/tmp/pluriscope-fixture/home"  # where the packed home stood
 MEASURES = ("emd", "tv", "skill", "paper", "jsdist", "soft", "hard")  # those that pages offer
 FREE = 16 << 30  # bytes of memory that every machine is said to have free
 PARTS = ("commands", "pages", "compare", "exports", "writing")
@@ -105,16 +104,22 @@ def whole(home: Path, out: Path) -> int:
 def copied(home: Path, to: Path) -> Path:
     """A copy of a home, whose runs know its adapters where they now lie."""
     to.parent.mkdir(parents=True, exist_ok=True)
-    was = str(home.resolve())
     if home.is_file():
         with tarfile.open(home) as archive:
             archive.extractall(to.parent, filter="data")
-        was = MADE_AT
     else:
         shutil.copytree(home, to, symlinks=True)
     import duckdb
 
     with duckdb.connect(str(to / "pluriscope.duckdb")) as store:
+        # Where the home stood: what stands in runs before the path of one of its adapters.
+        (was,) = store.execute(
+            """select coalesce((select left(settings->'model'->>'adapter',
+                   strpos(settings->'model'->>'adapter', '/' || a.path) - 1)
+                 from runs join adapters a
+                   on contains(settings->'model'->>'adapter', '/' || a.path) limit 1), ?)""",
+            [str(home.resolve())],
+        ).fetchone()
         for table in ("runs", "jobs", "tunings"):
             store.execute(
                 f"update {table} set settings = replace(settings::varchar, ?, ?)::json "

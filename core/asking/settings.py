@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from core import VERSION
 from core.errors import PluriscopeError
-from core.inference.label_rules import LABEL, LABEL_RULES, TURN
+from core.inference.label_rules import CHOICE, LABEL, LABEL_RULES, TURN
 from core.models.spec import ModelSpec
 from core.options import option
 from core.prompts.demonstrations import CHOICES, EVIDENCE
@@ -42,9 +42,7 @@ class AskOptions:
     temperature: float = option(0.6, type=float)
     top_p: float = option(0.9, type=float)
     seed: int = option(42, type=int)
-    label_rule: str = option(
-        LABEL, "what counts as an option: its label, or label and end of turn", choices=LABEL_RULES
-    )
+    label_rule: str = option(LABEL, CHOICE, choices=LABEL_RULES)
     examples: int = option(5, "answered questions to show, 0 to 20", type=int)
     example_choice: str = option("similar", choices=CHOICES)
     embedder: str | None = option(None, "for examples by meaning: a folder or a cached hub id")

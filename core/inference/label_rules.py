@@ -8,6 +8,7 @@ LABEL = "label"
 TURN = "turn"
 LABEL_RULES = (LABEL, TURN)
 
+CHOICE = "what counts as an option: its label, or label and end of turn"
 RULE_WORDS = {
     LABEL: "when its label is written and not continued into another, whatever follows",
     TURN: "when its label is written and the turn ends right after it",

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from core import VERSION
 from core.errors import PluriscopeError
-from core.inference.label_rules import LABEL, LABEL_RULES, TURN
+from core.inference.label_rules import CHOICE, LABEL, LABEL_RULES, TURN
 from core.models.spec import ModelSpec, resolve_precision
 from core.options import by_bars, option, split
 from core.prompts.methods import METHODS
@@ -238,9 +238,7 @@ class TuneOptions:
         metavar="TASK,…", read=split,
     )  # fmt: skip
     equal_budgets: bool = False
-    label_rule: str = option(
-        LABEL, "what counts as an option: its label, or label and end of turn", choices=LABEL_RULES
-    )
+    label_rule: str = option(LABEL, CHOICE, choices=LABEL_RULES)
 
 
 @dataclass(frozen=True, kw_only=True)

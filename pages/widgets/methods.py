@@ -403,9 +403,9 @@ def pick_label_rule(page: str) -> str:
         default=LABEL,
         widget=st.segmented_control,
         help=(
-            "Whatever the model would write after the number is no part of its choice. The other "
-            "rule, the first one here, is kept for comparing with older runs: it punishes options "
-            "that the model likes to spell out."
+            "What the model would write after an option’s number is no part of its choice. “… and "
+            "the turn ends” is the rule of earlier versions, for comparing with their runs: "
+            "options that the model likes to spell out weigh less by it."
         ),
     )
 
