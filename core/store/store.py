@@ -12,9 +12,11 @@ import json
 import os
 import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas as pd
 
 from core.store.database import insert_frame
@@ -81,7 +83,12 @@ class Store(SurveyRecords, RunRecords, JobRecords, TuningRecords):
             shutil.rmtree(self.tuning_folder(tuning_id), ignore_errors=True)
         for survey_id, version in written:
             self.survey_folder(survey_id, version).with_suffix(".json").unlink(missing_ok=True)
-        with self._write, self._connection.cursor() as cursor:
+        # While others are in the middle of a write DuckDB refuses; it gives the space back later.
+        with (
+            self._write,
+            self._connection.cursor() as cursor,
+            suppress(duckdb.TransactionException),
+        ):
             cursor.execute("checkpoint")
         return len(removed)
 
